@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * DMA addresses for the pages of a mirrored range, one at a time, as
+ * hmm_range_fault() reports them.
+ */
+#ifndef LINUX_HMM_DMA_H
+#define LINUX_HMM_DMA_H
+
+#include <linux/dma-mapping.h>
+
+struct dma_iova_state;
+struct pci_p2pdma_map_state;
+
+/**
+ * struct hmm_dma_map - slots of a range and the DMA addresses that go with them
+ *
+ * Nothing in here is locked by HMM. A driver serialises the calls for one
+ * index, as a rule by the lock its invalidate callback takes.
+ *
+ * @state: IOVA space for all entries; unused where the device has no IOMMU
+ *	that offers it
+ * @pfn_list: one slot an entry, in the format of &hmm_range.hmm_pfns
+ * @dma_list: one address an entry; only where addresses are neither derived
+ *	from @state nor stateless
+ * @dma_entry_size: bytes that one entry maps
+ */
+struct hmm_dma_map {
+	struct dma_iova_state state;
+	unsigned long *pfn_list;
+	dma_addr_t *dma_list;
+	size_t dma_entry_size;
+};
+
+int hmm_dma_map_alloc(struct device *dev, struct hmm_dma_map *map,
+		      size_t nr_entries, size_t dma_entry_size);
+void hmm_dma_map_free(struct device *dev, struct hmm_dma_map *map);
+dma_addr_t hmm_dma_map_pfn(struct device *dev, struct hmm_dma_map *map,
+			   size_t idx,
+			   struct pci_p2pdma_map_state *p2pdma_state);
+bool hmm_dma_unmap_pfn(struct device *dev, struct hmm_dma_map *map, size_t idx);
+
+#endif /* LINUX_HMM_DMA_H */
