@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * DMA addresses for mirrored pages.
+ *
+ * Where the address of an entry comes from, decided once for a map:
+ *
+ *	IOVA	 the map has IOVA space of its own: base + index * entry size
+ *	listed	 the DMA layer has to be told when an address is given back, so
+ *		 each is kept in dma_list
+ *	derived	 addresses follow from physical ones and nothing is kept
+ *
+ * Peer-to-peer pages may bypass all three and be reached by their bus address.
+ */
+#include <linux/dma-mapping.h>
+#include <linux/export.h>
+#include <linux/hmm-dma.h>
+#include <linux/hmm.h>
+#include <linux/mm.h>
+#include <linux/pci-p2pdma.h>
+#include <linux/slab.h>
+
+#define HMM_DMA_FLAGS	(HMM_PFN_DMA_MAPPED | HMM_PFN_P2PDMA | HMM_PFN_P2PDMA_BUS)
+
+/*
+ * A mirrored page stays the process's while the device uses it: nobody calls
+ * the sync functions, and nothing may be bounced through swiotlb. This is as
+ * close to ruling that out as the DMA layer lets us come.
+ */
+static bool hmm_dma_is_direct(struct device *dev)
+{
+#ifdef CONFIG_DMA_NEED_SYNC
+	if (!dev_dma_skip_sync(dev))
+		return false;
+#endif
+	return !dma_addressing_limited(dev);
+}
+
+/* A list may be large, and the caller has to cope without it: do not warn. */
+static void *hmm_dma_list_alloc(size_t nr_entries, size_t entry_size)
+{
+	return kvcalloc(nr_entries, entry_size, GFP_KERNEL | __GFP_NOWARN);
+}
+
+/**
+ * hmm_dma_map_alloc() - prepare a map from slots to DMA addresses
+ * @dev: device that will do the DMA
+ * @map: map to set up; its state must be zeroed
+ * @nr_entries: how many entries, of @dma_entry_size bytes each
+ * @dma_entry_size: bytes that one entry maps
+ *
+ * Context: Process context, may sleep.
+ *
+ * Return: 0, -EOPNOTSUPP if the device cannot reach all memory without bounce
+ * buffers, or -ENOMEM.
+ */
+int hmm_dma_map_alloc(struct device *dev, struct hmm_dma_map *map,
+		      size_t nr_entries, size_t dma_entry_size)
+{
+	WARN_ON_ONCE(nr_entries * PAGE_SIZE < dma_entry_size);
+
+	if (!hmm_dma_is_direct(dev))
+		return -EOPNOTSUPP;
+
+	map->dma_entry_size = dma_entry_size;
+	map->pfn_list = hmm_dma_list_alloc(nr_entries, sizeof(*map->pfn_list));
+	if (!map->pfn_list)
+		return -ENOMEM;
+
+	if (dma_iova_try_alloc(dev, &map->state, 0, nr_entries * PAGE_SIZE))
+		return 0;
+	if (!dma_need_unmap(dev))
+		return 0;
+
+	map->dma_list = hmm_dma_list_alloc(nr_entries, sizeof(*map->dma_list));
+	if (!map->dma_list) {
+		kvfree(map->pfn_list);
+		map->pfn_list = NULL;
+		return -ENOMEM;
+	}
+	return 0;
+}
+EXPORT_SYMBOL_GPL(hmm_dma_map_alloc);
+
+/**
+ * hmm_dma_map_free() - give back what hmm_dma_map_alloc() took
+ * @dev: the device of the map
+ * @map: the map, with no entry mapped any more
+ *
+ * Context: Process context, may sleep.
+ */
+void hmm_dma_map_free(struct device *dev, struct hmm_dma_map *map)
+{
+	if (dma_use_iova(&map->state))
+		dma_iova_free(dev, &map->state);
+	kvfree(map->pfn_list);
+	kvfree(map->dma_list);
+}
+EXPORT_SYMBOL_GPL(hmm_dma_map_free);
+
+static dma_addr_t hmm_dma_link_iova(struct device *dev, struct hmm_dma_map *map,
+				    phys_addr_t phys, size_t offset,
+				    unsigned long attrs)
+{
+	struct dma_iova_state *state = &map->state;
+	size_t size = map->dma_entry_size;
+
+	if (dma_iova_link(dev, state, phys, offset, size, DMA_BIDIRECTIONAL,
+			  attrs))
+		return DMA_MAPPING_ERROR;
+	if (dma_iova_sync(dev, state, offset, size)) {
+		dma_iova_unlink(dev, state, offset, size, DMA_BIDIRECTIONAL,
+				attrs);
+		return DMA_MAPPING_ERROR;
+	}
+	return state->addr + offset;
+}
+
+static dma_addr_t hmm_dma_map_phys(struct device *dev, struct hmm_dma_map *map,
+				   phys_addr_t phys, size_t idx,
+				   unsigned long attrs)
+{
+	bool listed = dma_need_unmap(dev);
+	dma_addr_t addr;
+
+	if (WARN_ON_ONCE(listed && !map->dma_list))
+		return DMA_MAPPING_ERROR;
+
+	addr = dma_map_phys(dev, phys, map->dma_entry_size, DMA_BIDIRECTIONAL,
+			    attrs);
+	if (dma_mapping_error(dev, addr))
+		return DMA_MAPPING_ERROR;
+	if (listed)
+		map->dma_list[idx] = addr;
+	return addr;
+}
+
+/**
+ * hmm_dma_map_pfn() - map the page of one slot for DMA
+ * @dev: the device of the map
+ * @map: the map
+ * @idx: index of the entry; its slot holds an answer with %HMM_PFN_VALID
+ * @p2pdma_state: peer-to-peer state, kept by the caller from page to page
+ *
+ * On success the slot carries %HMM_PFN_DMA_MAPPED, and one of the peer-to-peer
+ * flags where the page is another device's. An entry that is mapped already
+ * gets the address it has, so that a driver may come again with more
+ * permissions.
+ *
+ * Context: As for hmm_pfn_to_page(). Does not sleep.
+ *
+ * Return: the DMA address of the page, or %DMA_MAPPING_ERROR with the entry
+ * unmapped.
+ */
+dma_addr_t hmm_dma_map_pfn(struct device *dev, struct hmm_dma_map *map,
+			   size_t idx,
+			   struct pci_p2pdma_map_state *p2pdma_state)
+{
+	unsigned long *slot = &map->pfn_list[idx];
+	phys_addr_t phys = hmm_pfn_to_phys(*slot);
+	size_t offset = idx * map->dma_entry_size;
+	unsigned long attrs = DMA_ATTR_REQUIRE_COHERENT;
+	dma_addr_t addr;
+
+	/* Bus addresses and derived ones are simply worked out again below. */
+	if ((*slot & HMM_DMA_FLAGS & ~HMM_PFN_P2PDMA) == HMM_PFN_DMA_MAPPED) {
+		if (dma_use_iova(&map->state))
+			return map->state.addr + offset;
+		if (dma_need_unmap(dev))
+			return map->dma_list[idx];
+	}
+
+	switch (pci_p2pdma_state(p2pdma_state, dev, hmm_pfn_to_page(*slot))) {
+	case PCI_P2PDMA_MAP_NONE:
+		break;
+	case PCI_P2PDMA_MAP_THRU_HOST_BRIDGE:
+		attrs |= DMA_ATTR_MMIO;
+		*slot |= HMM_PFN_P2PDMA;
+		break;
+	case PCI_P2PDMA_MAP_BUS_ADDR:
+		*slot |= HMM_PFN_P2PDMA_BUS | HMM_PFN_DMA_MAPPED;
+		return pci_p2pdma_bus_addr_map(p2pdma_state->mem, phys);
+	default:
+		return DMA_MAPPING_ERROR;
+	}
+
+	if (dma_use_iova(&map->state))
+		addr = hmm_dma_link_iova(dev, map, phys, offset, attrs);
+	else
+		addr = hmm_dma_map_phys(dev, map, phys, idx, attrs);
+
+	if (addr == DMA_MAPPING_ERROR)
+		*slot &= ~HMM_PFN_P2PDMA;
+	else
+		*slot |= HMM_PFN_DMA_MAPPED;
+	return addr;
+}
+EXPORT_SYMBOL_GPL(hmm_dma_map_pfn);
+
+/**
+ * hmm_dma_unmap_pfn() - end the DMA mapping of one slot
+ * @dev: the device of the map
+ * @map: the map
+ * @idx: index of the entry
+ *
+ * Context: As for hmm_dma_map_pfn().
+ *
+ * Return: true if the entry was mapped.
+ */
+bool hmm_dma_unmap_pfn(struct device *dev, struct hmm_dma_map *map, size_t idx)
+{
+	const unsigned long mapped = HMM_PFN_VALID | HMM_PFN_DMA_MAPPED;
+	unsigned long *slot = &map->pfn_list[idx];
+	size_t size = map->dma_entry_size;
+	unsigned long attrs = DMA_ATTR_REQUIRE_COHERENT;
+
+	if ((*slot & mapped) != mapped)
+		return false;
+
+	if (*slot & HMM_PFN_P2PDMA)
+		attrs |= DMA_ATTR_MMIO;
+
+	/* A bus address was never mapped, and a derived one needs no undoing. */
+	if (!(*slot & HMM_PFN_P2PDMA_BUS)) {
+		if (dma_use_iova(&map->state))
+			dma_iova_unlink(dev, &map->state, idx * size, size,
+					DMA_BIDIRECTIONAL, attrs);
+		else if (dma_need_unmap(dev))
+			dma_unmap_phys(dev, map->dma_list[idx], size,
+				       DMA_BIDIRECTIONAL, attrs);
+	}
+
+	*slot &= ~HMM_DMA_FLAGS;
+	return true;
+}
+EXPORT_SYMBOL_GPL(hmm_dma_unmap_pfn);

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Faults on behalf of a device.
+ *
+ * The walk stops in front of pages that miss what is asked and names them as a
+ * span; here they are faulted in, after the walk has let go of every page table
+ * lock and of the hugetlb VMA lock. Each fault covers what the handler maps in
+ * one go, be it one page, a large folio or a huge page: the next one is made
+ * at the first page that is still missing.
+ *
+ * What a span is missing need not be found out again: handle_mm_fault() sorts
+ * out holes, swap, device memory, exclusive entries and copy-on-write, and
+ * waits where an entry is under migration. The walk that follows tells whether
+ * it helped.
+ */
+#include <linux/hmm.h>
+#include <linux/hugetlb.h>
+#include <linux/mm.h>
+#include <linux/sched/signal.h>
+
+#include "fault.h"
+
+/* The first page behind @addr that the fault at @addr did not map. */
+static unsigned long hmm_fault_next(const struct hmm_span *span,
+				    unsigned long addr)
+{
+	unsigned long next = addr + PAGE_SIZE;
+
+	if (is_vm_hugetlb_page(span->vma))
+		next = ALIGN(next, huge_page_size(hstate_vma(span->vma)));
+	if (next >= span->end)
+		return span->end;
+	if (is_vm_hugetlb_page(span->vma))
+		return next;
+	return hmm_span_skip_mapped(span, next);
+}
+
+static unsigned int hmm_fault_flags(const struct hmm_faulter *faulter,
+				    const struct hmm_span *span,
+				    unsigned long addr)
+{
+	unsigned int flags = FAULT_FLAG_REMOTE;
+
+	if (span->write)
+		flags |= FAULT_FLAG_WRITE;
+	if (faulter->may_unlock)
+		flags |= FAULT_FLAG_ALLOW_RETRY | FAULT_FLAG_KILLABLE;
+	if (addr == faulter->tried)
+		flags |= FAULT_FLAG_TRIED;
+	return flags;
+}
+
+static enum hmm_outcome hmm_fault_one(struct hmm_faulter *faulter,
+				      const struct hmm_span *span,
+				      unsigned long addr)
+{
+	unsigned int flags = hmm_fault_flags(faulter, span, addr);
+	vm_fault_t ret = handle_mm_fault(span->vma, addr, flags, NULL);
+
+	if (ret & (VM_FAULT_RETRY | VM_FAULT_COMPLETED)) {
+		/* A handler that drops a lock without leave is broken. */
+		if (WARN_ON_ONCE(!faulter->may_unlock))
+			return HMM_COLLIDED;
+		faulter->tried = ret & VM_FAULT_RETRY ? addr : HMM_NOT_TRIED;
+		return HMM_UNLOCKED;
+	}
+	if (ret & VM_FAULT_OOM)
+		return HMM_NO_MEMORY;
+	if (ret & VM_FAULT_ERROR)
+		return HMM_NO_ACCESS;
+	return HMM_FAULTED;
+}
+
+/**
+ * hmm_fault_span() - fault in the pages at which a walk stopped
+ * @faulter: how to fault
+ * @span: the pages
+ *
+ * An invalidation that collides with the range does not end the loop: a fault
+ * that copies a page or brings one back from a device causes such a collision
+ * itself, and giving up at each would make the caller come back once for every
+ * page.
+ *
+ * Context: Process context. mmap_lock is held and no page table lock is.
+ *
+ * Return: HMM_FAULTED with mmap_lock held throughout, HMM_UNLOCKED with
+ * mmap_lock dropped, or with mmap_lock held what stopped it.
+ */
+enum hmm_outcome hmm_fault_span(struct hmm_faulter *faulter,
+				const struct hmm_span *span)
+{
+	unsigned long addr = span->start;
+
+	if (span->write && !(span->vma->vm_flags & VM_WRITE))
+		return HMM_READ_ONLY;
+
+	while (addr < span->end) {
+		enum hmm_outcome outcome;
+
+		if (fatal_signal_pending(current))
+			return HMM_KILLED;
+		outcome = hmm_fault_one(faulter, span, addr);
+		if (outcome != HMM_FAULTED)
+			return outcome;
+		addr = hmm_fault_next(span, addr);
+		cond_resched();
+	}
+	return HMM_FAULTED;
+}

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Faults on behalf of a device, with no page table lock held.
+ */
+#ifndef _MM_HMM_FAULT_H
+#define _MM_HMM_FAULT_H
+
+#include "walk.h"
+
+/**
+ * struct hmm_faulter - how the faults of one call are made
+ * @may_unlock: the fault handler may drop mmap_lock; the caller takes it again
+ * @tried: the address at which it last did so in order to be asked again, or
+ *	%HMM_NOT_TRIED
+ */
+struct hmm_faulter {
+	bool may_unlock;
+	unsigned long tried;
+};
+
+/* Not page aligned, and so no address of a fault. */
+#define HMM_NOT_TRIED	1UL
+
+enum hmm_outcome hmm_fault_span(struct hmm_faulter *faulter,
+				const struct hmm_span *span);
+
+#endif /* _MM_HMM_FAULT_H */

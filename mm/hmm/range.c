@@ -1,0 +1,300 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * hmm_range_fault() and its relatives: walk, fault, walk on, under the locks
+ * and within the time that the caller allows.
+ *
+ * How one call goes:
+ *
+ *	           +--------------------------------------------+
+ *	           v                                            |
+ *	begin -> walk -- page missing --> fault -- served ------+
+ *	  ^        |                        |                   |
+ *	  |        |                        +-- lock dropped: --+  (unlocked form)
+ *	  |        |                            take it again
+ *	  |        +-- done --> 0
+ *	  +-- an invalidation collided (the unlocked form; the other returns -EBUSY)
+ *
+ * Going on after the fault handler has dropped mmap_lock, instead of beginning
+ * again, is sound because nothing recorded so far depends on that lock: what
+ * the sequence number covers is still true as long as it has not moved, and
+ * once it has, the next look at it finds out. The worst case:
+ *
+ *	hmm_range_fault_unlocked_timeout()	munmap()
+ *
+ *	seq = read_begin()
+ *	mmap_read_lock()
+ *	record page 0
+ *	fault page 1: lock dropped
+ *						mmap_write_lock()
+ *						invalidate: sequence moves on
+ *						page 0 is unmapped
+ *						mmap_write_unlock()
+ *	mmap_read_lock()
+ *	check_retry(seq): collided, begin
+ *	again with a new sequence
+ *
+ * Had the check come just before the invalidation, the driver's own
+ * mmu_interval_read_retry() would catch it, as it must in any case.
+ */
+#include <linux/export.h>
+#include <linux/hmm.h>
+#include <linux/interval_tree.h>
+#include <linux/jiffies.h>
+#include <linux/mm.h>
+#include <linux/mmap_lock.h>
+#include <linux/mmu_notifier.h>
+#include <linux/oom.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+
+#include "fault.h"
+#include "request.h"
+#include "walk.h"
+
+static bool hmm_range_is_valid(const struct hmm_range *range)
+{
+	const struct mmu_interval_notifier *sub = range->notifier;
+
+	if (!sub || !range->hmm_pfns)
+		return false;
+	if (!PAGE_ALIGNED(range->start | range->end) ||
+	    range->start >= range->end)
+		return false;
+	if (range->start < sub->interval_tree.start ||
+	    range->end - 1 > sub->interval_tree.last)
+		return false;
+	return (range->default_flags & HMM_PFN_REQ_BITS) != HMM_PFN_REQ_WRITE;
+}
+
+static int hmm_outcome_to_errno(enum hmm_outcome outcome)
+{
+	switch (outcome) {
+	case HMM_DONE:
+		return 0;
+	case HMM_COLLIDED:
+		return -EBUSY;
+	case HMM_NO_ACCESS:
+		return -EFAULT;
+	case HMM_READ_ONLY:
+		return -EPERM;
+	case HMM_NO_MEMORY:
+		return -ENOMEM;
+	case HMM_KILLED:
+		return -EINTR;
+	case HMM_FAULT_NEEDED:
+	case HMM_FAULTED:
+	case HMM_UNLOCKED:
+		break;
+	}
+	/* These are steps on the way, never the end of it. */
+	WARN_ON_ONCE(1);
+	return -EINVAL;
+}
+
+/*
+ * Walk and fault until the range is done or something stands in the way. With
+ * HMM_UNLOCKED mmap_lock is gone; whatever the outcome, the walk can go on from
+ * where it is while the sequence has not moved.
+ */
+static enum hmm_outcome hmm_advance(struct hmm_walk *w,
+				    struct hmm_faulter *faulter)
+{
+	struct hmm_range *range = w->range;
+	enum hmm_outcome outcome;
+
+	do {
+		if (mmu_interval_check_retry(range->notifier,
+					     range->notifier_seq))
+			return HMM_COLLIDED;
+		outcome = hmm_walk_on(w);
+		if (outcome == HMM_FAULT_NEEDED)
+			outcome = hmm_fault_span(faulter, &w->span);
+	} while (outcome == HMM_FAULTED);
+
+	return outcome;
+}
+
+/**
+ * hmm_range_fault() - mirror a range of the CPU page table, faulting as asked
+ * @range: what to mirror; its notifier_seq must come from
+ *	mmu_interval_read_begin()
+ *
+ * Fills the slots of @range with what the CPU page table holds. Pages that are
+ * asked for, by &hmm_range.default_flags or their own slots, are faulted in
+ * first where they are missing or not writable; no other page is.
+ *
+ * Nothing is pinned. The answers may be used only under the lock that the
+ * notifier's invalidate callback takes, once mmu_interval_read_retry() has
+ * returned false under it. After an error the slots hold answers up to some
+ * page and requests from there on, and must be set up anew.
+ *
+ * New code should prefer hmm_range_fault_unlocked_timeout(), which also serves
+ * VMAs whose fault handlers have to drop mmap_lock.
+ *
+ * Context: Process context, may sleep. The caller holds mmap_lock of the
+ * notifier's mm, for reading at least, and it stays held throughout. The
+ * caller keeps the mm alive.
+ *
+ * Return: 0, and every request is met, or
+ *
+ * * -EINVAL: @range makes no sense: it is empty or not page aligned, extends
+ *   beyond the notifier's interval, has no slots, or asks to write without
+ *   asking to fault. Nothing was touched.
+ * * -EBUSY: an invalidation collided; begin again with
+ *   mmu_interval_read_begin().
+ * * -EPERM: write access was asked for in a VMA that does not allow it.
+ * * -EFAULT: a page that was asked for cannot be accessed: there is no VMA, or
+ *   one without read permission or without struct pages, or the memory is
+ *   poisoned, guarded, or its handler failed.
+ * * -ENOMEM: a fault found no memory.
+ * * -EINTR: the calling task is being killed.
+ */
+int hmm_range_fault(struct hmm_range *range)
+{
+	struct hmm_faulter faulter = { .tried = HMM_NOT_TRIED };
+	struct hmm_walk w;
+
+	if (!hmm_range_is_valid(range))
+		return -EINVAL;
+	mmap_assert_locked(range->notifier->mm);
+
+	hmm_walk_init(&w, range);
+	return hmm_outcome_to_errno(hmm_advance(&w, &faulter));
+}
+EXPORT_SYMBOL(hmm_range_fault);
+
+/**
+ * struct hmm_attempts - the state of an unlocked call across its attempts
+ * @walk: the current attempt
+ * @faulter: how its faults are made
+ * @packed: the requests of the slots, to begin again with; %NULL where no
+ *	slot is heeded
+ * @timeout: jiffies that invalidations may take from us; 0 for any number
+ * @deadline: when that time is over
+ */
+struct hmm_attempts {
+	struct hmm_walk walk;
+	struct hmm_faulter faulter;
+	unsigned char *packed;
+	unsigned long timeout;
+	unsigned long deadline;
+};
+
+static unsigned long hmm_range_nr(const struct hmm_range *range)
+{
+	return (range->end - range->start) >> PAGE_SHIFT;
+}
+
+static int hmm_attempts_init(struct hmm_attempts *a, struct hmm_range *range,
+			     unsigned long timeout)
+{
+	struct hmm_request request = hmm_request_of(range);
+	unsigned long nr = hmm_range_nr(range);
+
+	*a = (struct hmm_attempts){
+		.faulter = { .may_unlock = true },
+		.timeout = timeout,
+		.deadline = jiffies + timeout,
+	};
+	if (hmm_request_is_uniform(&request))
+		return 0;
+
+	a->packed = kvmalloc(hmm_requests_packed_size(nr), GFP_KERNEL);
+	if (!a->packed)
+		return -ENOMEM;
+	hmm_requests_pack(a->packed, range->hmm_pfns, nr);
+	return 0;
+}
+
+/* Take a new sequence number and forget what was recorded under the old one. */
+static void hmm_attempts_begin(struct hmm_attempts *a, struct hmm_range *range)
+{
+	if (a->packed)
+		hmm_requests_unpack(range->hmm_pfns, a->packed,
+				    hmm_range_nr(range));
+	hmm_walk_init(&a->walk, range);
+	a->faulter.tried = HMM_NOT_TRIED;
+	range->notifier_seq = mmu_interval_read_begin(range->notifier);
+}
+
+/* Advance under mmap_lock. Returns an errno only where it cannot be tried. */
+static int hmm_attempts_advance(struct hmm_attempts *a, struct mm_struct *mm,
+				enum hmm_outcome *outcome)
+{
+	int ret = mmap_read_lock_killable(mm);
+
+	if (ret)
+		return ret;
+	if (check_stable_address_space(mm))
+		ret = -EFAULT;
+	else if (a->timeout && time_after(jiffies, a->deadline))
+		ret = -EBUSY;
+	else
+		*outcome = hmm_advance(&a->walk, &a->faulter);
+
+	if (ret || *outcome != HMM_UNLOCKED)
+		mmap_read_unlock(mm);
+	return ret;
+}
+
+static int hmm_attempts_run(struct hmm_attempts *a, struct hmm_range *range)
+{
+	enum hmm_outcome outcome = HMM_COLLIDED;
+	int ret;
+
+	for (;;) {
+		if (outcome == HMM_COLLIDED)
+			hmm_attempts_begin(a, range);
+		else if (outcome == HMM_UNLOCKED)
+			/* A fault has gone ahead: that is no invalidation's time. */
+			a->deadline = jiffies + a->timeout;
+		else
+			return hmm_outcome_to_errno(outcome);
+
+		if (fatal_signal_pending(current))
+			return -EINTR;
+		ret = hmm_attempts_advance(a, range->notifier->mm, &outcome);
+		if (ret)
+			return ret;
+	}
+}
+
+/**
+ * hmm_range_fault_unlocked_timeout() - hmm_range_fault() that takes the lock
+ * @range: what to mirror; notifier_seq is set by this function
+ * @timeout: jiffies to spend on attempts that invalidations undo, or 0 to go on
+ *	for as long as it takes
+ *
+ * Does what hmm_range_fault() does, with three differences: it begins again by
+ * itself when an invalidation collides; fault handlers may drop mmap_lock, as
+ * userfaultfd and reads from disk do, after which it goes on where it was; and
+ * the requests in the slots hold for every attempt.
+ *
+ * Time that a fault handler spends with mmap_lock dropped does not count
+ * against @timeout, nor does the timeout interrupt a fault. Waiting for an
+ * invalidation in progress is not interrupted either.
+ *
+ * Context: Process context, may sleep. The caller does not hold mmap_lock, and
+ * keeps the mm alive.
+ *
+ * Return: as for hmm_range_fault(); -EBUSY only after @timeout, -EINTR also
+ * when a fatal signal ended the wait for mmap_lock, -ENOMEM also when there was
+ * no memory to keep the requests of the slots.
+ */
+int hmm_range_fault_unlocked_timeout(struct hmm_range *range,
+				     unsigned long timeout)
+{
+	struct hmm_attempts attempts;
+	int ret;
+
+	if (!hmm_range_is_valid(range))
+		return -EINVAL;
+
+	ret = hmm_attempts_init(&attempts, range, timeout);
+	if (ret)
+		return ret;
+	ret = hmm_attempts_run(&attempts, range);
+	kvfree(attempts.packed);
+	return ret;
+}
+EXPORT_SYMBOL(hmm_range_fault_unlocked_timeout);

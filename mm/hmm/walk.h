@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The walk: from page table entries to recorded slots, up to the first page
+ * that needs a fault.
+ */
+#ifndef _MM_HMM_WALK_H
+#define _MM_HMM_WALK_H
+
+#include "request.h"
+
+struct vm_area_struct;
+
+/**
+ * enum hmm_outcome - how a step of hmm_range_fault() ended
+ * @HMM_DONE: every slot of the range is recorded
+ * @HMM_FAULT_NEEDED: the walk stopped at &hmm_walk.span
+ * @HMM_FAULTED: the span was faulted in; walk on
+ * @HMM_UNLOCKED: the fault handler dropped mmap_lock
+ * @HMM_COLLIDED: an invalidation made the recorded slots worthless
+ * @HMM_NO_ACCESS: a page that is asked for cannot be accessed
+ * @HMM_READ_ONLY: write access is asked for, and the VMA does not allow it
+ * @HMM_NO_MEMORY: a fault found no memory
+ * @HMM_KILLED: a fatal signal is pending
+ */
+enum hmm_outcome {
+	HMM_DONE,
+	HMM_FAULT_NEEDED,
+	HMM_FAULTED,
+	HMM_UNLOCKED,
+	HMM_COLLIDED,
+	HMM_NO_ACCESS,
+	HMM_READ_ONLY,
+	HMM_NO_MEMORY,
+	HMM_KILLED,
+};
+
+/**
+ * struct hmm_span - neighbouring pages of one VMA that need the same fault
+ * @vma: the VMA; stays valid while mmap_lock is held
+ * @start: first address
+ * @end: first address behind
+ * @write: whether they must become writable
+ */
+struct hmm_span {
+	struct vm_area_struct *vma;
+	unsigned long start;
+	unsigned long end;
+	bool write;
+};
+
+/**
+ * struct hmm_walk - one pass over a range, which can stop and go on
+ * @range: the caller's range
+ * @request: which requests of it count
+ * @next: first address whose slot is not recorded yet; all slots before it
+ *	hold answers, all from it on still hold requests
+ * @span: what to fault in before going on, after HMM_FAULT_NEEDED
+ * @outcome: why the walk stopped, while it unwinds
+ *
+ * On the stack of the thread that makes the call; mmap_lock keeps @span.vma.
+ */
+struct hmm_walk {
+	struct hmm_range *range;
+	struct hmm_request request;
+	unsigned long next;
+	struct hmm_span span;
+	enum hmm_outcome outcome;
+};
+
+void hmm_walk_init(struct hmm_walk *w, struct hmm_range *range);
+enum hmm_outcome hmm_walk_on(struct hmm_walk *w);
+unsigned long hmm_span_skip_mapped(const struct hmm_span *span,
+				   unsigned long addr);
+
+#endif /* _MM_HMM_WALK_H */
