@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Slots: how answers are encoded and written. */
+#include <kunit/test.h>
+#include <linux/hmm.h>
+#include <linux/module.h>
+
+#include "../pfn.h"
+
+#define NR_SLOTS	16
+
+static void mapped_reads_back(struct kunit *test)
+{
+	unsigned int order;
+
+	for (order = 0; order < 32; order++) {
+		struct hmm_leaf leaf = hmm_leaf_mapped(0x1234, order & 1, order);
+
+		KUNIT_EXPECT_EQ(test, hmm_pfn_to_map_order(leaf.answer), order);
+		KUNIT_EXPECT_EQ(test, leaf.answer & ~HMM_PFN_FLAGS, 0x1234UL);
+		KUNIT_EXPECT_TRUE(test, leaf.answer & HMM_PFN_VALID);
+		KUNIT_EXPECT_EQ(test, !!(leaf.answer & HMM_PFN_WRITE),
+				order & 1);
+		KUNIT_EXPECT_FALSE(test, leaf.answer & HMM_PFN_ERROR);
+		KUNIT_EXPECT_FALSE(test, leaf.answer & HMM_PFN_KEPT);
+	}
+}
+
+static void absent_and_error_hold_no_page(struct kunit *test)
+{
+	struct hmm_leaf absent = hmm_leaf_absent(), error = hmm_leaf_error();
+
+	KUNIT_EXPECT_EQ(test, absent.answer, 0UL);
+	KUNIT_EXPECT_EQ(test, absent.step, 0UL);
+	KUNIT_EXPECT_EQ(test, error.answer, (unsigned long)HMM_PFN_ERROR);
+	KUNIT_EXPECT_EQ(test, error.step, 0UL);
+}
+
+static void flags_do_not_overlap(struct kunit *test)
+{
+	unsigned long order_bits = 0x1FUL << HMM_PFN_ORDER_SHIFT;
+	unsigned long flags = HMM_PFN_VALID | HMM_PFN_WRITE | HMM_PFN_ERROR;
+
+	KUNIT_EXPECT_FALSE(test, flags & HMM_PFN_KEPT);
+	KUNIT_EXPECT_FALSE(test, (flags | HMM_PFN_KEPT) & order_bits);
+	KUNIT_EXPECT_EQ(test, flags | HMM_PFN_KEPT | order_bits,
+			(unsigned long)HMM_PFN_FLAGS);
+}
+
+static void record_counts_pages_up(struct kunit *test)
+{
+	unsigned long slots[NR_SLOTS] = {};
+	unsigned int i;
+
+	hmm_slots_record(slots, NR_SLOTS, hmm_leaf_mapped(100, true, 9));
+	for (i = 0; i < NR_SLOTS; i++) {
+		KUNIT_EXPECT_EQ(test, slots[i] & ~HMM_PFN_FLAGS, 100UL + i);
+		KUNIT_EXPECT_EQ(test, hmm_pfn_to_map_order(slots[i]), 9U);
+	}
+}
+
+static void record_keeps_the_drivers_flags_only(struct kunit *test)
+{
+	static const unsigned long kept[] = {
+		0, HMM_PFN_DMA_MAPPED, HMM_PFN_P2PDMA,
+		HMM_PFN_P2PDMA_BUS | HMM_PFN_DMA_MAPPED,
+	};
+	struct hmm_leaf leaves[] = {
+		hmm_leaf_absent(), hmm_leaf_error(), hmm_leaf_mapped(7, false, 0),
+	};
+	unsigned int i, j;
+
+	for (i = 0; i < ARRAY_SIZE(kept); i++) {
+		for (j = 0; j < ARRAY_SIZE(leaves); j++) {
+			unsigned long slot = ~HMM_PFN_KEPT | kept[i];
+
+			hmm_slots_record(&slot, 1, leaves[j]);
+			KUNIT_EXPECT_EQ(test, slot, kept[i] | leaves[j].answer);
+		}
+	}
+}
+
+static void record_stays_inside(struct kunit *test)
+{
+	unsigned long slots[NR_SLOTS];
+	unsigned int nr, i;
+
+	for (nr = 0; nr <= NR_SLOTS - 2; nr++) {
+		for (i = 0; i < NR_SLOTS; i++)
+			slots[i] = 0x5555;
+		hmm_slots_record(slots + 1, nr, hmm_leaf_error());
+		KUNIT_EXPECT_EQ(test, slots[0], 0x5555UL);
+		KUNIT_EXPECT_EQ(test, slots[nr + 1], 0x5555UL);
+		for (i = 1; i <= nr; i++)
+			KUNIT_EXPECT_EQ(test, slots[i],
+					(unsigned long)HMM_PFN_ERROR);
+	}
+}
+
+static struct kunit_case pfn_cases[] = {
+	KUNIT_CASE(mapped_reads_back),
+	KUNIT_CASE(absent_and_error_hold_no_page),
+	KUNIT_CASE(flags_do_not_overlap),
+	KUNIT_CASE(record_counts_pages_up),
+	KUNIT_CASE(record_keeps_the_drivers_flags_only),
+	KUNIT_CASE(record_stays_inside),
+	{}
+};
+
+static struct kunit_suite pfn_suite = {
+	.name = "hmm_pfn",
+	.test_cases = pfn_cases,
+};
+
+kunit_test_suite(pfn_suite);
+
+MODULE_DESCRIPTION("KUnit tests for the pure parts of HMM");
+MODULE_LICENSE("GPL");

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* As much of the kernel as the pure parts of HMM see, for a userland build. */
+#ifndef _HMM_SHIM_LINUX_MM_H
+#define _HMM_SHIM_LINUX_MM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#define BITS_PER_LONG		__LONG_WIDTH__
+#define PAGE_SHIFT		12
+#define ARRAY_SIZE(array)	(sizeof(array) / sizeof((array)[0]))
+
+#define phys_addr_t		unsigned long
+
+struct page;
+
+/* Declared for the inline functions of hmm.h; no pure part calls it. */
+struct page *pfn_to_page(unsigned long pfn);
+
+#define __pfn_to_phys(pfn)	((phys_addr_t)(pfn) << PAGE_SHIFT)
+
+#endif /* _HMM_SHIM_LINUX_MM_H */
