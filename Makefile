@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: GPL-2.0
+# Everything this repository can do; `make` alone lists it. The work is in scripts/.
+
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+MAKEFLAGS += --no-print-directory
+.NOTPARALLEL:
+
+IMPL ?= ours
+CONFIG ?= run
+TOP := $(CURDIR)
+BUILD := $(TOP)/build
+KDIR := $(BUILD)/$(IMPL)/$(CONFIG)
+CONFIGS := $(filter-out ours,$(basename $(notdir $(wildcard configs/*.config))))
+
+# Handed to the scripts as typed: make must not expand the $ of a command or of memmap=
+override RUN := $(value RUN)
+override FILES := $(value FILES)
+override KARGS := $(value KARGS)
+override QARGS := $(value QARGS)
+
+export IMPL CONFIG KSRC KARGS QARGS MEM SMP RUN FILES KCONFIG TIMEOUT V BUILD KDIR
+
+# $(call one_of,NAME,WORDS): the value of NAME must be one of WORDS
+one_of = $(if $(filter-out 1,$(words $($1)))$(filter-out $2,$($1)),$(error $1=$($1): give one of: $2))
+$(call one_of,IMPL,ours base)
+$(call one_of,CONFIG,$(CONFIGS))
+
+.PHONY: help
+help:
+	@echo 'Heterogeneous memory management for Linux $(shell sed -n "s/^series //p" base/kernel), laid over the stock kernel'
+	@echo
+	@sed -n 's/^#: //p' Makefile
+	@echo
+	@echo 'Variables (NAME=value):'
+	@sed -n 's/^#= //p' Makefile
+
+#= IMPL      ours (default), or base: the stock kernel's own HMM
+#= CONFIG    run (default), debug (KASAN, lockdep and more) or bench: see configs/
+#= KSRC      your own clean kernel tree, taken instead of Debian's source package
+#= KARGS     more kernel parameters
+#= QARGS     more QEMU options
+#= MEM, SMP  the VM's memory (4G) and processors (2)
+#= TIMEOUT   seconds that the VM, or one test, may take
+#= RUN       the command for make vm
+#= FILES     files and folders copied into the VM for it
+#= KCONFIG   the kernel configuration for make deb
+#= V         1 shows the commands of a build as well
+
+# what is done for the targets below, each once
+.PHONY: deps deps-deb deps-lint fetch assemble built
+
+#: make deps      install the Debian packages that the targets need, naming them
+deps:
+	@scripts/deps build vm
+
+deps-deb:
+	@scripts/deps build deb
+
+deps-lint:
+	@scripts/deps build lint
+
+#: make fetch     put the stock kernel into build/base/src
+fetch: deps
+	@scripts/fetch
+
+#: make assemble  lay our files over a copy of it, in build/ours/src
+assemble: fetch
+	@$(if $(filter ours,$(IMPL)),scripts/assemble)
+
+built: assemble
+	@scripts/build-kernel $(IMPL) $(CONFIG) >/dev/null
+
+.PHONY: run test quick prove shell vm kernel deb lint clean distclean
+
+#: make kernel    build the kernel; the last line is the build folder, for make -C FOLDER M=...
+kernel: assemble
+	@scripts/build-kernel $(IMPL) $(CONFIG)
+
+#: make run       boot it and show a process mirrored by the dummy device
+run: built
+	@scripts/demo
+
+#: make test      KUnit, userland tests, the stock hmm-tests and our selftests; a summary at the end
+test: built
+	@scripts/test all
+
+#: make quick     the tests that suit an edit-and-try loop
+quick: built
+	@scripts/test quick
+
+#: make prove     show that our selftests fail on the stock kernel where they should
+prove: override export IMPL := base
+prove: override export KDIR := $(BUILD)/base/$(CONFIG)
+prove: built
+	@scripts/test prove
+
+#: make shell     a root shell in the VM
+shell: built
+	@scripts/vm shell
+
+#: make vm        RUN='command' FILES='paths...': run a command in the VM, return its status
+vm: built
+	@scripts/vm run
+
+#: make deb       KCONFIG=/boot/config-...: installable kernel packages in build/deb
+deb: deps-deb assemble
+	@scripts/deb
+
+#: make lint      checkpatch, warnings, sparse and kernel-doc over our files
+lint: deps-lint assemble
+	@scripts/lint
+
+#: make clean     remove what was built; the kernel sources stay
+clean:
+	@scripts/clean
+
+#: make distclean remove the whole build folder
+distclean:
+	@scripts/clean all

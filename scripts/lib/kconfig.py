@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: GPL-2.0
+"""A kernel configuration made of tinyconfig and fragments, and the proof that it took."""
+import re
+import subprocess
+
+from .kmake import COMPILERS, cache_env
+from .tree import Failure, say
+
+SET = re.compile(r"(CONFIG_\w+)=(.*)")
+UNSET = re.compile(r"# (CONFIG_\w+) is not set")
+
+
+def options(path):
+    """{symbol: value} of a .config or a fragment; 'n' for a symbol that is not set."""
+    found = {}
+    for line in path.read_text().splitlines():
+        if match := SET.match(line):
+            found[match[1]] = match[2]
+        elif match := UNSET.match(line):
+            found[match[1]] = "n"
+    return found
+
+
+def unsatisfied(fragments, config):
+    """What the fragments ask for and CONFIG does not have, as readable lines."""
+    have = options(config) if config.exists() else {}
+    wanted = {}
+    for fragment in fragments:
+        wanted.update(options(fragment))
+    return [f"{symbol}={value} (is {have.get(symbol, 'n')})"
+            for symbol, value in wanted.items() if have.get(symbol, "n") != value]
+
+
+def kconfig(src, out, *arguments):
+    """One of the kernel's configuration targets, with the compilers of the build that follows."""
+    command = ["make", "-s", f"O={out}", *COMPILERS, *arguments]
+    done = subprocess.run(command, cwd=src, env=cache_env(src), text=True, errors="replace",
+                          stdin=subprocess.DEVNULL, capture_output=True)
+    if done.returncode:
+        raise Failure(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}".rstrip())
+
+
+def merge(src, out, fragments):
+    """Tinyconfig and the fragments; what they do not name is off, whatever its default.
+
+    Otherwise each menu that a fragment opens would bring its default drivers along.
+    """
+    say(f"configuring {out.parent.name}/{out.name}: tinyconfig, "
+        + ", ".join(fragment.stem for fragment in fragments))
+    kconfig(src, out, "tinyconfig")
+    wanted = out / ".hmm-fragments"
+    wanted.write_text("".join(path.read_text() for path in [out / ".config", *fragments]))
+    kconfig(src, out, f"KCONFIG_ALLCONFIG={wanted}", "allnoconfig")

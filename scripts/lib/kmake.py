@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Run the kernel's make: a counter while it works, warnings as they come, the log in a file."""
+import os
+import re
+import subprocess
+import time
+
+from .pulse import ended
+from .tree import Failure, clean_env, say
+
+STEP = re.compile(r"^  (?:CC|LD|AR|AS|HOSTCC|HOSTLD)\b")
+WARNING = re.compile(r"\bwarning:|^WARNING:", re.I)
+ERROR = re.compile(r"\berror:|^ERROR:|undefined reference|\*\*\*|No such file|[Kk]illed")
+EVERY = 5  # seconds between two progress lines
+RELEVANT = 25  # lines of errors worth showing
+COMPILERS = ("CC=ccache gcc", "HOSTCC=ccache gcc")
+
+
+class Progress:
+    """One line every few seconds: how much was compiled, and how long it took."""
+
+    def __init__(self, name):
+        self.name = name
+        self.begin = self.last = time.monotonic()
+        self.steps = 0
+
+    def count(self, line):
+        self.steps += bool(STEP.match(line))
+        now = time.monotonic()
+        if now - self.last >= EVERY:
+            self.last = now
+            say(f"{self.name}: {self.steps} objects, {now - self.begin:.0f} s")
+
+    def done(self):
+        say(f"{self.name}: built, {self.steps} objects in {time.monotonic() - self.begin:.0f} s")
+
+
+def cache_env(src):
+    """Objects of siblings of the source tree hit the same cache entries in both trees."""
+    return clean_env(CCACHE_BASEDIR=str(src.parent), CCACHE_NOHASHDIR="1")
+
+
+def kernel_make(src, out, targets, name, log, variables=()):
+    """make TARGETS of the tree SRC in the folder OUT; Failure with the telling lines otherwise."""
+    verbose = os.environ.get("V", "") not in ("", "0")
+    command = ["make", "-C", str(src), f"O={out}", f"-j{os.cpu_count()}", *COMPILERS, *(["V=1"] if verbose else []), *variables, *targets]
+    progress = Progress(name)
+    errors = []
+    with open(log, "w") as logged, subprocess.Popen(
+            command, env=cache_env(src), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, text=True, errors="replace", close_fds=False) as make:
+        with ended(make):
+            for line in make.stdout:
+                logged.write(line)
+                progress.count(line)
+                if ERROR.search(line):
+                    errors.append(line.rstrip())
+                if verbose or WARNING.search(line):
+                    say(line.rstrip())
+    if make.returncode:
+        shown = "\n".join(errors[:RELEVANT]) or "(no line looks like an error)"
+        raise Failure(f"building {name} failed; the whole log is {log}\n{shown}")
+    progress.done()
