@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Build the programs and the module that the tests need, outside the source folders."""
+import fcntl
+import glob
+import os
+import shutil
+import subprocess
+
+SHOWN_LINES = 20
+
+
+class BuildError(Exception):
+    """A test program does not build; the message holds the compiler's."""
+
+
+class Builder:
+    """Builds into BUILD/tests, one build at a time."""
+
+    def __init__(self, settings, repository):
+        self.repository = repository
+        self.kernel_build = settings.kernel_build
+        self.stock = os.path.join(settings.build, "base/src")
+        self.out = os.path.join(settings.build, "tests")
+        self.module_out = os.path.join(self.out, f"{settings.implementation}-{settings.config}", "hmm_probe")
+        os.makedirs(self.out, exist_ok=True)
+        self.lock = open(os.path.join(self.out, "lock"), "w", encoding="ascii")
+        fcntl.flock(self.lock, fcntl.LOCK_EX)
+
+    def done(self):
+        """Let the next build begin."""
+        self.lock.close()
+
+    def stock_hmm_tests(self):
+        """The stock tree's hmm-tests, unmodified."""
+        selftests = os.path.join(self.stock, "tools/testing/selftests")
+        sources = [os.path.join(selftests, "mm", name) for name in ("hmm-tests.c", "vm_util.c", "hugepage_settings.c")]
+        program = os.path.join(self.out, "hmm-tests")
+        if newer_than(program, sources):
+            return program
+        run(["gcc", "-static", "-O2", "-U_FORTIFY_SOURCE", "-w", "-I", selftests, "-I", self.stock,
+             "-I", os.path.join(self.stock, "tools/include/uapi"), *sources, "-o", f"{program}.new", "-lpthread"])
+        os.replace(f"{program}.new", program)
+        return program
+
+    def demo(self):
+        """The program of `make run`."""
+        source = os.path.join(self.repository, "tools/mm/hmm-demo.c")
+        program = os.path.join(self.out, "hmm-demo")
+        if not newer_than(program, [source]):
+            run(["gcc", "-static", "-O2", "-Wall", "-D_GNU_SOURCE", "-I", self.stock, source, "-o", f"{program}.new"])
+            os.replace(f"{program}.new", program)
+        return program
+
+    def selftests(self):
+        """Our own programs; returns the folder that holds them and nothing else."""
+        folder = os.path.join(self.out, "selftests")
+        os.makedirs(folder, exist_ok=True)
+        rules = os.path.join(self.repository, "tools/testing/selftests/mm/hmm_tests.mk")
+        run(["make", "-s", "--no-print-directory", "-f", rules, f"HMM_OUT={folder}", f"HMM_KSRC={self.stock}",
+             "hmm-selftests"])
+        sources = glob.glob(os.path.join(os.path.dirname(rules), "hmm-*.c"))
+        wanted = {os.path.splitext(os.path.basename(source))[0] for source in sources}
+        for name in set(os.listdir(folder)) - wanted:
+            os.unlink(os.path.join(folder, name))
+        missing = wanted - set(os.listdir(folder))
+        if missing:
+            raise BuildError(f"hmm_tests.mk does not build {', '.join(sorted(missing))}")
+        return folder
+
+    def probe_module(self):
+        """The test module, built against the kernel that is to be tested."""
+        source = os.path.join(self.repository, "tools/testing/selftests/mm/hmm_probe")
+        os.makedirs(self.module_out, exist_ok=True)
+        for path in glob.glob(os.path.join(source, "*.[ch]")) + [os.path.join(source, "Makefile")]:
+            copy = os.path.join(self.module_out, os.path.basename(path))
+            if not newer_than(copy, [path]):
+                shutil.copy2(path, copy)
+        run(["make", "-s", "--no-print-directory", "-C", self.kernel_build, f"M={self.module_out}", "modules"])
+        return os.path.join(self.module_out, "hmm_probe.ko")
+
+
+def newer_than(target, sources):
+    """Whether the target exists and is not older than any of these."""
+    if not os.path.exists(target):
+        return False
+    built = os.stat(target).st_mtime_ns
+    return all(os.stat(source).st_mtime_ns <= built for source in sources)
+
+
+def run(command):
+    """Run a build step; its output matters only when it fails."""
+    environment = {key: value for key, value in os.environ.items()
+                   if key not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "KDIR", "BUILD", "V")}
+    answer = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                            stderr=subprocess.STDOUT, text=True, check=False)
+    if answer.returncode:
+        said = "\n".join(answer.stdout.rstrip().splitlines()[:SHOWN_LINES])
+        raise BuildError(f"{' '.join(command)}\n{said}")

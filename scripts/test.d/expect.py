@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: GPL-2.0
+"""What is expected of the stock kernel: its known failures, and the defects our tests must show."""
+import os
+
+from settings import REPOSITORY
+from tap import FAILED, KNOWN, PASSED, SKIPPED, Case
+
+LISTS = os.path.join(REPOSITORY, "tools/testing/selftests/mm")
+
+
+def read_list(name):
+    """The words of each line, without comments."""
+    with open(os.path.join(LISTS, name), encoding="utf-8") as opened:
+        lines = (line.split("#", 1)[0].split() for line in opened)
+        return [words for words in lines if words]
+
+
+class KnownFailures:
+    """hmm-tests.base-failures: a test's name, and "crashes" where the kernel does not survive it well."""
+
+    def __init__(self):
+        rows = read_list("hmm-tests.base-failures")
+        self.names = {row[0] for row in rows}
+        self._crashing = [row[0] for row in rows if row[1:] == ["crashes"]]
+
+    def crashing(self):
+        """Full names of the tests to run alone."""
+        return self._crashing
+
+    def crashing_test_names(self):
+        """The last part of their names, by which the harness leaves tests out of a variant."""
+        return sorted({name.rpartition(".")[2] for name in self._crashing})
+
+
+    def forgive(self, suite):
+        """Failures that the stock kernel has too are not ours: count them as skipped, visibly."""
+        for case in suite.cases:
+            if case.name in self.names and case.outcome == FAILED:
+                case.outcome, case.reason = SKIPPED, KNOWN
+            elif case.name in self.names and case.outcome == PASSED:
+                case.reason = f"passes here, although a {KNOWN}"
+
+    def forgive_crash(self, suite):
+        """The same where the test takes its suite down with it: what is left is one skipped test."""
+        if suite.count(PASSED) == len(suite.cases):
+            self.forgive(suite)
+            return
+        _, _, name = suite.name.partition("hmm-case:")
+        suite.cases = [Case(name, SKIPPED, f"{KNOWN}: the stock dummy driver crashes")] if name else []
+
+
+class ExpectedOnBase:
+    """hmm-expected-base: program and test; or "console" and a regular expression for what the kernel may say."""
+
+    def __init__(self):
+        rows = read_list("hmm-expected-base")
+        self._console = [" ".join(row[1:]) for row in rows if row[0] == "console"]
+        self._tests = {(row[0], row[1]) for row in rows if row[0] != "console"}
+        self._rows = []
+
+    def console(self):
+        """What the stock kernel may report while its defects are being shown."""
+        return "|".join(self._console)
+
+    def judge(self, suite):
+        """Replace each result by whether it is the one expected, remembering what it was."""
+        program = suite.name.rpartition(":")[2]
+        for case in suite.cases:
+            must_fail = (program, case.name) in self._tests
+            self._rows.append((case.name, case.outcome, must_fail))
+            self._tests.discard((program, case.name))
+            if must_fail and case.outcome == FAILED:
+                case.outcome, case.reason = PASSED, ""
+            elif must_fail:
+                case.outcome, case.reason = FAILED, f"{case.outcome} on the stock kernel, so it proves nothing"
+        for _, name in sorted(row for row in self._tests if row[0] == program):
+            suite.fail(name, "is expected to fail on the stock kernel, but did not run")
+
+    def show(self, progress):
+        """The table: tests that must fail, and those that did not do what they must."""
+        progress.note(f"\n  {'on the stock kernel':<22}{'must':<8}test")
+        for name, outcome, must_fail in self._rows:
+            if must_fail or outcome == FAILED:
+                progress.note(f"  {outcome:<22}{'fail' if must_fail else 'pass':<8}{name}")
+        others = sum(not must_fail and outcome != FAILED for _, outcome, must_fail in self._rows)
+        progress.note(f"  and {others} tests that must pass there, and do or were skipped")

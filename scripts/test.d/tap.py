@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Read test results: TAP and its nested form, KTAP."""
+import dataclasses
+import re
+
+PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
+KNOWN = "known base failure"  # begins the reason of a failure that the stock kernel has too
+
+RESULT = re.compile(r"^( *)(not ok|ok)\s+(\d+)\s*(?:-\s*)?(.*?)\s*(?:#\s*(\w+)\b\s*(.*))?$")
+PLAN = re.compile(r"^( *)1\.\.(\d+)(?:\s*# SKIP\s*(.*))?")
+SUBTEST = re.compile(r"^( *)# Subtest: (.*)$")
+RUNNING = re.compile(r"^# +RUN +(\S+) ")
+
+
+@dataclasses.dataclass
+class Case:
+    """One test's result."""
+    name: str
+    outcome: str
+    reason: str = ""
+
+
+class Suite:
+    """The results of one suite, collected line by line."""
+
+    def __init__(self, name):
+        self.name = name
+        self.cases = []
+        self.planned = 0
+        self.skip_all = None
+        self.running = None
+        self.seconds = 0.0
+        self._parents = {}
+        self._children = {}
+
+    def feed(self, line):
+        """Take one line of output."""
+        line = line.rstrip()
+        running = RUNNING.match(line)
+        result = RESULT.match(line)
+        plan = PLAN.match(line)
+        subtest = SUBTEST.match(line)
+        if running:
+            self.running = running[1]
+        elif plan and not plan[1]:
+            self._plan(plan)
+        elif subtest:
+            self._parents[len(subtest[1])] = subtest[2]
+        elif result:
+            self._result(result)
+
+    def _plan(self, plan):
+        self.planned += int(plan[2])
+        if plan[2] == "0":
+            self.skip_all = plan[3] or "no tests"
+
+    def _result(self, match):
+        indent, directive = len(match[1]), (match[5] or "").upper()
+        failed = match[2] == "not ok"
+        outcome = SKIPPED if directive == "SKIP" else FAILED if failed else PASSED
+        nested = [name for depth, name in self._children.items() if depth > indent]
+        for depth in [depth for depth in self._children if depth > indent]:
+            del self._children[depth]
+            self._parents.pop(depth, None)
+        if nested and not (outcome == FAILED and FAILED not in nested):
+            self._note(indent, outcome)
+            return  # only repeats what the nested results said
+        parents = [self._parents[depth] for depth in sorted(self._parents) if 0 < depth <= indent]
+        self.cases.append(Case(".".join([*parents, match[4] or match[3]]), outcome, match[6] or ""))
+        self._note(indent, outcome)
+        self.running = None
+
+    def _note(self, indent, outcome):
+        if indent and (outcome == FAILED or indent not in self._children):
+            self._children[indent] = outcome
+
+    def fail(self, name, reason):
+        """Record a failure which the output itself does not name."""
+        self.cases.append(Case(name, FAILED, reason))
+
+    def finished(self, status):
+        """The suite's program ended with this status: make up for what it did not say."""
+        if self.running:
+            self.fail(self.running, "ended without a result")
+            self.running = None
+        self._fill_up("not run")
+        if status and not self.count(FAILED):
+            self.fail(self.name, f"ended with status {status}")
+        if not self.cases:
+            if self.skip_all:
+                self.cases.append(Case(self.name, SKIPPED, self.skip_all))
+            else:
+                self.fail(self.name, "gave no result")
+
+    def broken_off(self, reason):
+        """The machine went away: the running test failed, and so did those that never ran."""
+        self.fail(self.running or self.name, reason)
+        self.running = None
+        self._fill_up("not run, " + reason)
+
+    def _fill_up(self, reason):
+        """Plans are for top-level results; nested suites (KUnit) have more cases than planned lines."""
+        missing = self.planned - len(self.cases)
+        if missing > 0:
+            self.cases += [Case(f"{self.name}: a planned test", FAILED, reason) for _ in range(missing)]
+
+    def count(self, outcome):
+        """How many tests ended so."""
+        return sum(case.outcome == outcome for case in self.cases)

@@ -1,0 +1,114 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""Tests of how scripts/test reads results: python3 scripts/tests/tap.py"""
+import pathlib
+import sys
+import unittest
+
+sys.dont_write_bytecode = True
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE.parent / "test.d"), str(HERE.parent / "vm.d")]
+
+import console  # noqa: E402
+from tap import FAILED, PASSED, SKIPPED, Suite  # noqa: E402
+
+KTAP = """\
+KTAP version 1
+1..1
+    KTAP version 1
+    # Subtest: suite
+    1..3
+    ok 1 plain
+        KTAP version 1
+        # Subtest: parameters
+        ok 1 small
+        not ok 2 large
+    not ok 2 parameters
+    ok 3 absent # SKIP no device
+not ok 1 suite
+"""
+
+
+def parsed(text, status=0):
+    """The suite after its program printed this."""
+    suite = Suite("name")
+    for line in text.splitlines():
+        suite.feed(line)
+    suite.finished(status)
+    return suite
+
+
+def outcomes(suite):
+    """(name, outcome) of each case."""
+    return [(case.name, case.outcome) for case in suite.cases]
+
+
+class Tap(unittest.TestCase):
+    """Flat results, as the kselftest harness prints them."""
+
+    def test_results(self):
+        suite = parsed("1..3\nok 1 f.v.a\nnot ok 2 f.v.b\nok 3 f.v.c # SKIP no device\n", 1)
+        self.assertEqual(outcomes(suite), [("f.v.a", PASSED), ("f.v.b", FAILED), ("f.v.c", SKIPPED)])
+        self.assertEqual(suite.cases[2].reason, "no device")
+
+    def test_missing_results_fail(self):
+        suite = parsed("1..3\nok 1 a\n#  RUN           f.b ...\n")
+        self.assertEqual([case.outcome for case in suite.cases], [PASSED, FAILED, FAILED])
+        self.assertEqual(suite.cases[1].name, "f.b")
+
+    def test_bad_status_fails(self):
+        self.assertEqual(parsed("1..1\nok 1 a\n", 1).count(FAILED), 1)
+
+    def test_silence_fails(self):
+        self.assertEqual(parsed("nothing to see\n").count(FAILED), 1)
+
+    def test_whole_suite_skipped(self):
+        self.assertEqual(outcomes(parsed("1..0 # SKIP no device\n")), [("name", SKIPPED)])
+
+    def test_several_programs(self):
+        self.assertEqual(parsed("1..1\nok 1 a\nTAP version 13\n1..1\nok 1 b\n").count(PASSED), 2)
+
+    def test_machine_gone(self):
+        suite = Suite("name")
+        for line in ("1..3", "ok 1 a", "#  RUN           f.b ..."):
+            suite.feed(line)
+        suite.broken_off("panic")
+        self.assertEqual([case.outcome for case in suite.cases], [PASSED, FAILED, FAILED])
+
+
+class Ktap(unittest.TestCase):
+    """Nested results, as KUnit prints them."""
+
+    def test_only_leaves_count(self):
+        self.assertEqual(outcomes(parsed(KTAP)), [
+            ("suite.plain", PASSED), ("suite.parameters.small", PASSED),
+            ("suite.parameters.large", FAILED), ("suite.absent", SKIPPED)])
+
+    def test_parent_that_fails_by_itself(self):
+        text = "1..1\n    # Subtest: suite\n    ok 1 a\nnot ok 1 suite\n"
+        self.assertEqual(outcomes(parsed(text)), [("suite.a", PASSED), ("suite", FAILED)])
+
+
+class Console(unittest.TestCase):
+    """Which lines of the console are complaints."""
+
+    def test_complaints(self):
+        for line in ("WARNING: mm/x.c:1 at f+0x1/0x2", "BUG: KASAN: slab-use-after-free in f",
+                     "Oops: Oops: 0002 [#1] SMP", "WARNING: possible circular locking dependency detected",
+                     "INFO: task x:1 blocked for more than 120 seconds.", "refcount_t: underflow; use-after-free.",
+                     "rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:", "BUG: Bad page state in process x",
+                     "kmemleak: 3 new suspected memory leaks (see /sys/kernel/debug/kmemleak)"):
+            self.assertEqual(console.complaints([f"[    1.0] {line}"]), [0], line)
+
+    def test_harmless(self):
+        for line in ("Kernel command line: panic=-1 BUG: ", "x[1]: segfault at 0 ip 0", "Run /init as init process"):
+            self.assertEqual(console.complaints([f"[    1.0] {line}"]), [], line)
+
+    def test_expected(self):
+        lines = ["------------[ cut here ]------------", "odd", "WARNING: mm/x.c:1 at f"]
+        self.assertEqual(console.complaints(lines, r"WARNING: mm/x\.c"), [])
+        self.assertEqual(console.complaints(lines, r"WARNING: mm/y\.c"), [0, 2])
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: GPL-2.0
+"""One QEMU process: starting it, following its serial ports, and never leaving it behind."""
+import ctypes
+import os
+import re
+import selectors
+import signal
+import socket
+import subprocess
+import time
+
+PR_SET_PDEATHSIG = 1
+SHUTDOWN_SECONDS = 20
+
+
+def kvm_works():
+    """Whether KVM really runs guests here: the device may open on a processor that cannot."""
+    with open("/proc/cpuinfo", encoding="utf-8") as opened:
+        capable = re.search(r"^flags\s*:.*\b(svm|vmx)\b", opened.read(), re.M)
+    return bool(capable) and os.access("/dev/kvm", os.R_OK | os.W_OK)
+
+
+def die_with_parent(parent, number=signal.SIGKILL):
+    """Runs in the child: have the kernel end it should this script be killed, however roughly."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, number)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+class Machine:
+    """A virtual machine. `started` and `status` are what its /init reported on the control port."""
+
+    def __init__(self, settings, console_log, initramfs, extra_arguments):
+        self.settings = settings
+        self.console_log = console_log
+        self.initramfs = initramfs
+        self.extra_arguments = extra_arguments
+        self.process = None
+        self.command_port = self.control_port = None
+        self.control_text = b""
+        self.started_at = None
+        self.status = None
+        self.errors = ""
+
+    @property
+    def started(self):
+        """Whether the guest got as far as running the command."""
+        return b"started" in self.control_text
+
+    def accelerator(self):
+        """How the guest's instructions are executed, or None when the user's QARGS say it."""
+        if "-accel" in self.settings.qemu_arguments or "-enable-kvm" in self.settings.qemu_arguments:
+            return None
+        return "kvm" if kvm_works() else "tcg,thread=multi"
+
+    def arguments(self, command_fd, control_fd):
+        """The QEMU command line."""
+        settings = self.settings
+        accelerator = self.accelerator()
+        return [
+            "qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
+            *(["-accel", accelerator] if accelerator else []),
+            "-cpu", "max", "-m", settings.memory, "-smp", settings.processors,
+            "-chardev", f"file,id=console,path={self.console_log.replace(',', ',,')}",
+            "-chardev", f"socket,id=command,fd={command_fd}",
+            "-chardev", f"socket,id=control,fd={control_fd}",
+            "-serial", "chardev:console", "-serial", "chardev:command", "-serial", "chardev:control",
+            "-kernel", settings.kernel_image, "-initrd", f"/proc/self/fd/{self.initramfs.fileno()}",
+            "-append", " ".join(settings.kernel_command_line() + self.extra_arguments),
+            *settings.qemu_arguments,
+        ]
+
+    def start(self):
+        """Start QEMU in a session of its own, so that Ctrl-C on the terminal reaches only this script."""
+        self.command_port, command_end = socket.socketpair()
+        self.control_port, control_end = socket.socketpair()
+        parent = os.getpid()
+        with command_end, control_end:
+            # The socket pairs and the archive are anonymous: nothing is left on disk, whatever happens.
+            self.process = subprocess.Popen(
+                self.arguments(command_end.fileno(), control_end.fileno()),
+                pass_fds=(command_end.fileno(), control_end.fileno(), self.initramfs.fileno()),
+                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                start_new_session=True, preexec_fn=lambda: die_with_parent(parent))
+        self.command_port.setblocking(False)
+        self.control_port.setblocking(False)
+        self.started_at = time.monotonic()
+
+    def seconds(self):
+        """Time since the start."""
+        return time.monotonic() - self.started_at
+
+    def follow(self, output, deadline, terminal=None):
+        """Pass the guest's output on until the machine is off; False when the deadline came first.
+
+        `output` is called with every piece of output; `terminal`, when given, is a file descriptor whose
+        input goes to the guest. `deadline` tells how many seconds are left (None: no limit).
+        """
+        with selectors.DefaultSelector() as selector:
+            selector.register(self.command_port, selectors.EVENT_READ, output)
+            selector.register(self.control_port, selectors.EVENT_READ, self._control)
+            exited = os.pidfd_open(self.process.pid)
+            try:
+                selector.register(exited, selectors.EVENT_READ)
+                if terminal is not None:
+                    selector.register(terminal, selectors.EVENT_READ)
+                return self._pump(selector, exited, deadline, terminal)
+            finally:
+                os.close(exited)
+
+    def _pump(self, selector, exited, deadline, terminal):
+        while True:
+            left = deadline()
+            if left is not None and left <= 0:
+                return False
+            events = selector.select(left)
+            for key, _ in events:
+                if key.fileobj == terminal:
+                    self._type(os.read(terminal, 256), selector, terminal)
+                elif key.data:
+                    self._read(key, selector)
+            if any(key.fileobj == exited for key, _ in events):
+                self._drain(selector)
+                self.errors = self.process.communicate()[1].decode(errors="replace")
+                return True
+
+    def _read(self, key, selector):
+        try:
+            data = key.fileobj.recv(65536)
+        except BlockingIOError:
+            return True
+        except ConnectionResetError:
+            data = b""
+        if data:
+            key.data(data)
+        else:
+            selector.unregister(key.fileobj)
+        return bool(data)
+
+    def _drain(self, selector):
+        """Read what was still in the pipes when QEMU went."""
+        for key in list(selector.get_map().values()):
+            if key.data:
+                while key.fd in selector.get_map() and self._read(key, selector):
+                    pass
+
+    def _type(self, data, selector, terminal):
+        if not data:
+            selector.unregister(terminal)
+            return
+        self.command_port.setblocking(True)
+        self.command_port.sendall(data)
+        self.command_port.setblocking(False)
+
+    def _control(self, data):
+        self.control_text += data
+        match = re.search(rb"^exit (\d+)\s*\n", self.control_text, re.M)
+        if match and self.status is None:
+            self.status = int(match[1])
+            # The command is done: what remains is switching off.
+            self.settings.time_limit = min(self.settings.time_limit, self.seconds() + SHUTDOWN_SECONDS)
+
+    def stop(self):
+        """Kill QEMU if it still runs, and close everything."""
+        if self.process and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        for port in (self.command_port, self.control_port):
+            if port:
+                port.close()
+        if self.process and self.process.stderr:
+            self.process.stderr.close()

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: GPL-2.0
+"""What to boot and how, from the environment that the Makefile hands down (all of it optional)."""
+import os
+import re
+import shlex
+
+REPOSITORY = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+# Memory which the kernel is told to leave alone; the dummy driver's two coherent devices use a half each.
+# It lies in the upper part of a 4 GiB machine, above the hole for PCI.
+COHERENT_START, COHERENT_SIZE = 0x120000000, 512 << 20
+COHERENT_NEEDS = 4 << 30
+
+
+class SettingsError(Exception):
+    """The environment asks for something impossible."""
+
+
+class Settings:
+    """One VM's configuration."""
+
+    def __init__(self, environment=os.environ):
+        get = environment.get
+        self.implementation = get("IMPL") or "ours"
+        self.config = get("CONFIG") or "run"
+        self.build = os.path.abspath(get("BUILD") or os.path.join(REPOSITORY, "build"))
+        self.kernel_build = get("KDIR") or os.path.join(self.build, self.implementation, self.config)
+        self.kernel_arguments = shlex.split(get("KARGS") or "")
+        self.qemu_arguments = shlex.split(get("QARGS") or "")
+        self.memory = get("MEM") or "4G"
+        self.processors = get("SMP") or "2"
+        self.time_limit = positive_number("TIMEOUT", get("TIMEOUT") or "600")
+        self.command = get("RUN") or ""
+        self.files = shlex.split(get("FILES") or "")
+        self.expected_on_console = get("EXPECT_CONSOLE") or None
+        self.name = get("VM_NAME") or f"{self.implementation}-{self.config}"
+
+    @property
+    def kernel_image(self):
+        """The kernel to boot."""
+        return os.path.join(self.kernel_build, "arch/x86/boot/bzImage")
+
+    def has_option(self, option):
+        """Whether the kernel was configured with this option."""
+        try:
+            with open(os.path.join(self.kernel_build, ".config"), encoding="utf-8") as opened:
+                return f"{option}=y\n" in opened.read()
+        except FileNotFoundError:
+            return False
+
+    def kernel_command_line(self):
+        """Arguments for the kernel and, after them, the user's own."""
+        arguments = ["console=ttyS0", "panic=-1", "transparent_hugepage=always", "printk.time=1"]
+        if size_in_bytes(self.memory) >= COHERENT_NEEDS:
+            half = COHERENT_SIZE // 2
+            arguments += [f"memmap={COHERENT_SIZE >> 20}M${COHERENT_START:#x}",
+                          f"test_hmm.spm_addr_dev0={COHERENT_START:#x}",
+                          f"test_hmm.spm_addr_dev1={COHERENT_START + half:#x}"]
+        return arguments + self.kernel_arguments
+
+
+def positive_number(name, text):
+    """The value of a numeric setting."""
+    if not re.fullmatch(r"[1-9][0-9]*", text):
+        raise SettingsError(f"{name}={text}: a number of seconds is needed")
+    return int(text)
+
+
+def size_in_bytes(text):
+    """QEMU's notation for memory sizes; a bare number counts mebibytes."""
+    match = re.fullmatch(r"(\d+)([KMGkmg]?)", text)
+    if not match:
+        raise SettingsError(f"MEM={text}: a size such as 4G or 2048M is needed")
+    return int(match[1]) << {"": 20, "k": 10, "m": 20, "g": 30}[match[2].lower()]
