@@ -1,0 +1,675 @@
+// SPDX-License-Identifier: GPL-2.0
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/swap.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <lib/test_hmm_uapi.h>
+
+#include "hmm_common.h"
+
+#define HUGETLB_POOL	"/sys/kernel/mm/hugepages/hugepages-2048kB/"
+#define GIGANTIC_POOL	"/sys/kernel/mm/hugepages/hugepages-1048576kB/"
+#define GIGANTIC_MAP	(30 << 26)	/* MAP_HUGE_1GB */
+#define ZRAM_CONTROL	"/sys/class/zram-control/"
+
+void fatal(const char *format, ...)
+{
+	va_list args;
+
+	printf("# cannot go on: ");
+	va_start(args, format);
+	vprintf(format, args);
+	va_end(args);
+	printf("\n");
+	fflush(stdout);
+	_exit(1);
+}
+
+/* The probe */
+
+int probe_open(void)
+{
+	return open("/dev/hmm_probe", O_RDWR | O_CLOEXEC);
+}
+
+int probe_call(int fd, void *addr, size_t npages, __u64 *slots,
+	       struct hmm_probe_call *call)
+{
+	call->addr = (uintptr_t)addr;
+	call->npages = npages;
+	call->slots = (uintptr_t)slots;
+	if (ioctl(fd, HMM_PROBE_FAULT, call))
+		fatal("HMM_PROBE_FAULT: %s", strerror(errno));
+	return call->rc;
+}
+
+int probe_fault_all(int fd, void *addr, size_t npages, __u64 *slots,
+		    __u64 request, __u64 flags)
+{
+	struct hmm_probe_call call = {
+		.default_flags = request,
+		.flags = flags,
+	};
+
+	fill_slots(slots, npages, 0);
+	return probe_call(fd, addr, npages, slots, &call);
+}
+
+int probe_fault_each(int fd, void *addr, size_t npages, __u64 *slots,
+		     __u64 flags)
+{
+	struct hmm_probe_call call = {
+		.pfn_flags_mask = MASK_SLOTS,
+		.flags = flags,
+	};
+
+	return probe_call(fd, addr, npages, slots, &call);
+}
+
+int probe_snapshot(int fd, void *addr, size_t npages, __u64 *slots,
+		   __u64 flags)
+{
+	return probe_fault_all(fd, addr, npages, slots, 0, flags);
+}
+
+void probe_look(int fd, void *addr, size_t npages, __u64 *slots,
+		__u64 flags)
+{
+	struct hmm_probe_oracle look = {
+		.addr = (uintptr_t)addr,
+		.npages = npages,
+		.slots = (uintptr_t)slots,
+		.flags = flags,
+	};
+
+	if (ioctl(fd, HMM_PROBE_ORACLE, &look))
+		fatal("HMM_PROBE_ORACLE: %s", strerror(errno));
+}
+
+bool probe_agrees(int fd, void *addr, size_t npages, __u64 flags)
+{
+	__u64 *slots = calloc(npages, sizeof(*slots));
+	struct hmm_probe_check check = {
+		.call = {
+			.addr = (uintptr_t)addr,
+			.npages = npages,
+			.slots = (uintptr_t)slots,
+			.flags = flags,
+		},
+	};
+
+	if (!slots)
+		fatal("no memory");
+	if (ioctl(fd, HMM_PROBE_CHECK, &check))
+		fatal("HMM_PROBE_CHECK: %s", strerror(errno));
+	free(slots);
+	if (check.mismatch == HMM_PROBE_MATCH)
+		return true;
+	printf("# page %llu: %s, oracle %#llx (%s), hmm %#llx\n",
+	       check.index, probe_mismatch_name(check.mismatch),
+	       check.expected, probe_kind_name(check.kind_after), check.got);
+	return false;
+}
+
+void probe_interval(int fd, void *start, size_t bytes)
+{
+	struct hmm_probe_interval interval = {
+		.start = (uintptr_t)start,
+		.length = bytes,
+	};
+
+	if (ioctl(fd, HMM_PROBE_INTERVAL, &interval))
+		fatal("HMM_PROBE_INTERVAL: %s", strerror(errno));
+}
+
+size_t probe_populated(int fd, void *addr, size_t npages)
+{
+	__u64 *slots = calloc(npages, sizeof(*slots));
+	size_t n;
+
+	if (!slots)
+		fatal("no memory");
+	probe_look(fd, addr, npages, slots, 0);
+	n = count_slots(slots, npages, HMM_PROBE_VALID);
+	free(slots);
+	return n;
+}
+
+const char *probe_mismatch_name(__u64 mismatch)
+{
+	static const char * const names[] = {
+		[HMM_PROBE_MATCH] = "match",
+		[HMM_PROBE_MISMATCH_VALUE] = "another value",
+		[HMM_PROBE_MISMATCH_UNMET] = "request unmet",
+		[HMM_PROBE_MISMATCH_POPULATED] = "unrequested page mapped",
+		[HMM_PROBE_MISMATCH_UPGRADED] = "unrequested page made writable",
+		[HMM_PROBE_MISMATCH_STICKY] = "sticky flags changed",
+		[HMM_PROBE_MISMATCH_RC] = "another result",
+	};
+
+	return mismatch < sizeof(names) / sizeof(*names) ? names[mismatch] :
+							   "?";
+}
+
+const char *probe_kind_name(__u64 kind)
+{
+	static const char * const names[] = {
+		[HMM_PROBE_KIND_UNFIT] = "no usable VMA",
+		[HMM_PROBE_KIND_NONE] = "none",
+		[HMM_PROBE_KIND_PRESENT] = "present",
+		[HMM_PROBE_KIND_PROTNONE] = "protnone",
+		[HMM_PROBE_KIND_SPECIAL] = "special",
+		[HMM_PROBE_KIND_SWAP] = "swap",
+		[HMM_PROBE_KIND_MIGRATION] = "migration",
+		[HMM_PROBE_KIND_PRIVATE] = "device-private",
+		[HMM_PROBE_KIND_EXCLUSIVE] = "device-exclusive",
+		[HMM_PROBE_KIND_MARKER_WP] = "uffd-wp marker",
+		[HMM_PROBE_KIND_BAD] = "bad or other marker",
+	};
+
+	return kind < sizeof(names) / sizeof(*names) ? names[kind] : "?";
+}
+
+unsigned int slot_order(__u64 slot)
+{
+	return (slot >> HMM_PROBE_ORDER_SHIFT) & HMM_PROBE_ORDER_MASK;
+}
+
+__u64 slot_pfn(__u64 slot)
+{
+	return slot & HMM_PROBE_PFN_MASK;
+}
+
+size_t count_slots(const __u64 *slots, size_t n, __u64 bits)
+{
+	size_t count = 0;
+
+	while (n--)
+		count += (slots[n] & bits) == bits;
+	return count;
+}
+
+size_t first_other(const __u64 *slots, size_t n, __u64 mask,
+		   __u64 value)
+{
+	size_t i;
+
+	for (i = 0; i < n; i++)
+		if ((slots[i] & mask) != value)
+			break;
+	return i;
+}
+
+size_t first_not_following(const __u64 *slots, size_t n, unsigned int order)
+{
+	size_t i;
+
+	for (i = 0; i < n; i++)
+		if (slot_order(slots[i]) != order ||
+		    slot_pfn(slots[i]) != slot_pfn(slots[0]) + i)
+			break;
+	return i;
+}
+
+void fill_slots(__u64 *slots, size_t n, __u64 value)
+{
+	while (n--)
+		slots[n] = value;
+}
+
+__u64 pagemap_pfn(void *addr)
+{
+	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	__u64 entry = 0;
+	off_t at = (uintptr_t)addr / PAGE_BYTES * sizeof(entry);
+
+	if (fd < 0 || pread(fd, &entry, sizeof(entry), at) != sizeof(entry))
+		fatal("/proc/self/pagemap: %s", strerror(errno));
+	close(fd);
+	return entry >> 63 ? entry & ((1ULL << 55) - 1) : 0;
+}
+
+/* Settings */
+
+static ssize_t read_line(const char *path, char *line, size_t size)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : read(fd, line, size - 1);
+
+	if (fd >= 0)
+		close(fd);
+	line[n > 0 ? n : 0] = '\0';
+	return n;
+}
+
+static bool write_line(const char *path, const char *line)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : write(fd, line, strlen(line));
+
+	if (fd >= 0)
+		close(fd);
+	return n == (ssize_t)strlen(line);
+}
+
+/* A choice reads as "always [madvise] never"; what counts is in brackets. */
+static void keep_choice(char *line)
+{
+	char *start = strchr(line, '[');
+	char *end = strchr(line, ']');
+
+	if (start && end) {
+		*end = '\0';
+		memmove(line, start + 1, strlen(start + 1) + 1);
+	}
+}
+
+bool setting_change(struct setting *setting, const char *path,
+		    const char *value)
+{
+	snprintf(setting->path, sizeof(setting->path), "%s", path);
+	if (read_line(path, setting->old, sizeof(setting->old)) <= 0) {
+		setting->path[0] = '\0';
+		return false;
+	}
+	keep_choice(setting->old);
+	return write_line(path, value);
+}
+
+void setting_restore(struct setting *setting)
+{
+	if (setting->path[0])
+		write_line(setting->path, setting->old);
+	setting->path[0] = '\0';
+}
+
+/* Memory */
+
+void *map_at(void *addr, size_t bytes, int prot, int flags, int fd)
+{
+	void *map = mmap(addr, bytes, prot, flags | MAP_FIXED, fd, 0);
+
+	if (map == MAP_FAILED)
+		fatal("mmap of %zu bytes: %s", bytes, strerror(errno));
+	return map;
+}
+
+static char *reserve_aligned(size_t bytes)
+{
+	char *map = mmap(NULL, bytes + HUGE_BYTES, PROT_NONE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	size_t gap;
+
+	if (map == MAP_FAILED)
+		fatal("address space: %s", strerror(errno));
+	gap = -(uintptr_t)map % HUGE_BYTES;
+	if (gap)
+		munmap(map, gap);
+	munmap(map + gap + bytes, HUGE_BYTES - gap);
+	return map + gap;
+}
+
+void *map_anon(size_t bytes)
+{
+	return map_at(reserve_aligned(bytes), bytes, PROT_READ | PROT_WRITE,
+		      MAP_PRIVATE | MAP_ANONYMOUS, -1);
+}
+
+void *map_anon_small(size_t bytes)
+{
+	void *map = map_anon(bytes);
+
+	if (madvise(map, bytes, MADV_NOHUGEPAGE))
+		fatal("MADV_NOHUGEPAGE: %s", strerror(errno));
+	return map;
+}
+
+void *map_thp(int fd, size_t bytes)
+{
+	char *map = map_anon(bytes);
+	__u64 slot;
+	size_t at;
+
+	madvise(map, bytes, MADV_HUGEPAGE);
+	for (at = 0; at < bytes; at += HUGE_BYTES) {
+		memset(map + at, 1, HUGE_BYTES);
+		probe_look(fd, map + at, 1, &slot, 0);
+		if (slot_order(slot) != HUGE_ORDER)
+			return NULL;
+	}
+	return map;
+}
+
+static struct setting hugetlb_pool, gigantic_pool;
+
+static size_t read_number(const char *path)
+{
+	FILE *file = fopen(path, "r");
+	size_t number = 0;
+
+	if (!file)
+		return 0;
+	if (fscanf(file, "%zu", &number) != 1)
+		number = 0;
+	fclose(file);
+	return number;
+}
+
+bool reserve_hugetlb(size_t pages)
+{
+	char number[16];
+
+	snprintf(number, sizeof(number), "%zu", pages);
+	if (!setting_change(&hugetlb_pool, HUGETLB_POOL "nr_hugepages",
+			    number))
+		return false;
+	return read_number(HUGETLB_POOL "free_hugepages") >= pages;
+}
+
+void release_hugetlb(void)
+{
+	setting_restore(&gigantic_pool);
+	setting_restore(&hugetlb_pool);
+}
+
+void *map_gigantic(void)
+{
+	void *map;
+
+	if (!setting_change(&gigantic_pool, GIGANTIC_POOL "nr_hugepages",
+			    "1") ||
+	    !read_number(GIGANTIC_POOL "free_hugepages"))
+		return NULL;
+	map = mmap(NULL, GIGANTIC_BYTES, PROT_READ | PROT_WRITE,
+		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | GIGANTIC_MAP,
+		   -1, 0);
+	return map == MAP_FAILED ? NULL : map;
+}
+
+void *map_hugetlb(size_t bytes)
+{
+	char *map = reserve_aligned(bytes);
+
+	if (mmap(map, bytes, PROT_READ | PROT_WRITE,
+		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | MAP_FIXED,
+		 -1, 0) == MAP_FAILED)
+		return NULL;
+	return map;
+}
+
+int memory_file(size_t bytes)
+{
+	int fd = memfd_create("hmm", MFD_CLOEXEC);
+
+	if (fd < 0 || ftruncate(fd, bytes))
+		fatal("memfd: %s", strerror(errno));
+	return fd;
+}
+
+void write_pages(void *addr, size_t npages, char value)
+{
+	char *page = addr;
+
+	for (; npages--; page += PAGE_BYTES)
+		__atomic_store_n(page, value, __ATOMIC_RELAXED);
+}
+
+void read_pages(void *addr, size_t npages)
+{
+	char *page = addr;
+
+	for (; npages--; page += PAGE_BYTES)
+		__atomic_load_n(page, __ATOMIC_RELAXED);
+}
+
+/* Swap */
+
+static void write_swap_header(const char *device, size_t bytes)
+{
+	static const char signature[] = "SWAPSPACE2";
+	char page[PAGE_BYTES] = { 0 };
+	__u32 version = 1, last_page = bytes / PAGE_BYTES - 1;
+	int fd = open(device, O_WRONLY | O_CLOEXEC);
+
+	memcpy(page + 1024, &version, sizeof(version));
+	memcpy(page + 1028, &last_page, sizeof(last_page));
+	memcpy(page + sizeof(page) - strlen(signature), signature,
+	       strlen(signature));
+	if (fd < 0 || write(fd, page, sizeof(page)) != sizeof(page))
+		fatal("%s: %s", device, strerror(errno));
+	close(fd);
+}
+
+bool swap_start(struct swap *swap, size_t bytes)
+{
+	char line[32], path[64];
+
+	swap->disk = -1;
+	if (read_line(ZRAM_CONTROL "hot_add", line, sizeof(line)) <= 0)
+		return false;
+	swap->disk = atoi(line);
+	snprintf(swap->device, sizeof(swap->device), "/dev/zram%d",
+		 swap->disk);
+	snprintf(path, sizeof(path), "/sys/block/zram%d/disksize", swap->disk);
+	snprintf(line, sizeof(line), "%zu", bytes);
+	if (!write_line(path, line))
+		fatal("%s: %s", path, strerror(errno));
+	write_swap_header(swap->device, bytes);
+	if (swapon(swap->device, 0))
+		fatal("swapon: %s", strerror(errno));
+	return true;
+}
+
+void swap_stop(struct swap *swap)
+{
+	char line[16];
+
+	if (swap->disk < 0)
+		return;
+	snprintf(line, sizeof(line), "%d", swap->disk);
+	if (swapoff(swap->device) ||
+	    !write_line(ZRAM_CONTROL "hot_remove", line))
+		fatal("swapoff: %s", strerror(errno));
+	swap->disk = -1;
+}
+
+/* The dummy devices */
+
+int dmirror_open(unsigned int device)
+{
+	char path[32];
+
+	snprintf(path, sizeof(path), "/dev/hmm_dmirror%u", device);
+	return open(path, O_RDWR | O_CLOEXEC);
+}
+
+int dmirror_command(int fd, unsigned long request, void *addr, size_t npages)
+{
+	char *data = malloc(npages * PAGE_BYTES);
+	struct hmm_dmirror_cmd cmd = {
+		.addr = (uintptr_t)addr,
+		.ptr = (uintptr_t)data,
+		.npages = npages,
+	};
+	int rc;
+
+	if (!data)
+		fatal("no memory");
+	do {
+		rc = ioctl(fd, request, &cmd) ? -errno : 0;
+	} while (rc == -EINTR);
+	free(data);
+	return rc;
+}
+
+int dmirror_to_device(int fd, void *addr, size_t npages)
+{
+	return dmirror_command(fd, HMM_DMIRROR_MIGRATE_TO_DEV, addr, npages);
+}
+
+/* The keeper */
+
+static void keep(int ask, int answer)
+{
+	char *addr;
+	char byte;
+
+	while (read(ask, &addr, sizeof(addr)) == sizeof(addr)) {
+		byte = __atomic_load_n(addr, __ATOMIC_RELAXED);
+		if (write(answer, &byte, 1) != 1)
+			break;
+	}
+	_exit(0);
+}
+
+void keeper_start(struct keeper *keeper)
+{
+	int ask[2], answer[2];
+
+	if (pipe2(ask, O_CLOEXEC) || pipe2(answer, O_CLOEXEC))
+		fatal("pipe: %s", strerror(errno));
+	fflush(stdout);
+	keeper->pid = fork();
+	if (keeper->pid < 0)
+		fatal("fork: %s", strerror(errno));
+	if (!keeper->pid) {
+		close(ask[1]);
+		close(answer[0]);
+		keep(ask[0], answer[1]);
+	}
+	close(ask[0]);
+	close(answer[1]);
+	keeper->ask = ask[1];
+	keeper->answer = answer[0];
+}
+
+int keeper_peek(struct keeper *keeper, void *addr)
+{
+	char byte;
+
+	if (write(keeper->ask, &addr, sizeof(addr)) != sizeof(addr) ||
+	    read(keeper->answer, &byte, 1) != 1)
+		fatal("the forked process is gone");
+	return byte;
+}
+
+void keeper_stop(struct keeper *keeper)
+{
+	close(keeper->ask);
+	close(keeper->answer);
+	waitpid(keeper->pid, NULL, 0);
+}
+
+/* userfaultfd */
+
+int uffd_open(struct uffd *uffd, __u64 features)
+{
+	struct uffdio_api api = {
+		.api = UFFD_API,
+		.features = features,
+	};
+
+	uffd->fd = syscall(__NR_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+	if (uffd->fd < 0)
+		return -1;
+	if (ioctl(uffd->fd, UFFDIO_API, &api)) {
+		close(uffd->fd);
+		return -1;
+	}
+	return 0;
+}
+
+int uffd_register(struct uffd *uffd, void *addr, size_t bytes, __u64 mode)
+{
+	struct uffdio_register range = {
+		.range = { (uintptr_t)addr, bytes },
+		.mode = mode,
+	};
+
+	return ioctl(uffd->fd, UFFDIO_REGISTER, &range);
+}
+
+/* UFFDIO_WRITEPROTECT and UFFDIO_RWPROTECT take the same argument. */
+int uffd_protect(struct uffd *uffd, unsigned long request, void *addr,
+		 size_t bytes, __u64 mode)
+{
+	struct uffdio_writeprotect protect = {
+		.range = { (uintptr_t)addr, bytes },
+		.mode = mode,
+	};
+
+	return ioctl(uffd->fd, request, &protect);
+}
+
+int uffd_poison(struct uffd *uffd, void *addr, size_t bytes)
+{
+	struct uffdio_poison poison = {
+		.range = { (uintptr_t)addr, bytes },
+	};
+
+	return ioctl(uffd->fd, UFFDIO_POISON, &poison);
+}
+
+static void *uffd_serve(void *arg)
+{
+	struct uffd *uffd = arg;
+	struct pollfd fds[] = {
+		{ .fd = uffd->fd, .events = POLLIN },
+		{ .fd = uffd->stop[0], .events = POLLIN },
+	};
+	struct uffd_msg msg;
+
+	while (poll(fds, 2, -1) > 0 && !fds[1].revents) {
+		uintptr_t page;
+
+		if (read(uffd->fd, &msg, sizeof(msg)) != sizeof(msg))
+			continue;
+		if (msg.event != UFFD_EVENT_PAGEFAULT)
+			continue;
+		page = msg.arg.pagefault.address & -PAGE_BYTES;
+		uffd->on_fault(uffd, (char *)page,
+			       msg.arg.pagefault.flags &
+			       UFFD_PAGEFAULT_FLAG_WRITE);
+	}
+	return NULL;
+}
+
+void uffd_start(struct uffd *uffd)
+{
+	if (pipe2(uffd->stop, O_CLOEXEC) ||
+	    pthread_create(&uffd->thread, NULL, uffd_serve, uffd))
+		fatal("userfaultfd thread: %s", strerror(errno));
+}
+
+void uffd_fill(struct uffd *uffd, char *page, char value)
+{
+	static char data[PAGE_BYTES];
+	struct uffdio_copy copy = {
+		.dst = (uintptr_t)page,
+		.src = (uintptr_t)data,
+		.len = PAGE_BYTES,
+	};
+
+	memset(data, value, sizeof(data));
+	if (ioctl(uffd->fd, UFFDIO_COPY, &copy) && errno != EEXIST)
+		fatal("UFFDIO_COPY: %s", strerror(errno));
+}
+
+void uffd_stop(struct uffd *uffd)
+{
+	if (write(uffd->stop[1], "", 1) != 1)
+		fatal("userfaultfd thread: %s", strerror(errno));
+	pthread_join(uffd->thread, NULL);
+	close(uffd->stop[0]);
+	close(uffd->stop[1]);
+	close(uffd->fd);
+}

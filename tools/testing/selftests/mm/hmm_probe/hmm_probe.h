@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * hmm_probe, inside. Layers, each using only those below it:
+ *
+ *	hmm_probe_main.c	the device, arguments and their bounds
+ *	hmm_probe_check.c	a call judged by the oracle
+ *	hmm_probe_call.c	one call of the API, with the driver's retry loop
+ *	hmm_oracle.c		the page tables, one page at a time
+ *
+ * hmm_probe_map.c stands alone: the device's special mappings.
+ */
+#ifndef _HMM_PROBE_H
+#define _HMM_PROBE_H
+
+#include <linux/hmm.h>
+#include <linux/mmu_notifier.h>
+#include <linux/rwsem.h>
+#include <linux/spinlock.h>
+
+#include "hmm_probe_uapi.h"
+
+struct file;
+struct vm_area_struct;
+
+/**
+ * struct probe_mirror - the mirror behind an open file
+ * @notifier: subscribed from open() to release(), save within set_interval
+ * @interval_lock: taken for write to replace @notifier, for read to use it
+ * @seq_lock: orders sequence updates with read_retry
+ * @subscribed: @notifier is in place; under @interval_lock
+ * @start: first address of the interval; under @interval_lock
+ * @length: bytes of the interval; under @interval_lock
+ * @invalidations: callbacks so far
+ */
+struct probe_mirror {
+	struct mmu_interval_notifier notifier;
+	struct rw_semaphore interval_lock;
+	/* innermost; held in the callback */
+	spinlock_t seq_lock;
+	bool subscribed;
+	unsigned long start;
+	unsigned long length;
+	atomic64_t invalidations;
+};
+
+/**
+ * struct oracle_page - one page in the oracle's eyes
+ * @value: what a snapshot must report
+ * @kind: what the entry is
+ * @file: the VMA has a file behind it
+ * @mixed: the VMA is VM_MIXEDMAP: its driver may map special pages
+ * @may_write: the VMA has VM_WRITE
+ * @owner: the owner of the device-private page, if it is one
+ */
+struct oracle_page {
+	unsigned long value;
+	enum hmm_probe_kind kind;
+	bool file;
+	bool mixed;
+	bool may_write;
+	void *owner;
+};
+
+/* The mmap lock is held; @owner is hmm_range.dev_private_owner. */
+void oracle_look(struct mm_struct *mm, unsigned long addr, void *owner,
+		 struct oracle_page *page);
+void oracle_look_range(struct mm_struct *mm, unsigned long addr,
+		       unsigned long npages, void *owner,
+		       struct oracle_page *pages);
+unsigned int oracle_whole_order(struct mm_struct *mm, unsigned long addr,
+				const struct oracle_page *page);
+void *oracle_first_owner(struct mm_struct *mm, unsigned long addr,
+			 unsigned long npages);
+
+/**
+ * struct probe_job - one measured call and its outcome
+ * @mirror: whose address space; its interval_lock is held for read
+ * @range: as it goes to the API
+ * @addr: first address that the slots stand for
+ * @npages: number of slots
+ * @slots: the array given to the API
+ * @requests: its contents before the call; a repeated call starts from these
+ * @flags: HMM_PROBE_*
+ * @timeout: jiffies, 0 for none
+ * @settle: called with the mmap lock held after a call that gave 0; its result
+ *	counts only when the sequence is still good afterwards
+ * @private: for @settle
+ * @rc: the result
+ * @faults: see struct hmm_probe_call
+ * @collisions: likewise
+ * @invalidations: likewise
+ */
+struct probe_job {
+	struct probe_mirror *mirror;
+	struct hmm_range range;
+	unsigned long addr;
+	unsigned long npages;
+	unsigned long *slots;
+	unsigned long *requests;
+	u64 flags;
+	unsigned long timeout;
+	void (*settle)(struct probe_job *job);
+	void *private;
+
+	int rc;
+	u64 faults;
+	u64 collisions;
+	u64 invalidations;
+};
+
+void probe_job_run(struct probe_job *job);
+
+/* 0 with the verdict in @check, or an errno: the check could not be done. */
+int probe_check_snapshot(struct probe_job *job, struct hmm_probe_check *check);
+int probe_check_fault(struct probe_job *job, struct hmm_probe_check *check);
+
+int probe_mmap(struct file *file, struct vm_area_struct *vma);
+void probe_map_exit(void);
+
+#endif /* _HMM_PROBE_H */

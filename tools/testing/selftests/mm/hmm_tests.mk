@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: GPL-2.0
+# The hmm-* selftests and how they are built.
+#
+# selftests/mm/Makefile includes this file for HMM_TESTS and HMM_COMMON only.
+# Scripts that build the programs alone also set
+#	HMM_OUT		where the programs go
+#	HMM_KSRC	a kernel source tree, for kselftest's headers
+# and may set CC and HMM_CFLAGS.
+
+HMM_TESTS := hmm-range hmm-defects hmm-oracle hmm-stress
+HMM_DIR := $(patsubst %/,%,$(dir $(lastword $(MAKEFILE_LIST))))
+HMM_COMMON := $(HMM_DIR)/hmm_common.c
+
+ifneq ($(HMM_OUT),)
+HMM_BUILD = $(CC) -static -O2 -Wall -D_GNU_SOURCE= $(HMM_CFLAGS) \
+	-I$(HMM_KSRC)/tools/testing/selftests -I$(HMM_KSRC) -I$(HMM_DIR)
+HMM_HEADERS := $(HMM_DIR)/hmm_common.h $(HMM_DIR)/hmm_probe/hmm_probe_uapi.h
+
+.PHONY: hmm-selftests
+hmm-selftests: $(HMM_TESTS:%=$(HMM_OUT)/%)
+
+$(HMM_OUT)/hmm-%: $(HMM_DIR)/hmm-%.c $(HMM_COMMON) $(HMM_HEADERS)
+	$(HMM_BUILD) -o $@ $(filter %.c,$^) -lpthread
+endif
