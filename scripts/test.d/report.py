@@ -52,6 +52,8 @@ def conclude(suites, seconds, logs):
     known = sum(case.outcome == SKIPPED and case.reason.startswith(KNOWN) for case in cases)
     if known:
         print(f"  {known} failures that the stock kernel has too are counted as skipped")
+    for figure in dict.fromkeys(figure for suite in suites for figure in suite.figures):
+        print(f"  measured: {figure}")
     name_cases(suites, PASSED, lambda case: KNOWN in case.reason)
     name_cases(suites, SKIPPED)
     name_cases(suites, FAILED)

@@ -10,6 +10,7 @@ RESULT = re.compile(r"^( *)(not ok|ok)\s+(\d+)\s*(?:-\s*)?(.*?)\s*(?:#\s*(\w+)\b
 PLAN = re.compile(r"^( *)1\.\.(\d+)(?:\s*# SKIP\s*(.*))?")
 SUBTEST = re.compile(r"^( *)# Subtest: (.*)$")
 RUNNING = re.compile(r"^# +RUN +(\S+) ")
+FIGURE = re.compile(r"^#.*\bfigure: (.*)$")
 
 
 @dataclasses.dataclass
@@ -26,6 +27,7 @@ class Suite:
     def __init__(self, name):
         self.name = name
         self.cases = []
+        self.figures = []
         self.planned = 0
         self.skip_all = None
         self.running = None
@@ -40,8 +42,11 @@ class Suite:
         result = RESULT.match(line)
         plan = PLAN.match(line)
         subtest = SUBTEST.match(line)
+        figure = FIGURE.match(line)
         if running:
             self.running = running[1]
+        elif figure:
+            self.figures.append(figure[1])
         elif plan and not plan[1]:
             self._plan(plan)
         elif subtest:

@@ -469,8 +469,8 @@ TEST_F(hmm_defects, a15_range_inside_device_pmd)
 
 /* B1: one handle_mm_fault() for each mapping made */
 
-static __u64 faults_for(int fd, char *map, __u64 *slots, __u64 request,
-			__u64 flags)
+static __u64 count_faults(int fd, char *map, __u64 *slots, __u64 request,
+			  __u64 flags)
 {
 	struct hmm_probe_call call = {
 		.default_flags = request,
@@ -484,12 +484,21 @@ static __u64 faults_for(int fd, char *map, __u64 *slots, __u64 request,
 	return call.faults;
 }
 
+/* The runner shows lines with "figure:" beside its verdict. */
+#define faults_for(map, request, memory) ({				\
+	__u64 calls_ = count_faults(self->fd, map, self->slots, request,	\
+				    variant->flags);			\
+									\
+	TH_LOG("figure: %llu handle_mm_fault() calls per 2 MiB of %s, %s", \
+	       calls_, memory, variant->flags ? "unlocked" : "locked");	\
+	calls_;								\
+})
+
 TEST_F(hmm_defects, faults_per_2m_of_small_pages)
 {
 	char *map = map_anon_small(HUGE_BYTES);
 
-	EXPECT_EQ(HUGE_PAGES, faults_for(self->fd, map, self->slots, REQ_WRITE,
-					 variant->flags));
+	EXPECT_EQ(HUGE_PAGES, faults_for(map, REQ_WRITE, "4 KiB pages"));
 }
 
 TEST_F(hmm_defects, b1_one_fault_per_huge_page)
@@ -498,8 +507,7 @@ TEST_F(hmm_defects, b1_one_fault_per_huge_page)
 	__u64 faults;
 
 	ASSERT_EQ(0, madvise(map, HUGE_BYTES, MADV_HUGEPAGE));
-	faults = faults_for(self->fd, map, self->slots, REQ_WRITE,
-			    variant->flags);
+	faults = faults_for(map, REQ_WRITE, "a THP");
 	if (slot_order(self->slots[0]) != HUGE_ORDER)
 		SKIP(return, "no huge page");
 	EXPECT_EQ(1, faults);
@@ -511,8 +519,7 @@ TEST_F(hmm_defects, b1_one_fault_per_hugetlb_page)
 
 	if (!map)
 		SKIP(return, "no hugetlb page");
-	EXPECT_EQ(1, faults_for(self->fd, map, self->slots, REQ_WRITE,
-				variant->flags));
+	EXPECT_EQ(1, faults_for(map, REQ_WRITE, "a hugetlb page"));
 }
 
 static bool is_64k_folios(const __u64 *slots)
@@ -539,8 +546,7 @@ TEST_F(hmm_defects, b1_one_fault_per_64k_folio)
 	if (!setting_change(&small, MTHP_SETTING, "always"))
 		SKIP(return, "no 64 KiB folios");
 	ASSERT_TRUE(setting_change(&huge, THP_SETTING, "never"));
-	faults = faults_for(self->fd, map, self->slots, REQ_WRITE,
-			    variant->flags);
+	faults = faults_for(map, REQ_WRITE, "64 KiB folios");
 	setting_restore(&huge);
 	setting_restore(&small);
 	if (!is_64k_folios(self->slots))
@@ -560,8 +566,7 @@ TEST_F(hmm_defects, b1_one_fault_per_window_of_a_file)
 		if (pwrite(file, "x", 1, i * PAGE_BYTES) != 1)
 			fatal("write to a file: %s", strerror(errno));
 	EXPECT_EQ(HUGE_PAGES / WINDOW_PAGES,
-		  faults_for(self->fd, map, self->slots, REQ_READ,
-			     variant->flags));
+		  faults_for(map, REQ_READ, "a file (windows of 64 KiB)"));
 	close(file);
 }
 

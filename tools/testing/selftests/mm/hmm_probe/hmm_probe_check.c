@@ -9,8 +9,8 @@
  * impossible. After 0, each requested page is VALID, and WRITE where that was
  * asked; each slot holds what the oracle sees now; and a page that nobody
  * requested was neither mapped nor made writable, unless one mapping covers it
- * and a requested page: the same folio, or the window around a file page that
- * one fault maps. The slot of such a page may still say that nothing is there:
+ * and a requested page: a folio, or the window around a file page that one
+ * fault maps. The slot of such a page may still say that nothing is there:
  * it may have been written before the fault, and a page that appears where
  * none was is not notified.
  */
@@ -199,17 +199,18 @@ static bool requests_met(struct judge *judge)
 	return true;
 }
 
-static struct folio *folio_now(struct judge *judge, unsigned long i)
-{
-	return page_folio(hmm_pfn_to_page(judge->after[i].value));
-}
-
-/* One mapping may cover page @i and the requested page @j. */
+/*
+ * One mapping may have covered page @i and the requested page @j: the folio of
+ * @i as it lies now reaches @j. That @j has another folio by now means nothing,
+ * a write fault may have copied it after the mapping was made.
+ */
 static bool mapped_with(struct judge *judge, unsigned long i, unsigned long j)
 {
-	if (!(judge->after[j].value & HMM_PFN_VALID))
-		return false;
-	if (folio_now(judge, i) == folio_now(judge, j))
+	struct page *page = hmm_pfn_to_page(judge->after[i].value);
+	struct folio *folio = page_folio(page);
+	unsigned long place = folio_page_idx(folio, page);
+
+	if (i <= j + place && j + place < i + folio_nr_pages(folio))
 		return true;
 	return judge->after[i].file &&
 	       abs_diff(i, j) < FAULT_AROUND_PAGES;
