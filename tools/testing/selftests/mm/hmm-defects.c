@@ -374,7 +374,7 @@ static bool take_access_away(struct uffd *uffd, char *map, size_t bytes)
 {
 	if (uffd_open(uffd, UFFD_FEATURE_RWP))
 		return false;
-	if (uffd_register(uffd, map, bytes, UFFDIO_REGISTER_MODE_RWP))
+	if (uffd_watch(uffd, map, bytes, UFFDIO_REGISTER_MODE_RWP))
 		return false;
 	return !uffd_protect(uffd, UFFDIO_RWPROTECT, map, bytes,
 			     UFFDIO_RWPROTECT_MODE_RWP);
@@ -444,6 +444,37 @@ TEST_F(hmm_defects, a12_special_pmd)
 	EXPECT_EQ(-EFAULT, probe_fault_all(self->fd, map, HUGE_PAGES,
 					   self->slots, REQ_READ,
 					   variant->flags));
+}
+
+/* Address space for a PUD, aligned so that a huge PUD can map it. */
+static char *map_special_pud(int fd)
+{
+	char *map = mmap(NULL, 2 * GIGANTIC_BYTES, PROT_NONE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	if (map == MAP_FAILED)
+		fatal("address space: %s", strerror(errno));
+	map += -(uintptr_t)map % GIGANTIC_BYTES;
+	return mmap(map, GIGANTIC_BYTES, PROT_READ, MAP_SHARED | MAP_FIXED, fd,
+		    (off_t)HMM_PROBE_MAP_HUGE << HMM_PROBE_MAP_SHIFT);
+}
+
+TEST_F(hmm_defects, a12_special_pud)
+{
+	char *map = map_special_pud(self->fd);
+	char *at = map + HUGE_BYTES + 5 * PAGE_BYTES;
+
+	ASSERT_NE(MAP_FAILED, map);
+	read_pages(map, 1);
+	ASSERT_EQ(0, probe_snapshot(self->fd, at, HUGE_PAGES, self->slots,
+				    variant->flags));
+	EXPECT_EQ(HUGE_PAGES, first_other(self->slots, HUGE_PAGES, ~0ULL,
+					  HMM_PROBE_ERROR));
+	must_agree(at, HUGE_PAGES, 0);
+	EXPECT_EQ(-EFAULT, probe_fault_all(self->fd, at, HUGE_PAGES,
+					   self->slots, REQ_READ,
+					   variant->flags));
+	ASSERT_EQ(0, munmap(map, GIGANTIC_BYTES));
 }
 
 /* A15: the pfn is the page's own, also in the middle of a device folio */
@@ -604,9 +635,9 @@ FIXTURE_TEARDOWN(hmm_retry)
 /* Page 0 is ordinary memory; page 1 sleeps until the handler has it filled. */
 #define start_with_sleep_on_page_1(handler) do {			\
 	self->uffd.on_fault = handler;					\
-	ASSERT_EQ(0, uffd_register(&self->uffd, self->map + PAGE_BYTES,	\
-				   PAGE_BYTES,				\
-				   UFFDIO_REGISTER_MODE_MISSING));	\
+	ASSERT_EQ(0, uffd_watch(&self->uffd, self->map + PAGE_BYTES,	\
+				PAGE_BYTES,				\
+				UFFDIO_REGISTER_MODE_MISSING));	\
 	write_pages(self->map, 1, 1);					\
 	uffd_start(&self->uffd);					\
 } while (0)
@@ -698,9 +729,9 @@ TEST_F(hmm_retry, b7_resumes_where_it_stopped)
 	size_t restarts_seen;
 
 	self->uffd.on_fault = plant_page;
-	ASSERT_EQ(0, uffd_register(&self->uffd, self->map + N * PAGE_BYTES,
-				   N * PAGE_BYTES,
-				   UFFDIO_REGISTER_MODE_MISSING));
+	ASSERT_EQ(0, uffd_watch(&self->uffd, self->map + N * PAGE_BYTES,
+				N * PAGE_BYTES,
+				UFFDIO_REGISTER_MODE_MISSING));
 	/* The page tables exist, so that planting a page makes none. */
 	write_pages(self->map, 1, 1);
 	ASSERT_EQ(0, madvise(self->map, PAGE_BYTES, MADV_DONTNEED));

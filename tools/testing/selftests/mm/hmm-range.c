@@ -370,8 +370,8 @@ TEST_F(hmm_range, snapshot_poison_marker)
 
 	if (uffd_open(&uffd, UFFD_FEATURE_POISON))
 		SKIP(return, "no userfaultfd poison");
-	ASSERT_EQ(0, uffd_register(&uffd, map, N * PAGE_BYTES,
-				   UFFDIO_REGISTER_MODE_MISSING));
+	ASSERT_EQ(0, uffd_watch(&uffd, map, N * PAGE_BYTES,
+				UFFDIO_REGISTER_MODE_MISSING));
 	ASSERT_EQ(0, uffd_poison(&uffd, map, PAGE_BYTES));
 	snapshot(map, N);
 	EXPECT_EQ(HMM_PROBE_ERROR, self->slots[0]);
@@ -389,8 +389,8 @@ TEST_F(hmm_range, snapshot_write_protect_marker)
 
 	if (uffd_open(&uffd, UFFD_FEATURE_WP_HUGETLBFS_SHMEM))
 		SKIP(return, "no userfaultfd write-protection of shmem");
-	ASSERT_EQ(0, uffd_register(&uffd, map, N * PAGE_BYTES,
-				   UFFDIO_REGISTER_MODE_WP));
+	ASSERT_EQ(0, uffd_watch(&uffd, map, N * PAGE_BYTES,
+				UFFDIO_REGISTER_MODE_WP));
 	ASSERT_EQ(0, uffd_protect(&uffd, UFFDIO_WRITEPROTECT, map,
 				  N * PAGE_BYTES,
 				  UFFDIO_WRITEPROTECT_MODE_WP));
@@ -1028,8 +1028,8 @@ TEST_F(hmm_unlocked, waits_for_userfaultfd)
 
 	if (uffd_open(&uffd, 0))
 		SKIP(return, "no userfaultfd");
-	ASSERT_EQ(0, uffd_register(&uffd, map, N * PAGE_BYTES,
-				   UFFDIO_REGISTER_MODE_MISSING));
+	ASSERT_EQ(0, uffd_watch(&uffd, map, N * PAGE_BYTES,
+				UFFDIO_REGISTER_MODE_MISSING));
 	uffd_start(&uffd);
 	EXPECT_EQ(0, probe_fault_all(self->fd, map, N, self->slots, REQ_WRITE,
 				     HMM_PROBE_UNLOCKED));

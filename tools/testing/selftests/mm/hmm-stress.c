@@ -257,8 +257,8 @@ static void sleep_in_userfaultfd(unsigned int seed)
 
 	(void)seed;
 	if (uffd_open(&uffd, 0) ||
-	    uffd_register(&uffd, map, PAGE_BYTES,
-			  UFFDIO_REGISTER_MODE_MISSING))
+	    uffd_watch(&uffd, map, PAGE_BYTES,
+		       UFFDIO_REGISTER_MODE_MISSING))
 		_exit(4);
 	probe_fault_all(fd, map, 1, &slot, REQ_READ, HMM_PROBE_UNLOCKED);
 	fatal("nobody filled the page, and yet the call came back");

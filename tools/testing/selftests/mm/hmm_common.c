@@ -588,7 +588,7 @@ int uffd_open(struct uffd *uffd, __u64 features)
 	return 0;
 }
 
-int uffd_register(struct uffd *uffd, void *addr, size_t bytes, __u64 mode)
+int uffd_watch(struct uffd *uffd, void *addr, size_t bytes, __u64 mode)
 {
 	struct uffdio_register range = {
 		.range = { (uintptr_t)addr, bytes },

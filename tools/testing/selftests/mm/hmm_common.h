@@ -175,7 +175,7 @@ struct uffd {
 };
 
 int uffd_open(struct uffd *uffd, __u64 features);
-int uffd_register(struct uffd *uffd, void *addr, size_t bytes, __u64 mode);
+int uffd_watch(struct uffd *uffd, void *addr, size_t bytes, __u64 mode);
 int uffd_protect(struct uffd *uffd, unsigned long request, void *addr,
 		 size_t bytes, __u64 mode);
 int uffd_poison(struct uffd *uffd, void *addr, size_t bytes);

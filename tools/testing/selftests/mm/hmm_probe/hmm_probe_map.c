@@ -51,13 +51,38 @@ static vm_fault_t fault_pfnmap(struct vm_fault *vmf)
 	return vmf_insert_pfn(vmf->vma, vmf->address & PAGE_MASK, pfn);
 }
 
+static bool vma_covers(struct vm_area_struct *vma, unsigned long addr,
+		       unsigned long size)
+{
+	unsigned long start = ALIGN_DOWN(addr, size);
+
+	return start >= vma->vm_start && start + size <= vma->vm_end;
+}
+
+#ifdef CONFIG_HAVE_ARCH_TRANSPARENT_HUGEPAGE_PUD
+/* Physical memory is aligned well enough only at its very start: to be read. */
+static vm_fault_t fault_pud(struct vm_fault *vmf)
+{
+	if (vmf->flags & FAULT_FLAG_WRITE ||
+	    !vma_covers(vmf->vma, vmf->address, PUD_SIZE))
+		return VM_FAULT_FALLBACK;
+	return vmf_insert_pfn_pud(vmf, 0, false);
+}
+#else
+static vm_fault_t fault_pud(struct vm_fault *vmf)
+{
+	return VM_FAULT_FALLBACK;
+}
+#endif
+
 static vm_fault_t fault_huge(struct vm_fault *vmf, unsigned int order)
 {
-	unsigned long start = vmf->address & PMD_MASK;
 	unsigned long pfn;
 
+	if (order == PUD_SHIFT - PAGE_SHIFT)
+		return fault_pud(vmf);
 	if (order != PMD_SHIFT - PAGE_SHIFT ||
-	    start < vmf->vma->vm_start || start + PMD_SIZE > vmf->vma->vm_end)
+	    !vma_covers(vmf->vma, vmf->address, PMD_SIZE))
 		return VM_FAULT_FALLBACK;
 	if (map_pfn(&pfn))
 		return VM_FAULT_OOM;

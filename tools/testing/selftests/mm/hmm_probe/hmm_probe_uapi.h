@@ -178,6 +178,8 @@ struct hmm_probe_interval {
 #define HMM_PROBE_MAP_SHIFT	30
 #define HMM_PROBE_MAP_MIXED	0	/* special PTEs in a VM_MIXEDMAP VMA */
 #define HMM_PROBE_MAP_PFNMAP	1	/* a VM_PFNMAP VMA */
-#define HMM_PROBE_MAP_HUGE	2	/* special PMDs in a VM_MIXEDMAP VMA */
+#define HMM_PROBE_MAP_HUGE	2	/* special PMDs in a VM_MIXEDMAP VMA; a
+					 * whole PUD where one fits, to read
+					 */
 
 #endif /* _HMM_PROBE_UAPI_H */
