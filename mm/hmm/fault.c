@@ -22,7 +22,7 @@
 
 /* The first page behind @addr that the fault at @addr did not map. */
 static unsigned long hmm_fault_next(const struct hmm_span *span,
-				    unsigned long addr)
+				    unsigned long addr, pmd_t **pmdp)
 {
 	unsigned long next = addr + PAGE_SIZE;
 
@@ -32,7 +32,7 @@ static unsigned long hmm_fault_next(const struct hmm_span *span,
 		return span->end;
 	if (is_vm_hugetlb_page(span->vma))
 		return next;
-	return hmm_span_skip_mapped(span, next);
+	return hmm_span_skip_mapped(span, next, pmdp);
 }
 
 static unsigned int hmm_fault_flags(const struct hmm_faulter *faulter,
@@ -90,6 +90,7 @@ enum hmm_outcome hmm_fault_span(struct hmm_faulter *faulter,
 				const struct hmm_span *span)
 {
 	unsigned long addr = span->start;
+	pmd_t *pmdp = NULL;
 
 	if (span->write && !(span->vma->vm_flags & VM_WRITE))
 		return HMM_READ_ONLY;
@@ -102,7 +103,7 @@ enum hmm_outcome hmm_fault_span(struct hmm_faulter *faulter,
 		outcome = hmm_fault_one(faulter, span, addr);
 		if (outcome != HMM_FAULTED)
 			return outcome;
-		addr = hmm_fault_next(span, addr);
+		addr = hmm_fault_next(span, addr, &pmdp);
 		cond_resched();
 	}
 	return HMM_FAULTED;

@@ -170,15 +170,29 @@ static struct hmm_leaf hmm_decode_softleaf(const struct hmm_walk *w,
 	}
 }
 
+/*
+ * Is there a struct page behind a present PTE? Where the architecture marks
+ * special entries, all others have one, and only those few are looked up.
+ */
+static bool hmm_pte_has_page(struct vm_area_struct *vma, unsigned long addr,
+			     pte_t pte)
+{
+	if (IS_ENABLED(CONFIG_ARCH_HAS_PTE_SPECIAL) && !pte_special(pte))
+		return true;
+	return vm_normal_page(vma, addr, pte) || is_zero_pfn(pte_pfn(pte));
+}
+
 static struct hmm_leaf hmm_decode_pte(const struct hmm_walk *w,
 				      struct vm_area_struct *vma,
 				      unsigned long addr, pte_t pte)
 {
+	if (pte_none(pte))
+		return hmm_leaf_absent();
 	if (!pte_present(pte))
 		return hmm_decode_softleaf(w, softleaf_from_pte(pte), 0, 0);
 	if (pte_protnone(pte))
 		return hmm_leaf_absent();
-	if (!vm_normal_page(vma, addr, pte) && !is_zero_pfn(pte_pfn(pte)))
+	if (!hmm_pte_has_page(vma, addr, pte))
 		return hmm_leaf_error();
 	return hmm_leaf_mapped(pte_pfn(pte), pte_write(pte), 0);
 }
@@ -227,35 +241,34 @@ static int hmm_walk_hole(unsigned long start, unsigned long end, int depth,
 	return hmm_walk_unmapped(w, vma, start, end);
 }
 
-/*
- * Record PTE by PTE up to the first one that needs a fault, and take into the
- * span those behind it that need the same.
- */
 static int hmm_walk_ptes(struct hmm_walk *w, struct vm_area_struct *vma,
 			 pte_t *ptep, unsigned long start, unsigned long end)
 {
-	enum hmm_verdict stop = HMM_RECORD;
-	unsigned long fault = end, addr;
+	unsigned long *slot = hmm_slots_at(w, start);
+	unsigned long addr, fault;
+	enum hmm_verdict verdict;
+	struct hmm_leaf leaf;
 
-	for (addr = start; addr < end; addr += PAGE_SIZE, ptep++) {
-		struct hmm_leaf leaf = hmm_decode_pte(w, vma, addr,
-						      ptep_get(ptep));
-		enum hmm_verdict verdict;
-
-		verdict = hmm_decide(&w->request, *hmm_slots_at(w, addr),
-				     leaf.answer);
-		if (stop == HMM_RECORD && verdict == HMM_RECORD) {
-			hmm_walk_record(w, addr, addr + PAGE_SIZE, leaf);
-		} else if (stop == HMM_RECORD) {
-			stop = verdict;
-			fault = addr;
-		} else if (verdict != stop) {
+	/* Record up to the first page that needs a fault … */
+	for (addr = start; addr < end; addr += PAGE_SIZE, ptep++, slot++) {
+		leaf = hmm_decode_pte(w, vma, addr, ptep_get(ptep));
+		verdict = hmm_decide(&w->request, *slot, leaf.answer);
+		if (verdict != HMM_RECORD)
 			break;
-		}
+		hmm_slots_record(slot, 1, leaf);
 	}
-	if (stop == HMM_RECORD)
+	w->next = addr;
+	if (addr == end)
 		return 0;
-	return hmm_walk_stop(w, vma, fault, addr, stop);
+
+	/* … and take into the span those behind it that need the same. */
+	fault = addr;
+	for (addr += PAGE_SIZE; addr < end; addr += PAGE_SIZE) {
+		leaf = hmm_decode_pte(w, vma, addr, ptep_get(++ptep));
+		if (hmm_decide(&w->request, *++slot, leaf.answer) != verdict)
+			break;
+	}
+	return hmm_walk_stop(w, vma, fault, addr, verdict);
 }
 
 static int hmm_walk_pmd(pmd_t *pmdp, unsigned long start, unsigned long end,
@@ -452,48 +465,67 @@ static unsigned long hmm_skip_ptes(pmd_t *pmdp, unsigned long addr,
 	return addr;
 }
 
-/**
- * hmm_span_skip_mapped() - the next page of a span that still wants a fault
- * @span: the span, not of a hugetlb VMA
- * @addr: an address in it, behind one that was just faulted
- *
- * Looks no further than one page table, which is as far as one fault maps, but
- * for huge PUDs.
- *
- * Context: mmap_lock is held; it keeps every page table above the PTEs.
- *
- * Return: an address from @addr to the span's end.
+/*
+ * The PMD entry for @addr, or %NULL if there is no table of them; in that case
+ * @next is moved behind @addr as far as a huge PUD serves the span.
  */
-unsigned long hmm_span_skip_mapped(const struct hmm_span *span,
-				   unsigned long addr)
+static pmd_t *hmm_pmd_at(const struct hmm_span *span, unsigned long addr,
+			 unsigned long *next)
 {
 	pgd_t *pgdp = pgd_offset(span->vma->vm_mm, addr);
 	p4d_t *p4dp;
 	pud_t *pudp, pud;
-	pmd_t *pmdp, pmd;
 
 	if (pgd_none(pgdp_get(pgdp)))
-		return addr;
+		return NULL;
 	p4dp = p4d_offset(pgdp, addr);
 	if (p4d_none(p4dp_get(p4dp)))
-		return addr;
+		return NULL;
 
 	pudp = pud_offset(p4dp, addr);
 	pud = pudp_get(pudp);
 	if (!pud_present(pud))
-		return addr;
-	if (pud_leaf(pud))
-		return span->write && !pud_write(pud) ?
-			addr : pud_addr_end(addr, span->end);
+		return NULL;
+	if (!pud_leaf(pud))
+		return pmd_offset(pudp, addr);
+	if (!span->write || pud_write(pud))
+		*next = pud_addr_end(addr, span->end);
+	return NULL;
+}
 
-	pmdp = pmd_offset(pudp, addr);
-	pmd = pmdp_get_lockless(pmdp);
+/**
+ * hmm_span_skip_mapped() - the next page of a span that still wants a fault
+ * @span: the span, not of a hugetlb VMA
+ * @addr: an address in it, behind one that was just faulted
+ * @pmdp: the PMD entry for the address before @addr, or %NULL; kept from call
+ *	to call by the caller
+ *
+ * Looks no further than one page table, which is as far as one fault maps, but
+ * for huge PUDs.
+ *
+ * Context: mmap_lock has been held since @pmdp was %NULL; it keeps every page
+ * table above the PTEs.
+ *
+ * Return: an address from @addr to the span's end.
+ */
+unsigned long hmm_span_skip_mapped(const struct hmm_span *span,
+				   unsigned long addr, pmd_t **pmdp)
+{
+	unsigned long next = addr;
+	pmd_t pmd;
+
+	if (!*pmdp || IS_ALIGNED(addr, PMD_SIZE))
+		*pmdp = hmm_pmd_at(span, addr, &next);
+	if (!*pmdp)
+		return next;
+
+	pmd = pmdp_get_lockless(*pmdp);
 	if (!pmd_present(pmd))
 		return addr;
-	if (pmd_leaf(pmd))
-		return pmd_protnone(pmd) || (span->write && !pmd_write(pmd)) ?
-			addr : pmd_addr_end(addr, span->end);
-
-	return hmm_skip_ptes(pmdp, addr, pmd_addr_end(addr, span->end),
-			     span->write);
+	next = pmd_addr_end(addr, span->end);
+	if (!pmd_leaf(pmd))
+		return hmm_skip_ptes(*pmdp, addr, next, span->write);
+	if (pmd_protnone(pmd) || (span->write && !pmd_write(pmd)))
+		return addr;
+	return next;
 }

@@ -70,6 +70,6 @@ struct hmm_walk {
 void hmm_walk_init(struct hmm_walk *w, struct hmm_range *range);
 enum hmm_outcome hmm_walk_on(struct hmm_walk *w);
 unsigned long hmm_span_skip_mapped(const struct hmm_span *span,
-				   unsigned long addr);
+				   unsigned long addr, pmd_t **pmdp);
 
 #endif /* _MM_HMM_WALK_H */
