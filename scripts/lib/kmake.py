@@ -3,6 +3,7 @@
 import os
 import re
 import subprocess
+import threading
 import time
 
 from .pulse import ended
@@ -17,22 +18,32 @@ COMPILERS = ("CC=ccache gcc", "HOSTCC=ccache gcc")
 
 
 class Progress:
-    """One line every few seconds: how much was compiled, and how long it took."""
+    """One line every few seconds, also while a single step takes long: how much was built so far."""
 
     def __init__(self, name):
         self.name = name
-        self.begin = self.last = time.monotonic()
+        self.begin = time.monotonic()
         self.steps = 0
+        self.ended = threading.Event()
+        self.ticker = threading.Thread(target=self.tick, daemon=True)
+
+    def __enter__(self):
+        self.ticker.start()
+        return self
+
+    def __exit__(self, *_):
+        self.ended.set()
+        self.ticker.join()
+
+    def tick(self):
+        while not self.ended.wait(EVERY):
+            say(f"{self.name}: {self}")
 
     def count(self, line):
         self.steps += bool(STEP.match(line))
-        now = time.monotonic()
-        if now - self.last >= EVERY:
-            self.last = now
-            say(f"{self.name}: {self.steps} objects, {now - self.begin:.0f} s")
 
-    def done(self):
-        say(f"{self.name}: built, {self.steps} objects in {time.monotonic() - self.begin:.0f} s")
+    def __str__(self):
+        return f"{self.steps} objects, {time.monotonic() - self.begin:.0f} s"
 
 
 def cache_env(src):
@@ -43,10 +54,10 @@ def cache_env(src):
 def kernel_make(src, out, targets, name, log, variables=()):
     """make TARGETS of the tree SRC in the folder OUT; Failure with the telling lines otherwise."""
     verbose = os.environ.get("V", "") not in ("", "0")
-    command = ["make", "-C", str(src), f"O={out}", f"-j{os.cpu_count()}", *COMPILERS, *(["V=1"] if verbose else []), *variables, *targets]
-    progress = Progress(name)
+    command = ["make", "-C", str(src), f"O={out}", f"-j{os.cpu_count()}", *COMPILERS,
+               *(["V=1"] if verbose else []), *variables, *targets]
     errors = []
-    with open(log, "w") as logged, subprocess.Popen(
+    with open(log, "w") as logged, Progress(name) as progress, subprocess.Popen(
             command, env=cache_env(src), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, text=True, errors="replace", close_fds=False) as make:
         with ended(make):
@@ -60,4 +71,4 @@ def kernel_make(src, out, targets, name, log, variables=()):
     if make.returncode:
         shown = "\n".join(errors[:RELEVANT]) or "(no line looks like an error)"
         raise Failure(f"building {name} failed; the whole log is {log}\n{shown}")
-    progress.done()
+    say(f"{name}: built, {progress}")

@@ -25,8 +25,9 @@ class Failure(Exception):
 
 
 def clean_env(**more):
-    env = {k: v for k, v in os.environ.items() if k not in MAKE_NOISE}
-    env.update(LC_ALL="C", **more)
+    """The environment without the caller's make and locale; ccache counts each LC_ and LANG."""
+    env = {k: v for k, v in os.environ.items() if k not in MAKE_NOISE and not k.startswith("LC_")}
+    env.update(LC_ALL="C", LANG="C.UTF-8", **more)
     return env
 
 
@@ -55,8 +56,8 @@ def read_list(path):
 
 
 @contextlib.contextmanager
-def locked(folder):
-    """Hold FOLDER against other runs of these scripts.
+def locked(folder, shared=False):
+    """Hold FOLDER against other runs of these scripts: shared to read its source, else to write.
 
     The commands we start inherit the lock (close_fds=False): if we are killed, the next
     run waits until the last of them has stopped writing.
@@ -64,11 +65,19 @@ def locked(folder):
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / ".lock", "w") as lock:
         os.set_inheritable(lock.fileno(), True)
+        kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, kind | fcntl.LOCK_NB)
         except BlockingIOError:
             say(f"waiting for another run that works in {folder}")
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            fcntl.flock(lock, kind)
+        yield
+
+
+@contextlib.contextmanager
+def building(impl, out):
+    """What a build needs: the implementation's source held still, and OUT for itself."""
+    with locked(BUILD / impl, shared=True), locked(out):
         yield
 
 

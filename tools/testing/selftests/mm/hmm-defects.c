@@ -465,15 +465,15 @@ TEST_F(hmm_defects, a12_special_pud)
 	char *at = map + HUGE_BYTES + 5 * PAGE_BYTES;
 
 	ASSERT_NE(MAP_FAILED, map);
-	read_pages(map, 1);
+	/* The request makes the mapping: no CPU may touch what is behind it. */
+	EXPECT_EQ(-EFAULT, probe_fault_all(self->fd, at, HUGE_PAGES,
+					   self->slots, REQ_READ,
+					   variant->flags));
 	ASSERT_EQ(0, probe_snapshot(self->fd, at, HUGE_PAGES, self->slots,
 				    variant->flags));
 	EXPECT_EQ(HUGE_PAGES, first_other(self->slots, HUGE_PAGES, ~0ULL,
 					  HMM_PROBE_ERROR));
 	must_agree(at, HUGE_PAGES, 0);
-	EXPECT_EQ(-EFAULT, probe_fault_all(self->fd, at, HUGE_PAGES,
-					   self->slots, REQ_READ,
-					   variant->flags));
 	ASSERT_EQ(0, munmap(map, GIGANTIC_BYTES));
 }
 

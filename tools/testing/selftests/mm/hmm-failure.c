@@ -54,12 +54,15 @@ static bool injection_start(void)
 	return true;
 }
 
+/* Stays open: to open it anew would meet the failure that it orders. */
+static int fail_nth_file = -1;
+
 static void fail_nth(int nth)
 {
 	char word[16];
+	int length = snprintf(word, sizeof(word), "%d", nth);
 
-	snprintf(word, sizeof(word), "%d", nth);
-	if (!write_word(FAIL_NTH, word))
+	if (pwrite(fail_nth_file, word, length, 0) != length)
 		fatal(FAIL_NTH ": %s", strerror(errno));
 }
 
@@ -67,11 +70,9 @@ static void fail_nth(int nth)
 static bool has_failed(void)
 {
 	char word[16] = "";
-	int fd = open(FAIL_NTH, O_RDONLY);
 
-	if (fd < 0 || read(fd, word, sizeof(word) - 1) < 0)
+	if (pread(fail_nth_file, word, sizeof(word) - 1, 0) < 0)
 		fatal(FAIL_NTH ": %s", strerror(errno));
-	close(fd);
 	return !atoi(word);
 }
 
@@ -104,11 +105,13 @@ FIXTURE_SETUP(hmm_failure)
 		SKIP(return, "no /dev/hmm_probe");
 	if (!injection_start())
 		SKIP(return, "no fault injection in this kernel");
+	fail_nth_file = open(FAIL_NTH, O_RDWR);
+	ASSERT_LE(0, fail_nth_file);
 }
 
 FIXTURE_TEARDOWN(hmm_failure)
 {
-	release_hugetlb();
+	close(fail_nth_file);
 	close(self->fd);
 }
 

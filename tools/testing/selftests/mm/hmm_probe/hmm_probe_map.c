@@ -60,13 +60,31 @@ static bool vma_covers(struct vm_area_struct *vma, unsigned long addr,
 }
 
 #ifdef CONFIG_HAVE_ARCH_TRANSPARENT_HUGEPAGE_PUD
-/* Physical memory is aligned well enough only at its very start: to be read. */
+#define PUD_PAGES	(PUD_SIZE >> PAGE_SHIFT)
+
+static bool has_memory(unsigned long start)
+{
+	unsigned long pfn;
+
+	for (pfn = start; pfn < start + PUD_PAGES; pfn += PAGES_PER_SECTION)
+		if (pfn_valid(pfn))
+			return true;
+	return false;
+}
+
+/*
+ * A huge PUD for physical addresses behind which there is nothing at all: the
+ * kernel can look at the entry, but an access through it is undefined.
+ */
 static vm_fault_t fault_pud(struct vm_fault *vmf)
 {
-	if (vmf->flags & FAULT_FLAG_WRITE ||
-	    !vma_covers(vmf->vma, vmf->address, PUD_SIZE))
+	unsigned long pfn = 0;
+
+	if (!vma_covers(vmf->vma, vmf->address, PUD_SIZE))
 		return VM_FAULT_FALLBACK;
-	return vmf_insert_pfn_pud(vmf, 0, false);
+	while (has_memory(pfn))
+		pfn += PUD_PAGES;
+	return vmf_insert_pfn_pud(vmf, pfn, vmf->flags & FAULT_FLAG_WRITE);
 }
 #else
 static vm_fault_t fault_pud(struct vm_fault *vmf)

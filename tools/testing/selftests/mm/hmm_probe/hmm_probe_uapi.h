@@ -179,7 +179,8 @@ struct hmm_probe_interval {
 #define HMM_PROBE_MAP_MIXED	0	/* special PTEs in a VM_MIXEDMAP VMA */
 #define HMM_PROBE_MAP_PFNMAP	1	/* a VM_PFNMAP VMA */
 #define HMM_PROBE_MAP_HUGE	2	/* special PMDs in a VM_MIXEDMAP VMA; a
-					 * whole PUD where one fits, to read
+					 * PUD where one fits, not to be
+					 * touched
 					 */
 
 #endif /* _HMM_PROBE_UAPI_H */
