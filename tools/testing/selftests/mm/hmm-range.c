@@ -274,7 +274,7 @@ TEST_F(hmm_range, snapshot_swapped_out)
 	write_pages(map, N, 5);
 	if (!swap_start(&swap, 1UL << 24))
 		SKIP(return, "no swap space");
-	ASSERT_EQ(0, madvise(map, N * PAGE_BYTES, MADV_PAGEOUT));
+	ASSERT_TRUE(swap_out(map, N));
 	snapshot(map, N);
 	expect_bare(N, 0);
 	expect_oracle(map, N, 0);

@@ -469,6 +469,27 @@ bool swap_start(struct swap *swap, size_t bytes)
 	return true;
 }
 
+/* Pages wait on each processor's list before reclaim can find them. */
+bool swap_out(void *map, size_t npages)
+{
+	char *page = map;
+	int tries;
+	size_t i;
+
+	for (tries = 0; tries < 100; tries++) {
+		write_line("/proc/sys/vm/drop_caches", "1");
+		if (madvise(map, npages * PAGE_BYTES, MADV_PAGEOUT))
+			return false;
+		for (i = 0; i < npages; i++)
+			if (pagemap_pfn(page + i * PAGE_BYTES))
+				break;
+		if (i == npages)
+			return true;
+		usleep(10000);
+	}
+	return false;
+}
+
 void swap_stop(struct swap *swap)
 {
 	char line[16];

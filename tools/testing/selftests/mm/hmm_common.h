@@ -146,6 +146,7 @@ struct swap {
 };
 
 bool swap_start(struct swap *swap, size_t bytes);
+bool swap_out(void *map, size_t npages);
 void swap_stop(struct swap *swap);
 
 /* The dummy devices of test_hmm: 0 and 1 private, 2 and 3 coherent. */
