@@ -12,6 +12,7 @@ from .tree import Failure, clean_env, say
 STEP = re.compile(r"^  (?:CC|LD|AR|AS|HOSTCC|HOSTLD)\b")
 WARNING = re.compile(r"\bwarning:|^WARNING:", re.I)
 ERROR = re.compile(r"\berror:|^ERROR:|undefined reference|\*\*\*|No such file|[Kk]illed")
+MAKE_ERROR = re.compile(r"make(\[\d+\])?: \*\*\*")
 EVERY = 5  # seconds between two progress lines
 RELEVANT = 25  # lines of errors worth showing
 COMPILERS = ("CC=ccache gcc", "HOSTCC=ccache gcc")
@@ -51,6 +52,12 @@ def cache_env(src):
     return clean_env(CCACHE_BASEDIR=str(src.parent), CCACHE_NOHASHDIR="1")
 
 
+def telling(errors):
+    """What the compilers said; where they said nothing, what make said."""
+    said = [line for line in errors if not MAKE_ERROR.match(line)] or errors
+    return "\n".join(said[:RELEVANT]) or "(no line looks like an error)"
+
+
 def kernel_make(src, out, targets, name, log, variables=()):
     """make TARGETS of the tree SRC in the folder OUT; Failure with the telling lines otherwise."""
     verbose = os.environ.get("V", "") not in ("", "0")
@@ -69,6 +76,5 @@ def kernel_make(src, out, targets, name, log, variables=()):
                 if verbose or WARNING.search(line):
                     say(line.rstrip())
     if make.returncode:
-        shown = "\n".join(errors[:RELEVANT]) or "(no line looks like an error)"
-        raise Failure(f"building {name} failed; the whole log is {log}\n{shown}")
+        raise Failure(f"building {name} failed; the whole log is {log}\n{telling(errors)}")
     say(f"{name}: built, {progress}")
