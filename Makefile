@@ -99,7 +99,7 @@ prove: built
 shell: built
 	@scripts/vm shell
 
-#: make vm        RUN='command' FILES='paths...': run a command in the VM, return its status
+#: make vm        RUN='command' FILES='paths...': run a command in the VM; fails when it fails
 vm: built
 	@scripts/vm run
 
