@@ -7,7 +7,7 @@
 #	HMM_KSRC	a kernel source tree, for kselftest's headers
 # and may set CC and HMM_CFLAGS.
 
-HMM_TESTS := hmm-range hmm-defects hmm-oracle hmm-stress hmm-failure
+HMM_TESTS := hmm-range hmm-defects hmm-oracle hmm-stress hmm-failure hmm-fuzz
 HMM_DIR := $(patsubst %/,%,$(dir $(lastword $(MAKEFILE_LIST))))
 HMM_COMMON := $(HMM_DIR)/hmm_common.c
 
