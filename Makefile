@@ -19,7 +19,7 @@ override FILES := $(value FILES)
 override KARGS := $(value KARGS)
 override QARGS := $(value QARGS)
 
-export IMPL CONFIG KSRC KARGS QARGS MEM SMP RUN FILES KCONFIG TIMEOUT V BUILD KDIR
+export IMPL CONFIG KSRC KARGS QARGS MEM SMP RUN FILES KCONFIG CHAOS TIMEOUT V BUILD KDIR
 
 # $(call one_of,NAME,WORDS): the value of NAME must be one of WORDS
 one_of = $(if $(filter-out 1,$(words $($1)))$(filter-out $2,$($1)),$(error $1=$($1): give one of: $2))
@@ -44,11 +44,12 @@ help:
 #= TIMEOUT   seconds that the VM, or one test, may take
 #= RUN       the command for make vm
 #= FILES     files and folders copied into the VM for it
+#= CHAOS     which programs make chaos runs: sqlite3 cc sort python3 stress-ng (default: all)
 #= KCONFIG   the kernel configuration for make deb
 #= V         1 shows the commands of a build as well
 
 # what is done for the targets below, each once
-.PHONY: deps deps-deb deps-lint fetch assemble built
+.PHONY: deps deps-deb deps-lint deps-chaos fetch assemble built
 
 #: make deps      install the Debian packages that the targets need, naming them
 deps:
@@ -59,6 +60,9 @@ deps-deb:
 
 deps-lint:
 	@scripts/deps build lint
+
+deps-chaos:
+	@scripts/deps build vm chaos
 
 #: make fetch     put the stock kernel into build/base/src
 fetch: deps
@@ -71,7 +75,7 @@ assemble: fetch
 built: assemble
 	@scripts/build-kernel $(IMPL) $(CONFIG) >/dev/null
 
-.PHONY: run test quick prove shell vm kernel deb lint clean distclean
+.PHONY: run test quick prove chaos shell vm kernel deb lint clean distclean
 
 #: make kernel    build the kernel; the last line is the build folder, for make -C FOLDER M=...
 kernel: assemble
@@ -94,6 +98,10 @@ prove: override export IMPL := base
 prove: override export KDIR := $(BUILD)/base/$(CONFIG)
 prove: built
 	@scripts/test prove
+
+#: make chaos     real programs, CHAOS='NAMES', while dummy devices migrate their memory
+chaos: deps-chaos built
+	@scripts/test chaos
 
 #: make shell     a root shell in the VM
 shell: built

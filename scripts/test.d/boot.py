@@ -16,6 +16,9 @@ CONSOLE = re.compile(r"^vm: .*; console: (\S.*)$")
 SUITE_BEGINS = re.compile(r"suite (\S+) begins$")
 HEARTBEAT_SECONDS = 20
 
+# What of a boot's environment is meant for scripts/vm and not for the suites.
+FOR_THE_VM = ("EXPECT_CONSOLE", "SYSTEM_FILES")
+
 # What scripts/vm says by its exit status when the VM itself went wrong.
 VM_TROUBLE = {
     121: "the VM ended before the tests did",
@@ -66,10 +69,10 @@ class Boot:
 
     def _environment(self):
         quoted = " ".join(f"'{path}'" for path in self.files)
-        exports = " ".join(f"{key}='{value}'" for key, value in self.environment.items() if key != "EXPECT_CONSOLE")
+        exports = " ".join(f"{key}='{value}'" for key, value in self.environment.items() if key not in FOR_THE_VM)
         return {**os.environ, "VM_NAME": f"test-{self.name}", "FILES": quoted, "TIMEOUT": str(self.seconds),
                 "RUN": f"{exports} ./suites {' '.join(self.names)}",
-                "EXPECT_CONSOLE": self.environment.get("EXPECT_CONSOLE", "")}
+                **{key: self.environment.get(key, "") for key in FOR_THE_VM}}
 
     def _follow(self, stream, log, progress):
         """Feed the suites; returns what scripts/vm itself had to say."""

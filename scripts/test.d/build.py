@@ -7,6 +7,7 @@ import shutil
 import subprocess
 
 SHOWN_LINES = 20
+COMPILED_IN_VM = ("hmm_common", "hmm-fuzz", "hmm-range")
 
 
 class BuildError(Exception):
@@ -42,14 +43,25 @@ class Builder:
         os.replace(f"{program}.new", program)
         return program
 
-    def demo(self):
-        """The program of `make run`."""
-        source = os.path.join(self.repository, "tools/mm/hmm-demo.c")
-        program = os.path.join(self.out, "hmm-demo")
+    def tool(self, name):
+        """A program of tools/mm."""
+        source = os.path.join(self.repository, f"tools/mm/{name}.c")
+        program = os.path.join(self.out, name)
         if not newer_than(program, [source]):
-            run(["gcc", "-static", "-O2", "-Wall", "-D_GNU_SOURCE", "-I", self.stock, source, "-o", f"{program}.new"])
+            run(["gcc", "-static", "-O2", "-Wall", "-D_GNU_SOURCE", "-I", self.stock, source, "-o", f"{program}.new",
+                 "-lpthread"])
             os.replace(f"{program}.new", program)
         return program
+
+    def preprocessed(self):
+        """C sources for a compiler in the VM, which has no headers; returns the folder."""
+        folder = os.path.join(self.out, "preprocessed")
+        os.makedirs(folder, exist_ok=True)
+        sources = os.path.join(self.repository, "tools/testing/selftests/mm")
+        for name in COMPILED_IN_VM:
+            run(["gcc", "-E", "-P", "-O2", "-D_GNU_SOURCE", "-I", os.path.join(self.stock, "tools/testing/selftests"),
+                 "-I", self.stock, os.path.join(sources, f"{name}.c"), "-o", os.path.join(folder, f"{name}.i")])
+        return folder
 
     def selftests(self):
         """Our own programs; returns the folder that holds them and nothing else."""

@@ -32,6 +32,7 @@ class Settings:
         self.time_limit = positive_number("TIMEOUT", get("TIMEOUT") or "600")
         self.command = get("RUN") or ""
         self.files = shlex.split(get("FILES") or "")
+        self.system_files = shlex.split(get("SYSTEM_FILES") or "")
         self.expected_on_console = get("EXPECT_CONSOLE") or None
         self.name = get("VM_NAME") or f"{self.implementation}-{self.config}"
 
