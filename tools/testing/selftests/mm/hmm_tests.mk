@@ -7,14 +7,16 @@
 #	HMM_KSRC	a kernel source tree, for kselftest's headers
 # and may set CC and HMM_CFLAGS.
 
-HMM_TESTS := hmm-range hmm-defects hmm-oracle hmm-stress hmm-failure hmm-fuzz
+HMM_TESTS := hmm-range hmm-defects hmm-oracle hmm-stress hmm-failure hmm-fuzz \
+	hmm-migrate
 HMM_DIR := $(patsubst %/,%,$(dir $(lastword $(MAKEFILE_LIST))))
-HMM_COMMON := $(HMM_DIR)/hmm_common.c
+HMM_COMMON := $(HMM_DIR)/hmm_common.c $(HMM_DIR)/hmm_device.c
 
 ifneq ($(HMM_OUT),)
 HMM_BUILD = $(CC) -static -O2 -Wall -D_GNU_SOURCE= $(HMM_CFLAGS) \
 	-I$(HMM_KSRC)/tools/testing/selftests -I$(HMM_KSRC) -I$(HMM_DIR)
-HMM_HEADERS := $(HMM_DIR)/hmm_common.h $(HMM_DIR)/hmm_probe/hmm_probe_uapi.h
+HMM_HEADERS := $(HMM_DIR)/hmm_common.h $(HMM_DIR)/hmm_device.h \
+	$(HMM_DIR)/hmm_probe/hmm_probe_uapi.h
 
 .PHONY: hmm-selftests
 hmm-selftests: $(HMM_TESTS:%=$(HMM_OUT)/%)
