@@ -108,6 +108,19 @@ struct hmm_dmirror_counters device_counters(int fd)
 	return counters;
 }
 
+/* All counters have the same type. */
+struct hmm_dmirror_counters device_since(int fd, const struct hmm_dmirror_counters *then)
+{
+	struct hmm_dmirror_counters counters = device_counters(fd);
+	const __u64 *old = (const __u64 *)then;
+	__u64 *new = (__u64 *)&counters;
+	size_t i;
+
+	for (i = 0; i < sizeof(counters) / sizeof(*new); i++)
+		new[i] -= old[i];
+	return counters;
+}
+
 bool device_in_use_is(int fd, __u64 pages)
 {
 	struct hmm_dmirror_counters counters = device_counters(fd);
@@ -338,13 +351,20 @@ void child_start(struct child *child)
 	child->answers = answers[0];
 }
 
-long child_do(struct child *child, work_t work, void *addr, size_t npages, __u64 number)
+void child_tell(struct child *child, work_t work, void *addr, size_t npages, __u64 number)
 {
 	struct order order = { work, addr, npages, number };
+
+	if (write(child->orders, &order, sizeof(order)) != sizeof(order))
+		fatal("a child is gone");
+}
+
+long child_do(struct child *child, work_t work, void *addr, size_t npages, __u64 number)
+{
 	long answer;
 
-	if (write(child->orders, &order, sizeof(order)) != sizeof(order) ||
-	    read(child->answers, &answer, sizeof(answer)) != sizeof(answer))
+	child_tell(child, work, addr, npages, number);
+	if (read(child->answers, &answer, sizeof(answer)) != sizeof(answer))
 		fatal("a child is gone");
 	return answer;
 }
@@ -359,10 +379,7 @@ static void child_reap(struct child *child)
 /* Its pipe may be open in later children too: say so in words. */
 void child_stop(struct child *child)
 {
-	struct order order = { };
-
-	if (write(child->orders, &order, sizeof(order)) != sizeof(order))
-		fatal("a child is gone");
+	child_tell(child, NULL, NULL, 0, 0);
 	child_reap(child);
 }
 

@@ -37,6 +37,8 @@ int device_flags(int fd, __u64 flags);
 __u64 device_fail(int fd, unsigned int point, __u64 nth);
 int device_attach(int fd, int pidfd);
 struct hmm_dmirror_counters device_counters(int fd);
+/* What the device has counted since then */
+struct hmm_dmirror_counters device_since(int fd, const struct hmm_dmirror_counters *then);
 /* Pages in use become @pages soon: frees may be on their way. */
 bool device_in_use_is(int fd, __u64 pages);
 
@@ -82,6 +84,9 @@ struct child {
 };
 
 void child_start(struct child *child);
+/* Does not wait for the answer. */
+void child_tell(struct child *child, work_t work, void *addr, size_t npages,
+		__u64 number);
 long child_do(struct child *child, work_t work, void *addr, size_t npages,
 	      __u64 number);
 void child_stop(struct child *child);
