@@ -8,7 +8,7 @@
 # and may set CC and HMM_CFLAGS.
 
 HMM_TESTS := hmm-range hmm-defects hmm-oracle hmm-stress hmm-failure hmm-fuzz \
-	hmm-migrate hmm-coherent hmm-evict hmm-orders hmm-devices hmm-driver
+	hmm-migrate hmm-coherent hmm-evict hmm-orders hmm-devices hmm-fork hmm-driver
 HMM_DIR := $(patsubst %/,%,$(dir $(lastword $(MAKEFILE_LIST))))
 HMM_COMMON := $(HMM_DIR)/hmm_common.c $(HMM_DIR)/hmm_device.c
 
