@@ -358,14 +358,19 @@ static int call_run(struct thmm_call *call, bool to_device, enum thmm_counter co
  * thmm_migrate_to_device() - HMM_DMIRROR_MIGRATE_TO_DEV
  * @call: the command
  *
+ * Also where the migration ended early, the caller learns how far it came.
+ *
  * Return: 0, -ENOENT when not all of the range is on the device now, or
  * another errno.
  */
 int thmm_migrate_to_device(struct thmm_call *call)
 {
 	unsigned long moved;
+	int ret, seen;
 
-	return call_run(call, true, THMM_MIGRATED_IN, &moved) ?: thmm_read_device(call);
+	ret = call_run(call, true, THMM_MIGRATED_IN, &moved);
+	seen = thmm_read_device(call);
+	return ret ?: seen;
 }
 
 /**
