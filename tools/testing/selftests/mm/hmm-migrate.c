@@ -309,11 +309,17 @@ TEST_F(hmm_migrate, read_only_mapping)
 TEST_F(hmm_migrate, unmapped_and_inaccessible)
 {
 	char *hole = self->map + 10 * PAGE_BYTES;
+	struct answer answer;
 
 	pattern_fill(self->map, N, SEED);
 	ASSERT_EQ(0, munmap(hole, PAGE_BYTES));
 	EXPECT_EQ(-EINVAL, device_take(self->fd, hole, 1).rc);
-	EXPECT_EQ(-EINVAL, device_take(self->fd, self->map, N).rc);
+	answer = device_take(self->fd, self->map, N);
+	EXPECT_EQ(-EINVAL, answer.rc);
+	EXPECT_EQ(10, answer.cpages);
+	answer = device_give_back(self->fd, self->map, N);
+	EXPECT_EQ(-EINVAL, answer.rc);
+	EXPECT_EQ(10, answer.cpages);
 	EXPECT_TRUE(pattern_is(self->map, 10, SEED));
 	EXPECT_EQ(-EINVAL, device_give_back(self->fd, hole, 1).rc);
 
