@@ -159,6 +159,51 @@ TEST_F(hmm_fork, taken_while_shared)
 	EXPECT_OWN(OTHER);
 }
 
+/* Where no large page can be had, a shared one is split first. */
+
+TEST_F(hmm_fork, no_large_page_on_the_device)
+{
+	if (variant->npages != HUGE_PAGES)
+		SKIP(return, "large pages only");
+	child_start(&self->child);
+	ASSERT_EQ(0, device_flags(self->fd, HMM_DMIRROR_FLAG_FAIL_ALLOC));
+	TAKE();
+	EXPECT_ON_DEVICE(self->npages);
+	EXPECT_CHILD(SEED);
+	pattern_fill(self->map, self->npages, OTHER);
+	EXPECT_CHILD(SEED);
+	EXPECT_OWN(OTHER);
+}
+
+TEST_F(hmm_fork, no_large_page_in_the_system)
+{
+	if (variant->npages != HUGE_PAGES)
+		SKIP(return, "large pages only");
+	TAKE();
+	child_start(&self->child);
+	ASSERT_EQ(0, device_flags(self->fd, HMM_DMIRROR_FLAG_FAIL_ALLOC));
+	EXPECT_EQ(self->npages, device_give_back(self->fd, self->map, self->npages).cpages);
+	EXPECT_ON_DEVICE(0);
+	EXPECT_CHILD(SEED);
+	pattern_fill(self->map, self->npages, OTHER);
+	EXPECT_CHILD(SEED);
+	EXPECT_OWN(OTHER);
+}
+
+TEST_F(hmm_fork, no_large_page_for_a_cpu_fault)
+{
+	if (variant->npages != HUGE_PAGES)
+		SKIP(return, "large pages only");
+	TAKE();
+	child_start(&self->child);
+	ASSERT_EQ(0, device_flags(self->fd, HMM_DMIRROR_FLAG_FAIL_ALLOC));
+	EXPECT_TRUE(pattern_is(self->map, self->npages / 2, SEED));
+	EXPECT_CHILD(SEED);
+	pattern_fill(self->map, self->npages, OTHER);
+	EXPECT_CHILD(SEED);
+	EXPECT_OWN(OTHER);
+}
+
 TEST_F(hmm_fork, given_back_while_shared)
 {
 	TAKE();
