@@ -166,7 +166,10 @@ TEST_F(hmm_evict, huge_pages)
 	munmap(map, 2 * HUGE_BYTES);
 }
 
-/* The threads see no page twice and lose none, whoever brings it back. */
+/*
+ * The threads see no page twice and lose none, whoever brings it back. A page
+ * that one of them keeps locked for long may stay for the moment.
+ */
 TEST_F(hmm_evict, while_threads_fault)
 {
 	struct adders adders;
@@ -175,10 +178,11 @@ TEST_F(hmm_evict, while_threads_fault)
 	adders_start(&adders, self->map, 16, variant->coherent ? 2000 : 60);
 	while (adders_run(&adders) || !rounds) {
 		device_take(self->fd, self->map, 16);
-		EXPECT_EQ(0, device_evict(self->fd).remaining);
+		EXPECT_GE(16, device_evict(self->fd).remaining);
 		rounds++;
 	}
 	EXPECT_TRUE(adders_finish(&adders));
+	EXPECT_EQ(0, device_evict(self->fd).remaining);
 }
 
 TEST_F(hmm_evict, released_while_threads_fault)
@@ -188,11 +192,15 @@ TEST_F(hmm_evict, released_while_threads_fault)
 
 	adders_start(&adders, self->map, 16, variant->coherent ? 500 : 20);
 	while (adders_run(&adders) || !rounds) {
+		int ret;
+
 		device_take(self->fd, self->map, 16);
-		EXPECT_EQ(0, device_release(self->fd));
+		ret = device_release(self->fd);
+		EXPECT_TRUE(!ret || ret == -EBUSY);
 		rounds++;
 	}
 	EXPECT_TRUE(adders_finish(&adders));
+	EXPECT_EQ(0, device_release(self->fd));
 }
 
 TEST_F(hmm_evict, several_processes)
