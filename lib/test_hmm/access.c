@@ -61,6 +61,17 @@ static unsigned long bounce_fill(struct bounce *bounce, struct thmm_call *call)
 	return i;
 }
 
+/*
+ * The CPU's entry can be writable and clean: reclaim would take the page for
+ * unchanged and drop it. The mirror's lock keeps the entry, and with it the
+ * page in its file, as the page table's lock would.
+ */
+static void page_write(struct page *page, const void *data)
+{
+	memcpy_to_page(page, 0, data, PAGE_SIZE);
+	set_page_dirty(page);
+}
+
 /* The way back; a page that the device may only read, or lock, is a gap. */
 static unsigned long bounce_drain(struct bounce *bounce, struct thmm_call *call,
 				  unsigned long npages)
@@ -76,7 +87,7 @@ static unsigned long bounce_drain(struct bounce *bounce, struct thmm_call *call,
 
 		if (!page || access != THMM_WRITE)
 			break;
-		memcpy_to_page(page, 0, bounce->data + (i << PAGE_SHIFT), PAGE_SIZE);
+		page_write(page, bounce->data + (i << PAGE_SHIFT));
 	}
 	mutex_unlock(&mirror->lock);
 	return i;
