@@ -1,0 +1,319 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The device's table follows what the CPU does to the memory behind it, what
+ * the device writes is not lost, and both can work at the same time.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "kselftest_harness.h"
+#include "hmm_access.h"
+
+#define N	16
+#define BYTES	(N * PAGE_BYTES)
+
+FIXTURE(follow)
+{
+	int fd;
+	char *map;
+};
+
+FIXTURE_SETUP(follow)
+{
+	self->fd = dmirror_open(0);
+	if (self->fd < 0)
+		SKIP(return, "no dummy device");
+	self->map = map_anon_small(BYTES);
+}
+
+FIXTURE_TEARDOWN(follow)
+{
+	close(self->fd);
+}
+
+TEST_F(follow, dontneed)
+{
+	ASSERT_EQ(0, device_writes(self->fd, self->map, N, 1));
+	ASSERT_EQ(0, madvise(self->map, BYTES, MADV_DONTNEED));
+	EXPECT_TRUE(device_reads_zero(self->fd, self->map, N));
+	ASSERT_EQ(0, device_writes(self->fd, self->map, N, 2));
+	EXPECT_TRUE(pattern_is(self->map, N, 2));
+}
+
+/* The device first knows the zero page, then the page that a write made. */
+TEST_F(follow, write_behind_the_zero_page)
+{
+	EXPECT_TRUE(device_reads_zero(self->fd, self->map, N));
+	pattern_fill(self->map, N, 1);
+	EXPECT_TRUE(device_reads(self->fd, self->map, N, 1));
+}
+
+TEST_F(follow, device_write_behind_the_zero_page)
+{
+	char *other = map_anon_small(BYTES);
+
+	EXPECT_TRUE(device_reads_zero(self->fd, self->map, N));
+	EXPECT_TRUE(device_reads_zero(self->fd, other, N));
+	ASSERT_EQ(0, device_writes(self->fd, self->map, N, 1));
+	EXPECT_TRUE(pattern_is(self->map, N, 1));
+	EXPECT_EQ(BYTES, same_bytes(other, BYTES, 0));
+}
+
+static bool child_sees(struct keeper *child, const char *map, const char *data)
+{
+	size_t page;
+
+	for (page = 0; page < N; page++)
+		if (keeper_peek(child, (char *)map + page * PAGE_BYTES) !=
+		    data[page * PAGE_BYTES])
+			return false;
+	return true;
+}
+
+TEST_F(follow, copy_on_write_by_the_cpu)
+{
+	struct keeper child;
+	char old[BYTES];
+
+	pattern_fill(self->map, N, 1);
+	pattern_fill(old, N, 1);
+	ASSERT_EQ(0, device_writes(self->fd, self->map, N, 1));
+	keeper_start(&child);
+	EXPECT_TRUE(device_reads(self->fd, self->map, N, 1));
+	pattern_fill(self->map, N, 2);
+	EXPECT_TRUE(device_reads(self->fd, self->map, N, 2));
+	EXPECT_TRUE(child_sees(&child, self->map, old));
+	keeper_stop(&child);
+}
+
+TEST_F(follow, copy_on_write_by_the_device)
+{
+	struct keeper child;
+	char old[BYTES];
+
+	pattern_fill(old, N, 1);
+	ASSERT_EQ(0, device_writes(self->fd, self->map, N, 1));
+	keeper_start(&child);
+	ASSERT_EQ(0, device_writes(self->fd, self->map, N, 2));
+	EXPECT_TRUE(pattern_is(self->map, N, 2));
+	EXPECT_TRUE(child_sees(&child, self->map, old));
+	keeper_stop(&child);
+}
+
+/* A private mapping's page is the file's until someone writes. */
+TEST_F(follow, private_copy_of_a_file)
+{
+	int fd = memory_file(BYTES);
+	char *file = map_at(map_anon_small(BYTES), BYTES,
+			    PROT_READ | PROT_WRITE, MAP_SHARED, fd);
+
+	map_at(self->map, BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd);
+	pattern_fill(file, N, 1);
+	EXPECT_TRUE(device_reads(self->fd, self->map, N, 1));
+	ASSERT_EQ(0, device_writes(self->fd, self->map, N, 2));
+	EXPECT_TRUE(pattern_is(self->map, N, 2));
+	EXPECT_TRUE(pattern_is(file, N, 1));
+	EXPECT_TRUE(device_reads(self->fd, file, N, 1));
+	close(fd);
+}
+
+/*
+ * What the device wrote must survive reclaim, although the CPU's page table
+ * entry may be writable and clean.
+ */
+
+static void write_then_swap_out(struct __test_metadata *_metadata, int fd,
+				char *map, size_t writable)
+{
+	EXPECT_EQ(writable, device_count_bytes(fd, map, N, ACCESS_MASK,
+					       HMM_DMIRROR_PROT_WRITE));
+	ASSERT_EQ(0, device_writes(fd, map, N, 2));
+	ASSERT_TRUE(swap_out(map, N));
+	EXPECT_TRUE(pattern_is(map, N, 2));
+	EXPECT_TRUE(device_reads(fd, map, N, 2));
+}
+
+FIXTURE(reclaim)
+{
+	int fd;
+	struct swap swap;
+};
+
+FIXTURE_SETUP(reclaim)
+{
+	self->swap.disk = -1;
+	self->fd = dmirror_open(0);
+	if (self->fd < 0)
+		SKIP(return, "no dummy device");
+	if (!device_is_ours(self->fd))
+		SKIP(return, "the stock driver does not mark pages dirty");
+	if (!swap_start(&self->swap, 4 * HUGE_BYTES))
+		SKIP(return, "no zram");
+}
+
+FIXTURE_TEARDOWN(reclaim)
+{
+	swap_stop(&self->swap);
+	close(self->fd);
+}
+
+TEST_F(reclaim, shared_memory_that_was_only_read)
+{
+	char *map = map_at(map_anon_small(BYTES), BYTES,
+			   PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+			   -1);
+
+	read_pages(map, N);
+	write_then_swap_out(_metadata, self->fd, map, N);
+	ASSERT_EQ(0, munmap(map, BYTES));
+}
+
+TEST_F(reclaim, private_memory_read_from_swap)
+{
+	char *map = map_anon_small(BYTES);
+
+	pattern_fill(map, N, 1);
+	ASSERT_TRUE(swap_out(map, N));
+	EXPECT_TRUE(pattern_is(map, N, 1));
+	ASSERT_EQ(0, device_writes(self->fd, map, N, 2));
+	ASSERT_TRUE(swap_out(map, N));
+	EXPECT_TRUE(pattern_is(map, N, 2));
+	ASSERT_EQ(0, munmap(map, BYTES));
+}
+
+TEST_F(reclaim, memory_that_may_be_freed)
+{
+	char *map = map_anon_small(BYTES);
+
+	pattern_fill(map, N, 1);
+	ASSERT_EQ(0, madvise(map, BYTES, MADV_FREE));
+	write_then_swap_out(_metadata, self->fd, map, N);
+	ASSERT_EQ(0, munmap(map, BYTES));
+}
+
+/* CPU and device at the same time */
+
+#define ROUNDS		200
+#define BOTH_PAGES	32
+
+struct both {
+	int fd;
+	char *map;
+	bool stop;		/* atomic */
+	size_t wrong;		/* atomic */
+};
+
+static __u64 *counter(struct both *both, size_t page)
+{
+	return (__u64 *)(both->map + page * PAGE_BYTES);
+}
+
+/* The CPU's pages are the even ones. */
+static void *cpu_counts(void *arg)
+{
+	struct both *both = arg;
+	size_t page, round;
+
+	for (round = 0; round < 50 * ROUNDS; round++)
+		for (page = 0; page < BOTH_PAGES; page += 2)
+			__atomic_fetch_add(counter(both, page), 1,
+					   __ATOMIC_SEQ_CST);
+	return NULL;
+}
+
+/* The device adds one to each of the odd pages, a page at a time. */
+static void *device_counts(void *arg)
+{
+	struct both *both = arg;
+	__u64 data[PAGE_BYTES / sizeof(__u64)];
+	size_t page, round;
+
+	for (round = 0; round < ROUNDS; round++)
+		for (page = 1; page < BOTH_PAGES; page += 2) {
+			if (device_read(both->fd, counter(both, page), 1, data))
+				return "read";
+			data[0]++;
+			if (device_write(both->fd, counter(both, page), 1,
+					 data))
+				return "write";
+		}
+	return NULL;
+}
+
+/* What the device reads of a page that only grows never shrinks. */
+static void *device_watches(void *arg)
+{
+	static __u64 data[BOTH_PAGES * PAGE_BYTES / sizeof(__u64)];
+	struct both *both = arg;
+	__u64 last[BOTH_PAGES] = { 0 };
+	size_t page;
+
+	while (!__atomic_load_n(&both->stop, __ATOMIC_RELAXED)) {
+		if (device_read(both->fd, both->map, BOTH_PAGES, data))
+			return "watch";
+		for (page = 0; page < BOTH_PAGES; page++) {
+			__u64 now = data[page * PAGE_BYTES / sizeof(__u64)];
+
+			if (now < last[page])
+				return "backwards";
+			last[page] = now;
+		}
+	}
+	return NULL;
+}
+
+/* Entries come and go meanwhile. */
+static void *mapping_changes(void *arg)
+{
+	struct both *both = arg;
+	size_t bytes = BOTH_PAGES * PAGE_BYTES;
+
+	while (!__atomic_load_n(&both->stop, __ATOMIC_RELAXED)) {
+		if (madvise(both->map, bytes, MADV_NOHUGEPAGE) ||
+		    madvise(both->map, bytes, MADV_PAGEOUT) ||
+		    madvise(both->map, bytes, MADV_POPULATE_READ))
+			return "madvise";
+	}
+	return NULL;
+}
+
+TEST_F(follow, cpu_and_device_at_the_same_time)
+{
+	struct both both = {
+		.fd = self->fd,
+		.map = map_at(map_anon(HUGE_BYTES), HUGE_BYTES,
+			      PROT_READ | PROT_WRITE,
+			      MAP_SHARED | MAP_ANONYMOUS, -1),
+	};
+	pthread_t threads[4];
+	void *(*work[])(void *) = {
+		cpu_counts, device_counts, device_watches, mapping_changes,
+	};
+	size_t i, page;
+	void *result;
+
+	if (!device_is_ours(self->fd))
+		SKIP(return, "the stock driver does not mark pages dirty");
+	for (i = 0; i < ARRAY_SIZE(work); i++)
+		ASSERT_EQ(0, pthread_create(&threads[i], NULL, work[i], &both));
+	for (i = 0; i < ARRAY_SIZE(work); i++) {
+		if (i == 2)
+			__atomic_store_n(&both.stop, true, __ATOMIC_RELAXED);
+		ASSERT_EQ(0, pthread_join(threads[i], &result));
+		EXPECT_EQ(NULL, result) {
+			TH_LOG("thread %zu: %s", i, (char *)result);
+		}
+	}
+	for (page = 0; page < BOTH_PAGES; page++)
+		EXPECT_EQ(page % 2 ? ROUNDS : 50 * ROUNDS,
+			  *counter(&both, page));
+}
+
+TEST_HARNESS_MAIN

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: GPL-2.0
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "hmm_access.h"
+
+static void *buffer_of(size_t bytes)
+{
+	void *data = malloc(bytes);
+
+	if (!data)
+		fatal("no memory");
+	/* Not what a test looks for, should the driver write nothing. */
+	memset(data, 0xa5, bytes);
+	return data;
+}
+
+bool device_is_ours(int fd)
+{
+	struct hmm_dmirror_counters counters;
+
+	return !ioctl(fd, HMM_DMIRROR_COUNTERS, &counters);
+}
+
+int device_read(int fd, void *addr, size_t npages, void *data)
+{
+	return device_ask(fd, HMM_DMIRROR_READ, addr, data, npages).rc;
+}
+
+int device_write(int fd, void *addr, size_t npages, void *data)
+{
+	return device_ask(fd, HMM_DMIRROR_WRITE, addr, data, npages).rc;
+}
+
+int device_faults(int fd, void *addr, size_t npages)
+{
+	void *data = buffer_of(npages * PAGE_BYTES);
+	struct answer answer = device_ask(fd, HMM_DMIRROR_READ, addr, data,
+					  npages);
+
+	free(data);
+	return answer.rc ? answer.rc : (int)answer.faults;
+}
+
+bool device_reads_zero(int fd, void *addr, size_t npages)
+{
+	void *data = buffer_of(npages * PAGE_BYTES);
+	bool zero = !device_read(fd, addr, npages, data) &&
+		    is_zero(data, npages);
+
+	free(data);
+	return zero;
+}
+
+__u64 device_invalidations(int fd)
+{
+	return device_counters(fd).invalidations;
+}
+
+size_t device_count_bytes(int fd, void *addr, size_t npages,
+			  unsigned char mask, unsigned char value)
+{
+	unsigned char *bytes = buffer_of(npages);
+	size_t i, count = 0;
+
+	device_look(fd, addr, npages, bytes);
+	for (i = 0; i < npages; i++)
+		count += (bytes[i] & mask) == value;
+	free(bytes);
+	return count;
+}
+
+size_t same_bytes(const void *data, size_t bytes, unsigned char value)
+{
+	const unsigned char *byte = data;
+	size_t i;
+
+	for (i = 0; i < bytes; i++)
+		if (byte[i] != value)
+			break;
+	return i;
+}
+
+char *map_pattern_thp(int fd, size_t bytes, __u64 seed)
+{
+	char *map = device_map_thp(fd, bytes);
+
+	if (map)
+		pattern_fill(map, bytes / PAGE_BYTES, seed);
+	return map;
+}
+
+int wait_for_child(pid_t pid)
+{
+	int tries, status;
+
+	for (tries = 0; tries < 3000; tries++) {
+		pid_t done = waitpid(pid, &status, WNOHANG);
+
+		if (done == pid)
+			return status;
+		if (done < 0)
+			fatal("waitpid: %s", strerror(errno));
+		usleep(10000);
+	}
+	return -1;
+}

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What tests of the mirror side share beyond hmm_device.h: plain accesses by
+ * the device, and what it takes to look at what came of them.
+ */
+#ifndef _HMM_ACCESS_H
+#define _HMM_ACCESS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+#include "hmm_device.h"
+
+#ifndef MADV_COLD
+#define MADV_COLD		20
+#endif
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE		25
+#endif
+#ifndef MREMAP_DONTUNMAP
+#define MREMAP_DONTUNMAP	4
+#endif
+
+/* What a page may be used for, in a snapshot's byte */
+#define ACCESS_MASK	(HMM_DMIRROR_PROT_READ | HMM_DMIRROR_PROT_WRITE)
+
+/* For tests that need what only our driver has or does right */
+bool device_is_ours(int fd);
+/* 0 or a negative errno */
+int device_read(int fd, void *addr, size_t npages, void *data);
+int device_write(int fd, void *addr, size_t npages, void *data);
+
+/* How often the device has to fault to read a range; or a negative errno. */
+int device_faults(int fd, void *addr, size_t npages);
+/* The device reads nothing but zeroes. */
+bool device_reads_zero(int fd, void *addr, size_t npages);
+/* Invalidations that have reached the device's mirrors */
+__u64 device_invalidations(int fd);
+/* Pages whose byte in a snapshot, under the mask, has this value */
+size_t device_count_bytes(int fd, void *addr, size_t npages,
+			  unsigned char mask, unsigned char value);
+/* Bytes from the start of @data that have this value */
+size_t same_bytes(const void *data, size_t bytes, unsigned char value);
+
+/* Huge pages that hold the pattern; NULL when the kernel gives small ones. */
+char *map_pattern_thp(int fd, size_t bytes, __u64 seed);
+
+/* The status of a child that ends within 30 s, or -1 */
+int wait_for_child(pid_t pid);
+
+#endif /* _HMM_ACCESS_H */
