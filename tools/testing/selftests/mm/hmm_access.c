@@ -96,6 +96,44 @@ char *map_pattern_thp(int fd, size_t bytes, __u64 seed)
 	return map;
 }
 
+#define SMALL_PAGES	16
+
+bool placed_start(struct placed *placed, const char **reason)
+{
+	placed->npages = placed->huge ? HUGE_PAGES : SMALL_PAGES;
+	placed->bytes = placed->npages * PAGE_BYTES;
+	placed->fd = device_open(placed->device, reason);
+	if (placed->fd < 0)
+		return false;
+
+	if (placed->huge)
+		placed->map = device_map_thp(placed->fd, placed->bytes);
+	else
+		placed->map = map_anon_small(placed->bytes);
+	if (!placed->map) {
+		*reason = "no huge page";
+		return false;
+	}
+	pattern_fill(placed->map, placed->npages, 1);
+	if (placed->on_device)
+		device_take(placed->fd, placed->map, placed->npages);
+	*reason = "the device's memory could not be used";
+	return placed_count(placed, placed->map, placed->npages) ==
+	       placed->npages &&
+	       device_reads(placed->fd, placed->map, placed->npages, 1);
+}
+
+size_t placed_count(struct placed *placed, char *addr, size_t npages)
+{
+	return device_count(placed->fd, addr, npages, placed->on_device ?
+			    own_place(placed->device) : 0);
+}
+
+bool placed_in_use(struct placed *placed, size_t npages)
+{
+	return device_in_use_is(placed->fd, placed->on_device ? npages : 0);
+}
+
 int wait_for_child(pid_t pid)
 {
 	int tries, status;

@@ -18,6 +18,9 @@
 #ifndef MADV_COLLAPSE
 #define MADV_COLLAPSE		25
 #endif
+#ifndef MADV_SOFT_OFFLINE
+#define MADV_SOFT_OFFLINE	101
+#endif
 #ifndef MREMAP_DONTUNMAP
 #define MREMAP_DONTUNMAP	4
 #endif
@@ -45,6 +48,27 @@ size_t same_bytes(const void *data, size_t bytes, unsigned char value);
 
 /* Huge pages that hold the pattern; NULL when the kernel gives small ones. */
 char *map_pattern_thp(int fd, size_t bytes, __u64 seed);
+
+/* Memory that a device knows, and that may lie on it */
+struct placed {
+	unsigned int device;
+	bool on_device;
+	bool huge;
+	int fd;
+	size_t npages;
+	size_t bytes;
+	char *map;
+};
+
+/*
+ * Set up according to the first three members, with the pattern of seed 1.
+ * False, and the reason to skip, where the environment lacks something.
+ */
+bool placed_start(struct placed *placed, const char **reason);
+/* Pages of a range that lie where all of @placed lay at the start */
+size_t placed_count(struct placed *placed, char *addr, size_t npages);
+/* @npages of the device's pages are in use, if it is about device memory. */
+bool placed_in_use(struct placed *placed, size_t npages);
 
 /* The status of a child that ends within 30 s, or -1 */
 int wait_for_child(pid_t pid);
