@@ -4,6 +4,7 @@
  * what it answers, where the data is afterwards, and which data.
  */
 #include <errno.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -291,8 +292,14 @@ TEST_F(advise, guard_in_the_middle)
 
 #define BAD_PAGE	3
 
+static void ignore_signal(int number)
+{
+}
+
+/* The kernel tells the process that maps a bad page by SIGBUS. */
 static int spoil(char *page, int advice)
 {
+	signal(SIGBUS, ignore_signal);
 	return madvise(page, PAGE_BYTES, advice) ? -errno : 0;
 }
 
@@ -325,7 +332,7 @@ TEST_F(advise, hwpoison)
 	if (!coherent && rc)
 		SKIP(return, "no memory failures");
 	EXPECT_EQ(coherent, !!rc);
-	EXPECT_EQ(coherent ? 1 : -EFAULT, device_faults(self->fd, bad, 1));
+	EXPECT_EQ(coherent ? 0 : -EFAULT, device_faults(self->fd, bad, 1));
 	EXPECT_EQ(coherent ? 0 : -EFAULT,
 		  device_writes(self->fd, bad, 1, 1 + BAD_PAGE));
 	EXPECT_TRUE(device_reads(self->fd, self->map, BAD_PAGE, 1));
