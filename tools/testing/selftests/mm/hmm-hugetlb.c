@@ -1,0 +1,340 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * hugetlb memory under a dummy device's mirror: it is read and written like
+ * any other, stays where it is, and goes when its file does.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "kselftest_harness.h"
+#include "hmm_access.h"
+
+#define PAGES		(2 * HUGE_PAGES)
+#define BYTES		(2 * HUGE_BYTES)
+/* Two for the mapping, two for copies of them */
+#define POOL		4
+#define FREE_PAGES	"/sys/kernel/mm/hugepages/hugepages-2048kB/" \
+			"free_hugepages"
+#define MAP_2_MIB	(21 << 26)
+
+#ifndef MFD_HUGETLB
+#define MFD_HUGETLB	4U
+#endif
+
+FIXTURE(hugetlb)
+{
+	int fd;
+	int file;
+	char *map;
+};
+
+FIXTURE_VARIANT(hugetlb)
+{
+	bool shared;
+};
+
+FIXTURE_VARIANT_ADD(hugetlb, private)
+{
+	.shared = false,
+};
+
+FIXTURE_VARIANT_ADD(hugetlb, shared)
+{
+	.shared = true,
+};
+
+/* A file of hugetlb pages; -1 where there are none */
+static int huge_file(size_t bytes)
+{
+	int fd = memfd_create("hmm", MFD_CLOEXEC | MFD_HUGETLB | MAP_2_MIB);
+
+	if (fd >= 0 && ftruncate(fd, bytes)) {
+		close(fd);
+		fd = -1;
+	}
+	return fd;
+}
+
+static size_t free_pages(void)
+{
+	FILE *file = fopen(FREE_PAGES, "r");
+	size_t pages;
+
+	if (!file || fscanf(file, "%zu", &pages) != 1)
+		fatal(FREE_PAGES ": %s", strerror(errno));
+	fclose(file);
+	return pages;
+}
+
+FIXTURE_SETUP(hugetlb)
+{
+	const char *reason;
+
+	self->file = -1;
+	self->fd = device_open(0, &reason);
+	if (self->fd < 0)
+		SKIP(return, "%s", reason);
+	if (!reserve_hugetlb(POOL))
+		SKIP(return, "no hugetlb pages");
+	if (variant->shared) {
+		self->file = huge_file(BYTES);
+		if (self->file < 0)
+			SKIP(return, "no files of hugetlb pages");
+		self->map = map_at(map_anon(BYTES), BYTES,
+				   PROT_READ | PROT_WRITE, MAP_SHARED,
+				   self->file);
+	} else {
+		self->map = map_hugetlb(BYTES);
+		if (!self->map)
+			SKIP(return, "no hugetlb mapping");
+	}
+}
+
+/* The mirror keeps no page: all of them are in the pool again. */
+FIXTURE_TEARDOWN(hugetlb)
+{
+	if (self->map)
+		munmap(self->map, BYTES);
+	if (self->file >= 0)
+		close(self->file);
+	if (self->map)
+		EXPECT_EQ(POOL, free_pages());
+	release_hugetlb();
+	close(self->fd);
+}
+
+TEST_F(hugetlb, device_reads_what_the_cpu_wrote)
+{
+	pattern_fill(self->map, PAGES, 1);
+	EXPECT_TRUE(device_reads(self->fd, self->map, PAGES, 1));
+	EXPECT_EQ(0, device_faults(self->fd, self->map, PAGES));
+	pattern_fill(self->map, PAGES, 2);
+	EXPECT_TRUE(device_reads(self->fd, self->map, PAGES, 2));
+}
+
+TEST_F(hugetlb, cpu_reads_what_the_device_wrote)
+{
+	ASSERT_EQ(0, device_writes(self->fd, self->map, PAGES, 1));
+	EXPECT_TRUE(pattern_is(self->map, PAGES, 1));
+	ASSERT_EQ(0, device_writes(self->fd, self->map, PAGES, 2));
+	EXPECT_TRUE(pattern_is(self->map, PAGES, 2));
+}
+
+TEST_F(hugetlb, untouched_memory)
+{
+	EXPECT_EQ(PAGES, device_count_bytes(self->fd, self->map, PAGES, 0xff,
+					    HMM_DMIRROR_PROT_NONE));
+	EXPECT_TRUE(device_reads_zero(self->fd, self->map, PAGES));
+	EXPECT_TRUE(is_zero(self->map, PAGES));
+}
+
+TEST_F(hugetlb, read_unlocked)
+{
+	char *data = map_anon(BYTES);
+	struct answer answer;
+
+	pattern_fill(self->map, PAGES, 3);
+	answer = device_ask(self->fd, HMM_DMIRROR_READ_UNLOCKED, self->map,
+			    data, PAGES);
+	EXPECT_EQ(0, answer.rc);
+	EXPECT_EQ(PAGES, answer.cpages);
+	EXPECT_TRUE(pattern_is(data, PAGES, 3));
+}
+
+TEST_F(hugetlb, snapshot)
+{
+	pattern_fill(self->map, PAGES, 1);
+	EXPECT_EQ(PAGES, device_count_bytes(self->fd, self->map, PAGES, 0xff,
+					    HMM_DMIRROR_PROT_PMD |
+					    HMM_DMIRROR_PROT_WRITE));
+	ASSERT_EQ(0, mprotect(self->map, BYTES, PROT_READ));
+	EXPECT_EQ(PAGES, device_count_bytes(self->fd, self->map, PAGES, 0xff,
+					    HMM_DMIRROR_PROT_PMD |
+					    HMM_DMIRROR_PROT_READ));
+	/* Also of a range that begins and ends within huge pages */
+	EXPECT_EQ(HUGE_PAGES,
+		  device_count_bytes(self->fd, self->map + 77 * PAGE_BYTES,
+				     HUGE_PAGES, 0xff, HMM_DMIRROR_PROT_PMD |
+				     HMM_DMIRROR_PROT_READ));
+}
+
+/* A range within huge pages leaves the rest of them alone. */
+TEST_F(hugetlb, write_to_the_middle)
+{
+	size_t first = HUGE_PAGES - 33, n = 66;
+	char *middle = self->map + first * PAGE_BYTES;
+
+	pattern_fill(self->map, PAGES, 1);
+	ASSERT_EQ(0, device_writes(self->fd, middle, n, 5000));
+	EXPECT_TRUE(pattern_is(self->map, first, 1));
+	EXPECT_TRUE(pattern_is(middle, n, 5000));
+	EXPECT_TRUE(pattern_is(middle + n * PAGE_BYTES, PAGES - first - n,
+			       1 + first + n));
+	EXPECT_TRUE(device_reads(self->fd, middle, n, 5000));
+}
+
+TEST_F(hugetlb, mprotect)
+{
+	char *data = map_anon(BYTES);
+
+	ASSERT_EQ(0, device_writes(self->fd, self->map, PAGES, 1));
+	ASSERT_EQ(0, mprotect(self->map, BYTES, PROT_READ));
+	pattern_fill(data, PAGES, 2);
+	EXPECT_EQ(-EPERM, device_write(self->fd, self->map, PAGES, data));
+	EXPECT_TRUE(device_reads(self->fd, self->map, PAGES, 1));
+	ASSERT_EQ(0, mprotect(self->map, BYTES, PROT_NONE));
+	EXPECT_EQ(-EFAULT, device_faults(self->fd, self->map, PAGES));
+	ASSERT_EQ(0, mprotect(self->map, BYTES, PROT_READ | PROT_WRITE));
+	EXPECT_TRUE(device_reads(self->fd, self->map, PAGES, 1));
+	ASSERT_EQ(0, device_writes(self->fd, self->map, PAGES, 2));
+	EXPECT_TRUE(pattern_is(self->map, PAGES, 2));
+}
+
+TEST_F(hugetlb, does_not_migrate)
+{
+	struct answer answer;
+
+	pattern_fill(self->map, PAGES, 1);
+	answer = device_take(self->fd, self->map, PAGES);
+	EXPECT_EQ(-EINVAL, answer.rc);
+	EXPECT_EQ(0, answer.cpages);
+	EXPECT_TRUE(device_in_use_is(self->fd, 0));
+	EXPECT_TRUE(pattern_is(self->map, PAGES, 1));
+	EXPECT_TRUE(device_reads(self->fd, self->map, PAGES, 1));
+}
+
+TEST_F(hugetlb, is_not_exclusive)
+{
+	pattern_fill(self->map, PAGES, 1);
+	EXPECT_EQ(-EOPNOTSUPP, device_ask(self->fd, HMM_DMIRROR_EXCLUSIVE,
+					  self->map, NULL, 1).rc);
+	EXPECT_EQ(0, device_ask(self->fd, HMM_DMIRROR_CHECK_EXCLUSIVE,
+				self->map, NULL, PAGES).rc);
+	EXPECT_TRUE(pattern_is(self->map, PAGES, 1));
+}
+
+/* The device's writes after a fork reach the child in shared memory only. */
+TEST_F(hugetlb, fork)
+{
+	struct child child;
+
+	ASSERT_EQ(0, device_writes(self->fd, self->map, PAGES, 1));
+	child_start(&child);
+	ASSERT_EQ(0, device_writes(self->fd, self->map, PAGES, 2));
+	EXPECT_TRUE(pattern_is(self->map, PAGES, 2));
+	EXPECT_TRUE(child_do(&child, work_check, self->map, PAGES,
+			     variant->shared ? 2 : 1));
+	child_stop(&child);
+}
+
+/* The same the other way round: the CPU copies what the device knows. */
+TEST_F(hugetlb, fork_then_write_by_the_cpu)
+{
+	struct child child;
+
+	ASSERT_EQ(0, device_writes(self->fd, self->map, PAGES, 1));
+	child_start(&child);
+	EXPECT_TRUE(device_reads(self->fd, self->map, PAGES, 1));
+	pattern_fill(self->map, PAGES, 2);
+	EXPECT_TRUE(device_reads(self->fd, self->map, PAGES, 2));
+	EXPECT_TRUE(child_do(&child, work_check, self->map, PAGES,
+			     variant->shared ? 2 : 1));
+	child_stop(&child);
+}
+
+TEST_F(hugetlb, munmap_of_a_page)
+{
+	ASSERT_EQ(0, device_writes(self->fd, self->map, PAGES, 1));
+	ASSERT_EQ(0, munmap(self->map + HUGE_BYTES, HUGE_BYTES));
+	EXPECT_EQ(-EFAULT, device_faults(self->fd, self->map + HUGE_BYTES,
+					 1));
+	EXPECT_EQ(0, device_faults(self->fd, self->map, HUGE_PAGES));
+	EXPECT_TRUE(device_reads(self->fd, self->map, HUGE_PAGES, 1));
+}
+
+/* Of a file, the pages stay; private memory begins anew. */
+TEST_F(hugetlb, dontneed)
+{
+	ASSERT_EQ(0, device_writes(self->fd, self->map, PAGES, 1));
+	ASSERT_EQ(0, madvise(self->map, BYTES, MADV_DONTNEED));
+	EXPECT_LE(1, device_faults(self->fd, self->map, PAGES));
+	EXPECT_TRUE(variant->shared ?
+		    device_reads(self->fd, self->map, PAGES, 1) :
+		    device_reads_zero(self->fd, self->map, PAGES));
+}
+
+TEST_F(hugetlb, mremap)
+{
+	char *to = map_anon(BYTES);
+
+	ASSERT_EQ(0, device_writes(self->fd, self->map, PAGES, 1));
+	ASSERT_EQ(to, mremap(self->map, BYTES, BYTES,
+			     MREMAP_MAYMOVE | MREMAP_FIXED, to));
+	EXPECT_EQ(-EFAULT, device_faults(self->fd, self->map, 1));
+	EXPECT_TRUE(device_reads(self->fd, to, PAGES, 1));
+	EXPECT_TRUE(pattern_is(to, PAGES, 1));
+	self->map = to;
+}
+
+/* More memory is mapped than there is: no page for the last one. */
+TEST_F(hugetlb, pool_is_empty)
+{
+	char *more = map_anon(BYTES + HUGE_BYTES);
+
+	pattern_fill(self->map, PAGES, 1);
+	if (mmap(more, BYTES + HUGE_BYTES, PROT_READ | PROT_WRITE,
+		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | MAP_FIXED |
+		 MAP_NORESERVE, -1, 0) != more)
+		SKIP(return, "no hugetlb mapping without reservation");
+	EXPECT_EQ(0, device_writes(self->fd, more, PAGES, 2));
+	EXPECT_EQ(-EFAULT, device_writes(self->fd, more + BYTES, 1, 2));
+	EXPECT_EQ(-EFAULT, device_faults(self->fd, more + BYTES, 1));
+	EXPECT_TRUE(pattern_is(more, PAGES, 2));
+	EXPECT_TRUE(device_reads(self->fd, self->map, PAGES, 1));
+	ASSERT_EQ(0, munmap(more, BYTES + HUGE_BYTES));
+}
+
+/* The file under a mirror changes */
+
+TEST_F(hugetlb, truncate)
+{
+	if (!variant->shared)
+		SKIP(return, "this memory has no file");
+	ASSERT_EQ(0, device_writes(self->fd, self->map, PAGES, 1));
+	ASSERT_EQ(0, ftruncate(self->file, HUGE_BYTES));
+	EXPECT_EQ(-EFAULT, device_faults(self->fd, self->map + HUGE_BYTES,
+					 1));
+	EXPECT_EQ(-EFAULT, device_writes(self->fd, self->map + HUGE_BYTES, 1,
+					 2));
+	EXPECT_TRUE(device_reads(self->fd, self->map, HUGE_PAGES, 1));
+	ASSERT_EQ(0, ftruncate(self->file, BYTES));
+	EXPECT_TRUE(device_reads_zero(self->fd, self->map + HUGE_BYTES,
+				      HUGE_PAGES));
+	EXPECT_TRUE(pattern_is(self->map, HUGE_PAGES, 1));
+}
+
+TEST_F(hugetlb, hole_is_punched)
+{
+	size_t before;
+
+	if (!variant->shared)
+		SKIP(return, "this memory has no file");
+	ASSERT_EQ(0, device_writes(self->fd, self->map, PAGES, 1));
+	before = free_pages();
+	ASSERT_EQ(0, fallocate(self->file, FALLOC_FL_PUNCH_HOLE |
+			       FALLOC_FL_KEEP_SIZE, 0, HUGE_BYTES));
+	EXPECT_EQ(before + 1, free_pages());
+	EXPECT_TRUE(device_reads_zero(self->fd, self->map, HUGE_PAGES));
+	EXPECT_TRUE(device_reads(self->fd, self->map + HUGE_BYTES, HUGE_PAGES,
+				 1 + HUGE_PAGES));
+	ASSERT_EQ(0, device_writes(self->fd, self->map, HUGE_PAGES, 3));
+	EXPECT_TRUE(pattern_is(self->map, HUGE_PAGES, 3));
+}
+
+TEST_HARNESS_MAIN
