@@ -18,7 +18,7 @@
 #include "test_hmm.h"
 
 #define BOUNCE_PAGES	64UL
-/* Faulted in at once; also bounds how far the table runs ahead of the data. */
+/* Faulted in at once at most; also bounds how far the table runs ahead of the data. */
 #define FAULT_PAGES	16384UL
 
 /**
@@ -102,9 +102,25 @@ static void call_advance(struct thmm_call *call, unsigned long npages)
 	call->cpages += npages;
 }
 
+/*
+ * How much to fault in: half of it from where nothing came of the last time.
+ * When memory is short, reclaim takes the first pages while the last ones are
+ * faulted in.
+ */
+static unsigned long fault_pages(struct thmm_call *call)
+{
+	unsigned long npages = call->faulted_pages ?: FAULT_PAGES;
+
+	if (call->faulted_pages && call->faulted_at == call->start)
+		npages = max(npages / 2, 1UL);
+	call->faulted_at = call->start;
+	call->faulted_pages = min(npages, pages_left(call));
+	return call->faulted_pages;
+}
+
 static int call_fault(struct thmm_call *call, bool write, bool unlocked)
 {
-	unsigned long npages = min(FAULT_PAGES, pages_left(call));
+	unsigned long npages = fault_pages(call);
 	int ret;
 
 	ret = thmm_mirror_fault(call, call->start, call->start + (npages << PAGE_SHIFT), write,

@@ -205,6 +205,8 @@ struct thmm_file {
  * @ptr: the caller's buffer
  * @cpages: for the caller
  * @faults: for the caller
+ * @faulted_at: where the last fault was made
+ * @faulted_pages: how much it was about, 0 before the first one
  */
 struct thmm_call {
 	struct thmm_file	*file;
@@ -214,6 +216,8 @@ struct thmm_call {
 	u64			ptr;
 	u64			cpages;
 	u64			faults;
+	unsigned long		faulted_at;
+	unsigned long		faulted_pages;
 };
 
 /* mirror.c */
