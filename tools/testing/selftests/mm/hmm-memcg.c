@@ -1,0 +1,430 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Who pays for memory that a dummy device knows: the memory cgroup of the
+ * process does, wherever the pages are, once; and when they go, nothing of
+ * the cgroup is left.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <malloc.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "kselftest_harness.h"
+#include "hmm_access.h"
+
+#define STOCK_PAGES	64	/* charged in advance, on each processor */
+#define TABLE_PAGES	64	/* page tables, ours and the device's */
+#define SETTLE_TRIES	1000
+#define SETTLE_US	10000
+
+#define FILL_SEED	1
+
+/* The test's cgroup, in a mount of its own */
+struct group {
+	char mount[32];
+	char path[64];
+	bool mounted;
+	bool enabled;		/* by us */
+	bool made;
+};
+
+static bool write_file(const char *folder, const char *name, const char *text)
+{
+	char path[128];
+	bool ok;
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/%s", folder, name);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	ok = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
+	if (fd >= 0)
+		close(fd);
+	return ok;
+}
+
+static bool read_file(const char *folder, const char *name, char *text,
+		      size_t size)
+{
+	char path[128];
+	ssize_t n;
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/%s", folder, name);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	n = fd < 0 ? -1 : read(fd, text, size - 1);
+	if (fd >= 0)
+		close(fd);
+	text[n > 0 ? n : 0] = '\0';
+	return n >= 0;
+}
+
+static bool group_make(struct group *group)
+{
+	char text[256];
+
+	strcpy(group->mount, "/tmp/hmm-memcg-XXXXXX");
+	if (!mkdtemp(group->mount)) {
+		group->mount[0] = '\0';
+		return false;
+	}
+	group->mounted = !mount("none", group->mount, "cgroup2", 0, NULL);
+	if (!group->mounted)
+		return false;
+	if (!read_file(group->mount, "cgroup.subtree_control", text,
+		       sizeof(text)))
+		return false;
+	if (!strstr(text, "memory")) {
+		group->enabled = write_file(group->mount,
+					    "cgroup.subtree_control",
+					    "+memory");
+		if (!group->enabled)
+			return false;
+	}
+	snprintf(group->path, sizeof(group->path), "%s/hmm-%d", group->mount,
+		 getpid());
+	group->made = !mkdir(group->path, 0755);
+	return group->made && !access(group->path, W_OK);
+}
+
+/* False when processes are still in it */
+static bool group_remove(struct group *group)
+{
+	bool gone = !group->made || !rmdir(group->path);
+
+	group->made = !gone;
+	return gone;
+}
+
+static void group_unmount(struct group *group)
+{
+	if (group->enabled)
+		write_file(group->mount, "cgroup.subtree_control", "-memory");
+	if (group->mounted)
+		umount(group->mount);
+	if (group->mount[0])
+		rmdir(group->mount);
+}
+
+static long group_pages(struct group *group)
+{
+	char text[32];
+
+	if (!read_file(group->path, "memory.current", text, sizeof(text)))
+		fatal("memory.current: %s", strerror(errno));
+	return atol(text) / PAGE_BYTES;
+}
+
+static long group_dying(struct group *group)
+{
+	static const char name[] = "nr_dying_descendants ";
+	char text[4096];
+	char *line;
+
+	if (!read_file(group->mount, "cgroup.stat", text, sizeof(text)))
+		fatal("cgroup.stat: %s", strerror(errno));
+	line = strstr(text, name);
+	if (!line)
+		fatal("cgroup.stat does not tell about dying cgroups");
+	return atol(line + sizeof(name) - 1);
+}
+
+FIXTURE(memcg)
+{
+	struct group group;
+	struct child child;
+	struct swap swap;
+	long dying;
+	long slack;
+	size_t npages;
+	long start;
+	char *map;
+	int fd;
+};
+
+FIXTURE_VARIANT(memcg)
+{
+	unsigned int device;
+};
+
+FIXTURE_VARIANT_ADD(memcg, private)
+{
+	.device = 0,
+};
+
+FIXTURE_VARIANT_ADD(memcg, coherent)
+{
+	.device = 2,
+};
+
+/* What the child does: one device, opened once */
+
+static int child_fd = -1;
+
+static long work_open(char *unused, size_t none, __u64 number)
+{
+	child_fd = dmirror_open(number);
+	return child_fd >= 0;
+}
+
+static long work_close(char *unused, size_t none, __u64 number)
+{
+	return close(child_fd);
+}
+
+static long work_mirror(char *addr, size_t npages, __u64 seed)
+{
+	return device_reads(child_fd, addr, npages, seed);
+}
+
+static long work_device_writes(char *addr, size_t npages, __u64 seed)
+{
+	return device_writes(child_fd, addr, npages, seed);
+}
+
+static long work_to_device(char *addr, size_t npages, __u64 unused)
+{
+	return device_take(child_fd, addr, npages).rc;
+}
+
+static long work_to_system(char *addr, size_t npages, __u64 unused)
+{
+	return device_give_back(child_fd, addr, npages).rc;
+}
+
+static long work_populate(char *addr, size_t npages, __u64 unused)
+{
+	return madvise(addr, npages * PAGE_BYTES, MADV_POPULATE_READ);
+}
+
+/* A child in a new cgroup, which has opened the device and nothing else */
+FIXTURE_SETUP(memcg)
+{
+	long cpus = sysconf(_SC_NPROCESSORS_CONF);
+	const char *reason;
+	char pid[16];
+
+	self->swap.disk = -1;
+	self->fd = device_open(variant->device, &reason);
+	if (self->fd < 0)
+		SKIP(return, "%s", reason);
+	if (!group_make(&self->group))
+		SKIP(return, "no memory cgroups");
+	self->slack = cpus * STOCK_PAGES + TABLE_PAGES;
+	self->npages = 4 * self->slack;
+	self->map = map_anon_small(2 * self->npages * PAGE_BYTES);
+	self->dying = group_dying(&self->group);
+
+	/* The child's buffers must not stay on its heap. */
+	mallopt(M_MMAP_THRESHOLD, 16 * PAGE_BYTES);
+	child_start(&self->child);
+	snprintf(pid, sizeof(pid), "%d", self->child.pid);
+	ASSERT_TRUE(write_file(self->group.path, "cgroup.procs", pid));
+	ASSERT_TRUE(child_do(&self->child, work_open, NULL, 0,
+			     variant->device));
+	self->start = group_pages(&self->group);
+}
+
+/* The cgroup goes: no page anywhere refers to it any more. */
+static bool all_gone(struct group *group, long dying)
+{
+	int tries;
+
+	for (tries = 0; tries < SETTLE_TRIES; tries++) {
+		if (group_remove(group) && group_dying(group) <= dying)
+			return true;
+		/* Pages wait on each processor's lists; this empties them. */
+		write_file("/proc/sys/vm", "drop_caches", "5");
+		usleep(SETTLE_US);
+	}
+	return false;
+}
+
+FIXTURE_TEARDOWN(memcg)
+{
+	if (self->child.pid)
+		child_kill(&self->child);
+	if (self->map)
+		EXPECT_TRUE(device_in_use_is(self->fd, 0));
+	if (self->group.made)
+		EXPECT_TRUE(all_gone(&self->group, self->dying));
+	group_unmount(&self->group);
+	swap_stop(&self->swap);
+	close(self->fd);
+}
+
+/* The cgroup is charged @pages more than at the start, about. */
+static bool charged(struct _test_data_memcg *self, long pages)
+{
+	long now = 0;
+	int tries;
+
+	for (tries = 0; tries < SETTLE_TRIES; tries++) {
+		now = group_pages(&self->group) - self->start;
+		if (labs(now - pages) <= self->slack)
+			return true;
+		usleep(SETTLE_US);
+	}
+	printf("# memory.current: %ld pages more, not about %ld\n", now, pages);
+	return false;
+}
+
+#define child_does(work, number)					\
+	child_do(&self->child, work, self->map, self->npages, number)
+
+TEST_F(memcg, mirrored_memory)
+{
+	child_does(work_fill, FILL_SEED);
+	EXPECT_TRUE(charged(self, self->npages));
+	EXPECT_TRUE(child_does(work_mirror, FILL_SEED));
+	EXPECT_TRUE(charged(self, self->npages));
+	EXPECT_EQ(0, child_does(work_device_writes, 2));
+	EXPECT_TRUE(child_does(work_check, 2));
+	EXPECT_TRUE(charged(self, self->npages));
+	EXPECT_EQ(0, child_does(work_unmap, 0));
+	EXPECT_TRUE(charged(self, 0));
+}
+
+/* What the device faults in is charged to the process, not to the caller. */
+TEST_F(memcg, memory_faulted_in_by_the_device)
+{
+	EXPECT_EQ(0, child_does(work_device_writes, 2));
+	EXPECT_TRUE(charged(self, self->npages));
+	EXPECT_TRUE(child_does(work_check, 2));
+	EXPECT_EQ(0, child_does(work_unmap, 0));
+	EXPECT_TRUE(charged(self, 0));
+}
+
+TEST_F(memcg, memory_on_the_device)
+{
+	child_does(work_fill, FILL_SEED);
+	EXPECT_EQ(0, child_does(work_to_device, 0));
+	EXPECT_TRUE(device_in_use_is(self->fd, self->npages));
+	EXPECT_TRUE(charged(self, self->npages));
+	EXPECT_TRUE(child_does(work_mirror, FILL_SEED));
+	EXPECT_EQ(0, child_does(work_to_system, 0));
+	EXPECT_TRUE(device_in_use_is(self->fd, 0));
+	EXPECT_TRUE(charged(self, self->npages));
+	EXPECT_TRUE(child_does(work_check, FILL_SEED));
+	EXPECT_EQ(0, child_does(work_unmap, 0));
+	EXPECT_TRUE(charged(self, 0));
+}
+
+/* Nobody had touched it: the device's pages are the first. */
+TEST_F(memcg, new_memory_on_the_device)
+{
+	EXPECT_EQ(0, child_does(work_to_device, 0));
+	EXPECT_TRUE(device_in_use_is(self->fd, self->npages));
+	EXPECT_TRUE(charged(self, self->npages));
+	EXPECT_EQ(0, child_does(work_device_writes, 2));
+	EXPECT_TRUE(child_does(work_check, 2));
+	EXPECT_TRUE(charged(self, self->npages));
+	EXPECT_EQ(0, child_does(work_unmap, 0));
+	EXPECT_TRUE(charged(self, 0));
+}
+
+TEST_F(memcg, unmapped_on_the_device)
+{
+	int round;
+
+	for (round = 0; round < 2; round++) {
+		child_does(work_fill, FILL_SEED);
+		EXPECT_EQ(0, child_does(work_to_device, 0));
+		EXPECT_EQ(0, child_do(&self->child, work_unmap, self->map,
+				      self->npages / 2, 0));
+		EXPECT_TRUE(charged(self, self->npages / 2));
+		self->map += self->npages / 2 * PAGE_BYTES;
+		self->npages -= self->npages / 2;
+	}
+	EXPECT_EQ(0, child_does(work_unmap, 0));
+	EXPECT_TRUE(charged(self, 0));
+	EXPECT_TRUE(device_in_use_is(self->fd, 0));
+}
+
+/* The last file is closed: the device is emptied, the process goes on. */
+TEST_F(memcg, evicted)
+{
+	child_does(work_fill, FILL_SEED);
+	EXPECT_EQ(0, child_does(work_to_device, 0));
+	EXPECT_EQ(0, device_evict(self->fd).remaining);
+	EXPECT_TRUE(charged(self, self->npages));
+	EXPECT_EQ(0, child_does(work_close, 0));
+	EXPECT_TRUE(child_does(work_check, FILL_SEED));
+	EXPECT_EQ(0, child_does(work_unmap, 0));
+	EXPECT_TRUE(charged(self, 0));
+}
+
+/* The teardown sees what is left when the process is killed. */
+TEST_F(memcg, killed_with_memory_on_the_device)
+{
+	child_does(work_fill, FILL_SEED);
+	EXPECT_EQ(0, child_does(work_to_device, 0));
+	EXPECT_TRUE(device_in_use_is(self->fd, self->npages));
+}
+
+/* More memory than the cgroup may have at a time, and swap for the rest */
+
+static bool limit_to_half(struct __test_metadata *_metadata,
+			  struct _test_data_memcg *self)
+{
+	char limit[32];
+
+	self->npages *= 2;
+	if (!swap_start(&self->swap, 4 * self->npages * PAGE_BYTES))
+		return false;
+	snprintf(limit, sizeof(limit), "%lu",
+		 (self->start + self->npages / 2) * PAGE_BYTES);
+	EXPECT_TRUE(write_file(self->group.path, "memory.max", limit));
+	child_does(work_fill, FILL_SEED);
+	EXPECT_GE(self->start + self->npages / 2, group_pages(&self->group));
+	return true;
+}
+
+/* The device's pages cannot go to swap: only a few are taken. */
+TEST_F(memcg, migration_under_a_tight_limit)
+{
+	size_t few;
+	long rc;
+
+	if (!limit_to_half(_metadata, self))
+		SKIP(return, "no zram");
+	few = self->npages / 16;
+	EXPECT_EQ(0, child_do(&self->child, work_populate, self->map, few, 0));
+	rc = child_do(&self->child, work_to_device, self->map, few, 0);
+	EXPECT_TRUE(!rc || rc == -ENOENT);
+	EXPECT_TRUE(child_do(&self->child, work_mirror, self->map, few,
+			     FILL_SEED));
+	EXPECT_EQ(0, child_do(&self->child, work_to_system, self->map, few,
+			      0));
+	EXPECT_TRUE(child_does(work_check, FILL_SEED));
+	EXPECT_GE(self->start + self->npages / 2, group_pages(&self->group));
+	EXPECT_EQ(0, child_does(work_unmap, 0));
+	EXPECT_TRUE(charged(self, 0));
+}
+
+/*
+ * Not all of a command's range can be there at the same time. The device gets
+ * through it in parts, or gives up; it does not go round for ever.
+ */
+TEST_F_TIMEOUT(memcg, access_under_a_tight_limit, 120)
+{
+	long rc;
+
+	if (variant->device)
+		SKIP(return, "the same for each device");
+	if (!limit_to_half(_metadata, self))
+		SKIP(return, "no zram");
+	rc = child_does(work_device_writes, 2);
+	EXPECT_TRUE(!rc || rc == -EBUSY);
+	EXPECT_TRUE(rc || child_does(work_check, 2));
+	EXPECT_EQ(0, child_does(work_unmap, 0));
+	EXPECT_TRUE(charged(self, 0));
+}
+
+TEST_HARNESS_MAIN
