@@ -100,8 +100,8 @@ static void is_new(struct __test_metadata *_metadata, struct placed *placed)
 	EXPECT_TRUE(device_in_use_is(placed->fd, 0));
 	EXPECT_TRUE(device_reads_zero(placed->fd, placed->map,
 				      placed->npages));
-	ASSERT_EQ(0, device_writes(placed->fd, placed->map, placed->npages,
-				   2));
+	ASSERT_EQ(0, device_writes_parts(placed->fd, placed->map,
+					 placed->npages, 2));
 	EXPECT_TRUE(pattern_is(placed->map, placed->npages, 2));
 }
 

@@ -228,6 +228,18 @@ static void *cpu_counts(void *arg)
 	return NULL;
 }
 
+/* The driver gives up when a range does not stand still for a second. */
+static int insist(struct both *both, unsigned long request, void *addr,
+		  size_t npages, void *data)
+{
+	int rc;
+
+	do {
+		rc = device_ask(both->fd, request, addr, data, npages).rc;
+	} while (rc == -EBUSY);
+	return rc;
+}
+
 /* The device adds one to each of the odd pages, a page at a time. */
 static void *device_counts(void *arg)
 {
@@ -237,11 +249,12 @@ static void *device_counts(void *arg)
 
 	for (round = 0; round < ROUNDS; round++)
 		for (page = 1; page < BOTH_PAGES; page += 2) {
-			if (device_read(both->fd, counter(both, page), 1, data))
+			if (insist(both, HMM_DMIRROR_READ,
+				   counter(both, page), 1, data))
 				return "read";
 			data[0]++;
-			if (device_write(both->fd, counter(both, page), 1,
-					 data))
+			if (insist(both, HMM_DMIRROR_WRITE,
+				   counter(both, page), 1, data))
 				return "write";
 		}
 	return NULL;
@@ -256,7 +269,8 @@ static void *device_watches(void *arg)
 	size_t page;
 
 	while (!__atomic_load_n(&both->stop, __ATOMIC_RELAXED)) {
-		if (device_read(both->fd, both->map, BOTH_PAGES, data))
+		if (insist(both, HMM_DMIRROR_READ, both->map, BOTH_PAGES,
+			   data))
 			return "watch";
 		for (page = 0; page < BOTH_PAGES; page++) {
 			__u64 now = data[page * PAGE_BYTES / sizeof(__u64)];

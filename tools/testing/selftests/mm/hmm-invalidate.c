@@ -183,7 +183,8 @@ TEST_F(invalidate, free)
 		SKIP(return, "MADV_FREE is for private memory");
 	ASSERT_EQ(0, madvise(self->map, self->bytes, MADV_FREE));
 	EXPECT_LT(self->before, device_invalidations(self->fd));
-	ASSERT_EQ(0, device_writes(self->fd, self->map, variant->npages, 2));
+	ASSERT_EQ(0, device_writes_parts(self->fd, self->map, variant->npages,
+					 2));
 	EXPECT_TRUE(pattern_is(self->map, variant->npages, 2));
 }
 
@@ -226,7 +227,8 @@ TEST_F(invalidate, fork)
 						HMM_DMIRROR_PROT_WRITE,
 						HMM_DMIRROR_PROT_WRITE));
 	}
-	ASSERT_EQ(0, device_writes(self->fd, self->map, variant->npages, 2));
+	ASSERT_EQ(0, device_writes_parts(self->fd, self->map, variant->npages,
+					 2));
 	EXPECT_TRUE(child_do(&child, work_check, self->map, variant->npages,
 			     variant->shared ? 2 : 1));
 	child_stop(&child);
@@ -273,7 +275,8 @@ TEST_F(invalidate, soft_dirty_bits_are_cleared)
 		SKIP(return, "no soft-dirty bits");
 	must_find(variant->npages, 1);
 	EXPECT_FALSE(soft_dirty(pagemap, self->map));
-	ASSERT_EQ(0, device_writes(self->fd, self->map, variant->npages, 2));
+	ASSERT_EQ(0, device_writes_parts(self->fd, self->map, variant->npages,
+					 2));
 	for (i = 0; i < variant->npages; i++)
 		ASSERT_TRUE(soft_dirty(pagemap, self->map + i * PAGE_BYTES));
 	EXPECT_TRUE(pattern_is(self->map, variant->npages, 2));
@@ -490,7 +493,8 @@ TEST_F(invalidate, nothing_by_another_device)
 
 	ASSERT_LE(0, other);
 	EXPECT_TRUE(device_reads(other, self->map, variant->npages, 1));
-	EXPECT_EQ(0, device_writes(other, self->map, variant->npages, 2));
+	EXPECT_EQ(0, device_writes_parts(other, self->map, variant->npages,
+					 2));
 	must_still_know(self->map, variant->npages);
 	EXPECT_TRUE(device_reads(self->fd, self->map, variant->npages, 2));
 	close(other);

@@ -197,7 +197,7 @@ TEST_F(remap, grow)
 	EXPECT_TRUE(placed_in_use(&self->placed, self->npages));
 	EXPECT_TRUE(device_reads_zero(self->fd, to + self->bytes,
 				      self->npages));
-	ASSERT_EQ(0, device_writes(self->fd, to, 2 * self->npages, 2));
+	ASSERT_EQ(0, device_writes_parts(self->fd, to, 2 * self->npages, 2));
 	comes_back(_metadata, &self->placed, to, 2 * self->npages, 2);
 }
 
@@ -223,7 +223,8 @@ TEST_F(remap, dontunmap)
 	must_be_there(to, self->npages, 1);
 	EXPECT_TRUE(device_reads_zero(self->fd, self->map, self->npages));
 	EXPECT_TRUE(placed_in_use(&self->placed, self->npages));
-	ASSERT_EQ(0, device_writes(self->fd, self->map, self->npages, 2));
+	ASSERT_EQ(0, device_writes_parts(self->fd, self->map, self->npages,
+					 2));
 	EXPECT_TRUE(pattern_is(self->map, self->npages, 2));
 	comes_back(_metadata, &self->placed, to, self->npages, 1);
 }

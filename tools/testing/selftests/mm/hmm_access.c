@@ -10,6 +10,8 @@
 
 #include "hmm_access.h"
 
+#define SMALL_PAGES	16
+
 static void *buffer_of(size_t bytes)
 {
 	void *data = malloc(bytes);
@@ -58,6 +60,19 @@ bool device_reads_zero(int fd, void *addr, size_t npages)
 	return zero;
 }
 
+int device_writes_parts(int fd, char *addr, size_t npages, __u64 seed)
+{
+	size_t at, part;
+	int rc = 0;
+
+	for (at = 0; at < npages && !rc; at += part) {
+		part = npages - at < SMALL_PAGES ? npages - at : SMALL_PAGES;
+		rc = device_writes(fd, addr + at * PAGE_BYTES, part,
+				   seed + at);
+	}
+	return rc;
+}
+
 __u64 device_invalidations(int fd)
 {
 	return device_counters(fd).invalidations;
@@ -95,8 +110,6 @@ char *map_pattern_thp(int fd, size_t bytes, __u64 seed)
 		pattern_fill(map, bytes / PAGE_BYTES, seed);
 	return map;
 }
-
-#define SMALL_PAGES	16
 
 bool placed_start(struct placed *placed, const char **reason)
 {

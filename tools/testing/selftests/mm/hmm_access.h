@@ -38,6 +38,11 @@ int device_write(int fd, void *addr, size_t npages, void *data);
 int device_faults(int fd, void *addr, size_t npages);
 /* The device reads nothing but zeroes. */
 bool device_reads_zero(int fd, void *addr, size_t npages);
+/*
+ * device_writes() a few pages at a time: a command has a second, and each page
+ * that was read before it was written to takes an invalidation.
+ */
+int device_writes_parts(int fd, char *addr, size_t npages, __u64 seed);
 /* Invalidations that have reached the device's mirrors */
 __u64 device_invalidations(int fd);
 /* Pages whose byte in a snapshot, under the mask, has this value */

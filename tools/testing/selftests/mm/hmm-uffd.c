@@ -1,0 +1,497 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * userfaultfd under a dummy device's mirror: only HMM_DMIRROR_READ_UNLOCKED
+ * can wait for a handler; the other accesses fail and change nothing.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "kselftest_harness.h"
+#include "hmm_access.h"
+
+#define N	16
+#define BYTES	(N * PAGE_BYTES)
+
+/* In /proc/self/pagemap: userfaultfd write-protects the page. */
+#define PAGEMAP_UFFD_WP	_BITULL(57)
+
+#ifndef UFFD_FEATURE_WP_UNPOPULATED
+#define UFFD_FEATURE_WP_UNPOPULATED _BITULL(13)
+#endif
+#ifndef UFFD_FEATURE_WP_ASYNC
+#define UFFD_FEATURE_WP_ASYNC	_BITULL(15)
+#endif
+#ifndef UFFDIO_MOVE
+#define UFFD_FEATURE_MOVE	_BITULL(16)
+#define UFFDIO_MOVE		_IOWR(UFFDIO, 0x05, struct uffdio_move)
+
+struct uffdio_move {
+	__u64 dst;
+	__u64 src;
+	__u64 len;
+	__u64 mode;
+	__s64 move;
+};
+#endif
+
+FIXTURE(uffd)
+{
+	int fd;
+	char *map;
+	struct uffd uffd;
+};
+
+FIXTURE_SETUP(uffd)
+{
+	const char *reason;
+
+	self->uffd.fd = -1;
+	self->fd = device_open(0, &reason);
+	if (self->fd < 0)
+		SKIP(return, "%s", reason);
+	self->map = map_anon_small(BYTES);
+}
+
+FIXTURE_TEARDOWN(uffd)
+{
+	close(self->fd);
+}
+
+static struct answer read_unlocked(int fd, char *map, size_t npages, char *data)
+{
+	return device_ask(fd, HMM_DMIRROR_READ_UNLOCKED, map, data, npages);
+}
+
+static bool watch(struct uffd *uffd, __u64 features, char *map, __u64 mode)
+{
+	return !uffd_open(uffd, features) &&
+	       !uffd_watch(uffd, map, BYTES, mode);
+}
+
+/* Missing pages */
+
+struct served {
+	char *map;
+	size_t pages;		/* atomic */
+};
+
+/* The byte that a page is filled with: none is 0. */
+static char value_of(char *map, char *page)
+{
+	return 1 + (page - map) / PAGE_BYTES;
+}
+
+static void serve_missing(struct uffd *uffd, char *page, bool write)
+{
+	struct served *served = uffd->arg;
+
+	__atomic_fetch_add(&served->pages, 1, __ATOMIC_SEQ_CST);
+	uffd_fill(uffd, page, value_of(served->map, page));
+}
+
+static void all_served(struct __test_metadata *_metadata, char *map,
+		       const char *data)
+{
+	size_t i;
+
+	for (i = 0; i < N; i++)
+		EXPECT_EQ(PAGE_BYTES,
+			  same_bytes(data + i * PAGE_BYTES, PAGE_BYTES,
+				     value_of(map, map + i * PAGE_BYTES)));
+}
+
+TEST_F(uffd, missing_pages_are_served)
+{
+	struct served served = { .map = self->map };
+	struct answer answer;
+	char data[BYTES];
+
+	if (!watch(&self->uffd, 0, self->map, UFFDIO_REGISTER_MODE_MISSING))
+		SKIP(return, "no userfaultfd");
+	self->uffd.on_fault = serve_missing;
+	self->uffd.arg = &served;
+	uffd_start(&self->uffd);
+	answer = read_unlocked(self->fd, self->map, N, data);
+	EXPECT_EQ(0, answer.rc);
+	EXPECT_EQ(N, answer.cpages);
+	EXPECT_EQ(N, served.pages);
+	all_served(_metadata, self->map, data);
+	/* Now the locked form has them, too, and nobody is asked again. */
+	EXPECT_EQ(0, device_faults(self->fd, self->map, N));
+	EXPECT_EQ(0, device_writes(self->fd, self->map, N, 7));
+	EXPECT_EQ(N, served.pages);
+	uffd_stop(&self->uffd);
+	EXPECT_TRUE(pattern_is(self->map, N, 7));
+}
+
+/* No handler runs at all: a command that waited would hang. */
+TEST_F(uffd, missing_pages_fail_the_locked_commands)
+{
+	struct answer answer;
+	char data[BYTES];
+	struct pollfd poll_fd;
+
+	if (!watch(&self->uffd, 0, self->map, UFFDIO_REGISTER_MODE_MISSING))
+		SKIP(return, "no userfaultfd");
+	uffd_fill(&self->uffd, self->map, 1);
+	uffd_fill(&self->uffd, self->map + PAGE_BYTES, 1);
+	ASSERT_EQ(0, device_read(self->fd, self->map, 2, data));
+	memset(data, 0x44, BYTES);
+	answer = device_ask(self->fd, HMM_DMIRROR_READ, self->map, data, N);
+	EXPECT_EQ(-EFAULT, answer.rc);
+	EXPECT_EQ(2, answer.cpages);
+	EXPECT_EQ(2 * PAGE_BYTES, same_bytes(data, BYTES, 1));
+	EXPECT_EQ(-EFAULT, device_writes(self->fd, self->map + 2 * PAGE_BYTES,
+					 N - 2, 7));
+	EXPECT_EQ(-EFAULT, device_ask(self->fd, HMM_DMIRROR_EXCLUSIVE,
+				      self->map + 2 * PAGE_BYTES, data,
+				      1).rc);
+	EXPECT_EQ(N - 2, device_count_bytes(self->fd, self->map, N, 0xff,
+					    HMM_DMIRROR_PROT_NONE));
+	poll_fd = (struct pollfd){ .fd = self->uffd.fd, .events = POLLIN };
+	EXPECT_EQ(0, poll(&poll_fd, 1, 0));
+	close(self->uffd.fd);
+	EXPECT_EQ(2 * PAGE_BYTES, same_bytes(self->map, BYTES, 1));
+}
+
+/* A handler that changes the address space needs the lock for itself. */
+static void serve_after_mmap(struct uffd *uffd, char *page, bool write)
+{
+	char *map = map_anon_small(HUGE_BYTES);
+
+	write_pages(map, HUGE_PAGES, 1);
+	munmap(map, HUGE_BYTES);
+	serve_missing(uffd, page, write);
+}
+
+TEST_F(uffd, handler_may_take_the_mmap_lock)
+{
+	struct served served = { .map = self->map };
+	char data[BYTES];
+
+	if (!watch(&self->uffd, 0, self->map, UFFDIO_REGISTER_MODE_MISSING))
+		SKIP(return, "no userfaultfd");
+	self->uffd.on_fault = serve_after_mmap;
+	self->uffd.arg = &served;
+	uffd_start(&self->uffd);
+	EXPECT_EQ(0, read_unlocked(self->fd, self->map, N, data).rc);
+	EXPECT_EQ(N, served.pages);
+	uffd_stop(&self->uffd);
+	all_served(_metadata, self->map, data);
+}
+
+/* The handler gives up: from then on this is ordinary memory. */
+static void serve_by_leaving(struct uffd *uffd, char *page, bool write)
+{
+	struct served *served = uffd->arg;
+	struct uffdio_range range = { (uintptr_t)served->map, BYTES };
+
+	if (ioctl(uffd->fd, UFFDIO_UNREGISTER, &range))
+		fatal("UFFDIO_UNREGISTER: %s", strerror(errno));
+}
+
+TEST_F(uffd, handler_leaves)
+{
+	struct served served = { .map = self->map };
+	char data[BYTES];
+
+	if (!watch(&self->uffd, 0, self->map, UFFDIO_REGISTER_MODE_MISSING))
+		SKIP(return, "no userfaultfd");
+	self->uffd.on_fault = serve_by_leaving;
+	self->uffd.arg = &served;
+	uffd_start(&self->uffd);
+	memset(data, 1, BYTES);
+	EXPECT_EQ(0, read_unlocked(self->fd, self->map, N, data).rc);
+	EXPECT_TRUE(is_zero(data, N));
+	uffd_stop(&self->uffd);
+}
+
+/* The memory goes while the device waits for it; it has to be told. */
+static void serve_by_unmapping(struct uffd *uffd, char *page, bool write)
+{
+	struct served *served = uffd->arg;
+	struct uffdio_range range = { (uintptr_t)served->map, BYTES };
+
+	munmap(served->map, BYTES);
+	if (ioctl(uffd->fd, UFFDIO_WAKE, &range))
+		fatal("UFFDIO_WAKE: %s", strerror(errno));
+}
+
+TEST_F(uffd, memory_goes_meanwhile)
+{
+	struct served served = { .map = self->map };
+	char data[BYTES];
+
+	if (!watch(&self->uffd, 0, self->map, UFFDIO_REGISTER_MODE_MISSING))
+		SKIP(return, "no userfaultfd");
+	self->uffd.on_fault = serve_by_unmapping;
+	self->uffd.arg = &served;
+	uffd_start(&self->uffd);
+	EXPECT_EQ(-EFAULT, read_unlocked(self->fd, self->map, N, data).rc);
+	uffd_stop(&self->uffd);
+}
+
+/*
+ * A child whose device waits for a handler that never answers. It says by
+ * @pipe that the fault has arrived.
+ */
+static int told;
+
+static void serve_never(struct uffd *uffd, char *page, bool is_write)
+{
+	if (write(told, "", 1) != 1)
+		_exit(2);
+	pause();
+}
+
+static __noreturn void wait_for_ever(char *map)
+{
+	struct uffd uffd = { .on_fault = NULL };
+	int fd = dmirror_open(0);
+	char data[BYTES];
+
+	if (fd < 0 || !watch(&uffd, 0, map, UFFDIO_REGISTER_MODE_MISSING))
+		_exit(3);
+	uffd.on_fault = serve_never;
+	uffd_start(&uffd);
+	read_unlocked(fd, map, N, data);
+	_exit(4);
+}
+
+TEST_F(uffd, kill_while_the_handler_is_silent)
+{
+	struct answer answer;
+	char byte, data[BYTES];
+	int ends[2], status;
+	pid_t pid;
+
+	ASSERT_EQ(0, pipe(ends));
+	told = ends[1];
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		close(ends[0]);
+		wait_for_ever(self->map);
+	}
+	close(ends[1]);
+	if (read(ends[0], &byte, 1) != 1) {
+		wait_for_child(pid);
+		SKIP(return, "no userfaultfd");
+	}
+	ASSERT_EQ(0, kill(pid, SIGKILL));
+	status = wait_for_child(pid);
+	ASSERT_NE(-1, status);
+	EXPECT_TRUE(WIFSIGNALED(status));
+	EXPECT_EQ(SIGKILL, WTERMSIG(status));
+	answer = read_unlocked(self->fd, self->map, N, data);
+	EXPECT_EQ(0, answer.rc);
+	EXPECT_TRUE(is_zero(data, N));
+	close(ends[0]);
+}
+
+/* Write protection */
+
+TEST_F(uffd, write_protection)
+{
+	if (!watch(&self->uffd, UFFD_FEATURE_PAGEFAULT_FLAG_WP, self->map,
+		   UFFDIO_REGISTER_MODE_WP))
+		SKIP(return, "no write protection by userfaultfd");
+	ASSERT_EQ(0, device_writes(self->fd, self->map, N, 1));
+	ASSERT_EQ(0, uffd_protect(&self->uffd, UFFDIO_WRITEPROTECT, self->map,
+				  BYTES, UFFDIO_WRITEPROTECT_MODE_WP));
+	EXPECT_EQ(N, device_count_bytes(self->fd, self->map, N, 0xff,
+					HMM_DMIRROR_PROT_READ));
+	EXPECT_EQ(-EFAULT, device_writes(self->fd, self->map, N, 2));
+	EXPECT_EQ(-EFAULT, device_ask(self->fd, HMM_DMIRROR_EXCLUSIVE,
+				      self->map, NULL, 1).rc);
+	EXPECT_TRUE(device_reads(self->fd, self->map, N, 1));
+	ASSERT_EQ(0, uffd_protect(&self->uffd, UFFDIO_WRITEPROTECT, self->map,
+				  BYTES / 2, 0));
+	EXPECT_EQ(0, device_writes(self->fd, self->map, N / 2, 3));
+	EXPECT_EQ(-EFAULT, device_writes(self->fd, self->map + BYTES / 2,
+					 N / 2, 3));
+	EXPECT_TRUE(pattern_is(self->map, N / 2, 3));
+	EXPECT_TRUE(pattern_is(self->map + BYTES / 2, N / 2, 1 + N / 2));
+	close(self->uffd.fd);
+	EXPECT_EQ(0, device_writes(self->fd, self->map, N, 4));
+	EXPECT_TRUE(pattern_is(self->map, N, 4));
+}
+
+static bool is_protected(char *page)
+{
+	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	off_t at = (uintptr_t)page / PAGE_BYTES * sizeof(__u64);
+	__u64 entry;
+
+	if (fd < 0 || pread(fd, &entry, sizeof(entry), at) != sizeof(entry))
+		fatal("/proc/self/pagemap: %s", strerror(errno));
+	close(fd);
+	return entry & PAGEMAP_UFFD_WP;
+}
+
+/* Nobody is asked, but it shows which pages the device wrote to. */
+TEST_F(uffd, writes_are_tracked)
+{
+	size_t i;
+
+	if (!watch(&self->uffd, UFFD_FEATURE_PAGEFAULT_FLAG_WP |
+		   UFFD_FEATURE_WP_UNPOPULATED | UFFD_FEATURE_WP_ASYNC,
+		   self->map, UFFDIO_REGISTER_MODE_WP))
+		SKIP(return, "no asynchronous write protection");
+	ASSERT_EQ(0, device_writes(self->fd, self->map, N, 1));
+	ASSERT_EQ(0, uffd_protect(&self->uffd, UFFDIO_WRITEPROTECT, self->map,
+				  BYTES, UFFDIO_WRITEPROTECT_MODE_WP));
+	EXPECT_TRUE(device_reads(self->fd, self->map, N, 1));
+	for (i = 0; i < N; i++)
+		EXPECT_TRUE(is_protected(self->map + i * PAGE_BYTES));
+	EXPECT_EQ(0, device_writes(self->fd, self->map + 4 * PAGE_BYTES, 4,
+				   100));
+	for (i = 0; i < N; i++)
+		EXPECT_EQ(i < 4 || i >= 8,
+			  is_protected(self->map + i * PAGE_BYTES));
+	EXPECT_TRUE(pattern_is(self->map, 4, 1));
+	EXPECT_TRUE(pattern_is(self->map + 4 * PAGE_BYTES, 4, 100));
+	close(self->uffd.fd);
+}
+
+/* Minor faults: the file has the page, the mapping has not. */
+
+static void serve_minor(struct uffd *uffd, char *page, bool write)
+{
+	struct served *served = uffd->arg;
+	struct uffdio_continue args = {
+		.range = { (uintptr_t)page, PAGE_BYTES },
+	};
+
+	__atomic_fetch_add(&served->pages, 1, __ATOMIC_SEQ_CST);
+	if (ioctl(uffd->fd, UFFDIO_CONTINUE, &args) && errno != EEXIST)
+		fatal("UFFDIO_CONTINUE: %s", strerror(errno));
+}
+
+TEST_F(uffd, minor_faults)
+{
+	struct served served = { .map = self->map };
+	int file = memory_file(BYTES);
+	char *twin = map_at(map_anon_small(BYTES), BYTES,
+			    PROT_READ | PROT_WRITE, MAP_SHARED, file);
+	char data[BYTES];
+
+	map_at(self->map, BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, file);
+	pattern_fill(twin, N, 1);
+	if (!watch(&self->uffd, UFFD_FEATURE_MINOR_SHMEM, self->map,
+		   UFFDIO_REGISTER_MODE_MINOR))
+		SKIP(return, "no minor faults for userfaultfd");
+	EXPECT_EQ(-EFAULT, device_read(self->fd, self->map, N, data));
+	EXPECT_EQ(-EFAULT, device_writes(self->fd, self->map, N, 2));
+	self->uffd.on_fault = serve_minor;
+	self->uffd.arg = &served;
+	uffd_start(&self->uffd);
+	EXPECT_EQ(0, read_unlocked(self->fd, self->map, N, data).rc);
+	EXPECT_EQ(N, served.pages);
+	EXPECT_TRUE(pattern_is(data, N, 1));
+	EXPECT_EQ(0, device_writes(self->fd, self->map, N, 2));
+	EXPECT_TRUE(pattern_is(twin, N, 2));
+	uffd_stop(&self->uffd);
+	close(file);
+}
+
+/* Moving pages */
+
+struct moved {
+	int rc;
+	size_t npages;
+};
+
+static struct moved move_pages(struct uffd *uffd, char *to, char *from)
+{
+	struct uffdio_move move = {
+		.dst = (uintptr_t)to,
+		.src = (uintptr_t)from,
+		.len = BYTES,
+	};
+	struct moved moved = { .rc = 0 };
+
+	if (ioctl(uffd->fd, UFFDIO_MOVE, &move))
+		moved.rc = -errno;
+	if (move.move > 0)
+		moved.npages = move.move / PAGE_BYTES;
+	return moved;
+}
+
+TEST_F(uffd, move_mirrored_pages)
+{
+	char *to = map_anon_small(BYTES);
+	struct moved moved;
+
+	if (!watch(&self->uffd, UFFD_FEATURE_MOVE, to,
+		   UFFDIO_REGISTER_MODE_MISSING))
+		SKIP(return, "no UFFDIO_MOVE");
+	ASSERT_EQ(0, device_writes(self->fd, self->map, N, 1));
+	moved = move_pages(&self->uffd, to, self->map);
+	EXPECT_EQ(0, moved.rc);
+	EXPECT_EQ(N, moved.npages);
+	EXPECT_TRUE(device_reads_zero(self->fd, self->map, N));
+	EXPECT_TRUE(device_reads(self->fd, to, N, 1));
+	EXPECT_TRUE(pattern_is(to, N, 1));
+	ASSERT_EQ(0, device_writes(self->fd, to, N, 2));
+	EXPECT_TRUE(pattern_is(to, N, 2));
+	EXPECT_TRUE(is_zero(self->map, N));
+	close(self->uffd.fd);
+}
+
+/* Linux 7.3 moves present pages and swap; a device's page is neither. */
+TEST_F(uffd, move_pages_of_the_device)
+{
+	char *to = map_anon_small(BYTES);
+	struct moved moved;
+
+	if (!watch(&self->uffd, UFFD_FEATURE_MOVE, to,
+		   UFFDIO_REGISTER_MODE_MISSING))
+		SKIP(return, "no UFFDIO_MOVE");
+	pattern_fill(self->map, N, 1);
+	ASSERT_EQ(0, device_take(self->fd, self->map, N).rc);
+	moved = move_pages(&self->uffd, to, self->map);
+	EXPECT_EQ(-EFAULT, moved.rc);
+	EXPECT_EQ(0, moved.npages);
+	EXPECT_TRUE(device_in_use_is(self->fd, N));
+	EXPECT_TRUE(device_reads(self->fd, self->map, N, 1));
+	EXPECT_TRUE(pattern_is(self->map, N, 1));
+	/* Back in system memory they can be moved. */
+	moved = move_pages(&self->uffd, to, self->map);
+	EXPECT_EQ(0, moved.rc);
+	EXPECT_TRUE(device_reads(self->fd, to, N, 1));
+	EXPECT_TRUE(pattern_is(to, N, 1));
+	close(self->uffd.fd);
+}
+
+TEST_F(uffd, move_pages_that_the_device_has_for_itself)
+{
+	char *to = map_anon_small(BYTES);
+	struct moved moved;
+	char data[BYTES];
+
+	if (!watch(&self->uffd, UFFD_FEATURE_MOVE, to,
+		   UFFDIO_REGISTER_MODE_MISSING))
+		SKIP(return, "no UFFDIO_MOVE");
+	pattern_fill(self->map, N, 1);
+	ASSERT_EQ(0, device_ask(self->fd, HMM_DMIRROR_EXCLUSIVE, self->map,
+				data, N).rc);
+	moved = move_pages(&self->uffd, to, self->map);
+	EXPECT_EQ(-EFAULT, moved.rc);
+	EXPECT_EQ(0, moved.npages);
+	EXPECT_TRUE(device_reads(self->fd, self->map, N, 1));
+	EXPECT_TRUE(pattern_is(self->map, N, 1));
+	close(self->uffd.fd);
+}
+
+TEST_HARNESS_MAIN
