@@ -23,4 +23,6 @@ hmm-selftests: $(HMM_TESTS:%=$(HMM_OUT)/%)
 
 $(HMM_OUT)/hmm-%: $(HMM_DIR)/hmm-%.c $(HMM_COMMON) $(HMM_HEADERS)
 	$(HMM_BUILD) -o $@ $(filter %.c,$^) -lpthread
+
+$(HMM_OUT)/hmm-matrix: $(HMM_MATRIX)
 endif
