@@ -324,20 +324,25 @@ static long step_run(struct thmm_call *call, struct batch *batch, bool to_device
 	return ret;
 }
 
-/* Migrate a command's range; pages moved are counted in @counter. */
+/*
+ * Migrate a command's range; pages moved are counted in @counter. @reached is
+ * where it ended, which is before the range's end only with an errno.
+ */
 static int call_run(struct thmm_call *call, bool to_device, enum thmm_counter counter,
-		    unsigned long *total)
+		    unsigned long *total, unsigned long *reached)
 {
 	struct batch batch = { .device = call->mirror->device, .file = call->file };
 	unsigned long addr = call->start;
 	long ret = 0;
+
+	*total = 0;
+	*reached = addr;
 
 	batch.src = kcalloc(2 * THMM_STEP_PAGES, sizeof(*batch.src), GFP_KERNEL);
 	if (!batch.src)
 		return -ENOMEM;
 	batch.dst = batch.src + THMM_STEP_PAGES;
 
-	*total = 0;
 	while (addr < call->end && ret >= 0) {
 		ret = fatal_signal_pending(current) ? -EINTR :
 		      step_run(call, &batch, to_device, &addr);
@@ -351,6 +356,7 @@ static int call_run(struct thmm_call *call, bool to_device, enum thmm_counter co
 		cond_resched();
 	}
 	kfree(batch.src);
+	*reached = addr;
 	return min(ret, 0L);
 }
 
@@ -365,10 +371,12 @@ static int call_run(struct thmm_call *call, bool to_device, enum thmm_counter co
  */
 int thmm_migrate_to_device(struct thmm_call *call)
 {
-	unsigned long moved;
+	unsigned long moved, reached;
 	int ret, seen;
 
-	ret = call_run(call, true, THMM_MIGRATED_IN, &moved);
+	ret = call_run(call, true, THMM_MIGRATED_IN, &moved, &reached);
+	/* Behind that the range may go on for terabytes. */
+	call->end = reached;
 	seen = thmm_read_device(call);
 	return ret ?: seen;
 }
@@ -381,10 +389,10 @@ int thmm_migrate_to_device(struct thmm_call *call)
  */
 int thmm_migrate_to_system(struct thmm_call *call)
 {
-	unsigned long moved = 0;
+	unsigned long moved, reached;
 	int ret;
 
-	ret = call_run(call, false, THMM_MIGRATED_OUT, &moved);
+	ret = call_run(call, false, THMM_MIGRATED_OUT, &moved, &reached);
 	call->cpages = moved;
 	return ret;
 }

@@ -56,6 +56,11 @@ class Tap(unittest.TestCase):
         self.assertEqual([case.outcome for case in suite.cases], [PASSED, FAILED, FAILED])
         self.assertEqual(suite.cases[1].name, "f.b")
 
+    def test_program_that_skips_itself(self):
+        self.assertEqual(outcomes(parsed("1..0 # SKIP no device\n", 4)), [("name", SKIPPED)])
+        self.assertEqual(parsed("1..0 # SKIP no device\n", 1).count(FAILED), 1)
+        self.assertEqual(parsed("ok 1 a\n", 4).count(FAILED), 1)
+
     def test_bad_status_fails(self):
         self.assertEqual(parsed("1..1\nok 1 a\n", 1).count(FAILED), 1)
 

@@ -24,6 +24,7 @@
 #include "../../../../lib/test_hmm_uapi.h"
 
 #include "kselftest_harness.h"
+#include "hmm_device.h"
 #include "hmm_matrix.h"
 
 #define PAGES		66		/* more than the driver copies at once */
@@ -626,11 +627,15 @@ static void find_devices(void)
 
 FIXTURE_SETUP(matrix)
 {
+	const char *reason;
+	int fd;
+
 	self->swap.disk = -1;
 	find_devices();
-	if (!(devices_there & 1U << variant->device))
-		SKIP(return, "no /dev/hmm_dmirror%u: load test_hmm, with memory for it",
-		     variant->device);
+	fd = device_open(variant->device, &reason);
+	if (fd < 0)
+		SKIP(return, "%s", reason);
+	close(fd);
 	if (variant->memory->hugetlb && !reserve_hugetlb(HUGETLB_PAGES))
 		SKIP(return, "no huge pages to reserve");
 	if (variant->memory->swaps && !swap_start(&self->swap, SWAP_BYTES))

@@ -329,6 +329,23 @@ TEST_F(hmm_migrate, unmapped_and_inaccessible)
 	EXPECT_TRUE(pattern_is(hole + PAGE_BYTES, N - 11, SEED + 11));
 }
 
+/* The test's time limit ends what looks at each page that could be. */
+TEST_F(hmm_migrate, range_of_terabytes)
+{
+	const __u64 npages = 1UL << 34;
+	struct answer answer;
+
+	pattern_fill(self->map, N, SEED);
+	ASSERT_EQ(0, munmap(self->map + BYTES / 2, BYTES / 2));
+	answer = device_take(self->fd, self->map, npages);
+	EXPECT_EQ(-EINVAL, answer.rc);
+	EXPECT_EQ(N / 2, answer.cpages);
+	answer = device_give_back(self->fd, self->map, npages);
+	EXPECT_EQ(-EINVAL, answer.rc);
+	EXPECT_EQ(N / 2, answer.cpages);
+	EXPECT_TRUE(pattern_is(self->map, N / 2, SEED));
+}
+
 TEST_F(hmm_migrate, shared_memory_stays)
 {
 	char *map = mmap(self->map, BYTES, PROT_READ | PROT_WRITE,

@@ -8,15 +8,18 @@
 # and may set CC and HMM_CFLAGS.
 
 HMM_TESTS := hmm-range hmm-defects hmm-oracle hmm-stress hmm-failure hmm-fuzz \
-	hmm-migrate hmm-coherent hmm-evict hmm-orders hmm-devices hmm-fork hmm-driver
+	hmm-mirror hmm-follow hmm-migrate hmm-exclusive hmm-coherent hmm-evict \
+	hmm-orders hmm-devices hmm-fork hmm-invalidate hmm-remap hmm-advise \
+	hmm-hugetlb hmm-memcg hmm-uffd hmm-driver hmm-matrix
 HMM_DIR := $(patsubst %/,%,$(dir $(lastword $(MAKEFILE_LIST))))
-HMM_COMMON := $(HMM_DIR)/hmm_common.c $(HMM_DIR)/hmm_device.c
+HMM_COMMON := $(addprefix $(HMM_DIR)/,hmm_common.c hmm_device.c hmm_access.c)
+# What single programs consist of besides
+HMM_MATRIX := $(HMM_DIR)/hmm_matrix_memory.c
 
 ifneq ($(HMM_OUT),)
 HMM_BUILD = $(CC) -static -O2 -Wall -D_GNU_SOURCE= $(HMM_CFLAGS) \
 	-I$(HMM_KSRC)/tools/testing/selftests -I$(HMM_KSRC) -I$(HMM_DIR)
-HMM_HEADERS := $(HMM_DIR)/hmm_common.h $(HMM_DIR)/hmm_device.h \
-	$(HMM_DIR)/hmm_probe/hmm_probe_uapi.h
+HMM_HEADERS := $(wildcard $(HMM_DIR)/hmm_*.h) $(HMM_DIR)/hmm_probe/hmm_probe_uapi.h
 
 .PHONY: hmm-selftests
 hmm-selftests: $(HMM_TESTS:%=$(HMM_OUT)/%)
