@@ -31,7 +31,6 @@ class KnownFailures:
         """The last part of their names, by which the harness leaves tests out of a variant."""
         return sorted({name.rpartition(".")[2] for name in self._crashing})
 
-
     def forgive(self, suite):
         """Failures that the stock kernel has too are not ours: count them as skipped, visibly."""
         for case in suite.cases:

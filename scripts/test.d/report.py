@@ -2,6 +2,7 @@
 """What a person reads: progress while the tests run, then the verdict."""
 import sys
 import time
+from collections import Counter
 
 from tap import FAILED, KNOWN, PASSED, SKIPPED
 
@@ -63,9 +64,14 @@ def conclude(suites, seconds, logs):
 
 
 def name_cases(suites, outcome, wanted=lambda case: True):
-    """One line for each test that ended so."""
+    """One line for each test that ended so; skipped ones with the same reason share it."""
     for suite in suites:
-        for case in suite.cases:
-            if case.outcome == outcome and wanted(case):
-                where = "" if case.name.startswith(suite.name) or case.name in suite.name else f"{suite.name}: "
+        cases = [case for case in suite.cases if case.outcome == outcome and wanted(case)]
+        same = Counter(case.reason for case in cases) if outcome == SKIPPED else {}
+        for case in cases:
+            where = "" if case.name.startswith(suite.name) or case.name in suite.name else f"{suite.name}: "
+            if same.get(case.reason, 0) <= SHOWN_AT_ONCE:
                 print(f"  {outcome}: {where}{case.name}{reason(case)}")
+        for why, number in same.items():
+            if number > SHOWN_AT_ONCE:
+                print(f"  {outcome}: {number} tests of {suite.name} ({why})")
