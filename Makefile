@@ -36,7 +36,7 @@ help:
 	@sed -n 's/^#= //p' Makefile
 
 #= IMPL      ours (default), or base: the stock kernel's own HMM
-#= CONFIG    run (default), debug (KASAN, lockdep and more) or bench: see configs/
+#= CONFIG    run (default), debug (KASAN, lockdep and more), kasan or bench: see configs/
 #= KSRC      your own clean kernel tree, taken instead of Debian's source package
 #= KARGS     more kernel parameters
 #= QARGS     more QEMU options
@@ -75,7 +75,7 @@ assemble: fetch
 built: assemble
 	@scripts/build-kernel $(IMPL) $(CONFIG) >/dev/null
 
-.PHONY: run test quick prove chaos shell vm kernel deb lint clean distclean
+.PHONY: run test quick prove fuzz chaos shell vm kernel deb lint clean distclean
 
 #: make kernel    build the kernel; the last line is the build folder, for make -C FOLDER M=...
 kernel: assemble
@@ -98,6 +98,12 @@ prove: override export IMPL := base
 prove: override export KDIR := $(BUILD)/base/$(CONFIG)
 prove: built
 	@scripts/test prove
+
+#: make fuzz      a million random commands to the dummy devices, under KASAN
+fuzz: override export CONFIG := kasan
+fuzz: override export KDIR := $(BUILD)/ours/kasan
+fuzz: built
+	@scripts/test fuzz
 
 #: make chaos     real programs, CHAOS='NAMES', while dummy devices migrate their memory
 chaos: deps-chaos built

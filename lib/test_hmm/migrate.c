@@ -215,9 +215,13 @@ static bool wants_in(struct batch *batch, const struct page *source)
 	return !source || (!is_zone_device_page(source) && PageAnon(source));
 }
 
+/*
+ * An eviction also comes across destinations that nobody wanted in the end,
+ * between their unlocking and their freeing: they hold no one's data.
+ */
 static bool wants_out(struct batch *batch, const struct page *source)
 {
-	return source && thmm_page_device(source) == batch->device;
+	return source && PageAnon(source) && thmm_page_device(source) == batch->device;
 }
 
 /* Supply destinations for all pages of a batch that qualify. */

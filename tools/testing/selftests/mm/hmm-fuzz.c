@@ -49,6 +49,7 @@
 #define BUFFER_BYTES	(2 * HUGE_BYTES)
 #define MOST_PAGES	1024
 #define CHANGES_AHEAD	32
+#define CALLS_A_CHANGE	3
 
 /* Bits of /proc/sys/kernel/tainted: the kernel died a little, or warned. */
 #define TAINT_DIE	0x80UL
@@ -144,9 +145,9 @@ static char *some_range(size_t *bytes)
 	char *at = some_page();
 
 	*bytes = (1 + below(8)) * PAGE_BYTES;
-	if (one_in(32)) {
+	if (one_in(128)) {
 		*bytes = (1 + below(MOST_PAGES)) * PAGE_BYTES;
-	} else if (one_in(20)) {
+	} else if (one_in(64)) {
 		at = arena + below(ARENA_BYTES / HUGE_BYTES) * HUGE_BYTES;
 		*bytes = HUGE_BYTES;
 	}
@@ -500,10 +501,16 @@ static void change(__u64 round)
  * A device that mirrors the whole process has to start again at each change,
  * so let changes get ahead of the calls by a burst, and no further.
  */
+static bool changes_are_ahead(void)
+{
+	unsigned long calls = __atomic_load_n(&tally->calls, __ATOMIC_RELAXED);
+
+	return tally->changes >= calls / CALLS_A_CHANGE + CHANGES_AHEAD;
+}
+
 static void wait_for_calls(void)
 {
-	while (tally->changes >= __atomic_load_n(&tally->calls, __ATOMIC_RELAXED) + CHANGES_AHEAD &&
-	       !__atomic_load_n(&stop, __ATOMIC_RELAXED))
+	while (changes_are_ahead() && !__atomic_load_n(&stop, __ATOMIC_RELAXED))
 		usleep(100);
 }
 
