@@ -58,6 +58,18 @@ enum hmm_pfn_flags {
 	HMM_PFN_FLAGS = ~((1UL << HMM_PFN_ORDER_SHIFT) - 1),
 };
 
+/*
+ * HMM_RANGE_SPARSE - set in &hmm_range.default_flags, next to requests, to have
+ * large mappings recorded in one slot each
+ *
+ * A mapping with an order is then recorded only in the slot of its first page
+ * in the range; the slots behind it, up to the end of the mapping or of the
+ * range, mean nothing. for_each_hmm_run() reads such a range, and any other.
+ * What takes a single slot, such as hmm_dma_map_pfn(), needs one that was
+ * recorded.
+ */
+#define HMM_RANGE_SPARSE	(1UL << 0)
+
 /**
  * hmm_pfn_to_page() - the struct page that a slot names
  * @hmm_pfn: an answer with %HMM_PFN_VALID set
@@ -91,10 +103,10 @@ static inline phys_addr_t hmm_pfn_to_phys(unsigned long hmm_pfn)
  * @hmm_pfn: an answer with %HMM_PFN_VALID set
  *
  * An order of n says that the CPU maps the naturally aligned block of 2^n
- * pages around this address with one entry, and so that all its pages carry
- * the same permissions and lie next to each other in physical memory. The block
- * may begin before the range or end behind it; slots exist only for the part
- * inside.
+ * pages around this address with one entry, or with entries that are alike and
+ * hold a large folio: all its pages carry the same permissions and lie next to
+ * each other in physical memory. The block may begin before the range or end
+ * behind it; slots exist only for the part inside.
  *
  * Context: As for hmm_pfn_to_page().
  *
@@ -116,7 +128,8 @@ static inline unsigned int hmm_pfn_to_map_order(unsigned long hmm_pfn)
  * @start: first address, page aligned
  * @end: first address behind the range, page aligned
  * @hmm_pfns: one slot a page, see &enum hmm_pfn_flags
- * @default_flags: requests that hold for every page of the range
+ * @default_flags: requests that hold for every page of the range, and
+ *	%HMM_RANGE_SPARSE
  * @pfn_flags_mask: which request bits of the slots themselves are heeded; with
  *	0 the slots need no initialisation by the caller beyond the flags that
  *	are kept
@@ -134,6 +147,45 @@ struct hmm_range {
 	unsigned long		pfn_flags_mask;
 	void			*dev_private_owner;
 };
+
+/**
+ * hmm_range_run() - read a slot and find the next one
+ * @range: a range that a call has filled
+ * @addr: the address of a slot that was recorded: the range's start, or what
+ *	came next
+ * @hmm_pfn: receives the answer for the page at @addr
+ *
+ * Context: As for hmm_pfn_to_page().
+ *
+ * Return: the number of pages that the answer speaks for. Where it is valid,
+ * these follow each other in physical memory.
+ */
+static inline unsigned long hmm_range_run(const struct hmm_range *range,
+					  unsigned long addr,
+					  unsigned long *hmm_pfn)
+{
+	unsigned long end;
+
+	*hmm_pfn = range->hmm_pfns[(addr - range->start) >> PAGE_SHIFT];
+	end = ALIGN(addr + 1, PAGE_SIZE << hmm_pfn_to_map_order(*hmm_pfn));
+	return (min(end, range->end) - addr) >> PAGE_SHIFT;
+}
+
+/**
+ * for_each_hmm_run() - go through the answers of a range, sparse or not
+ * @range: the range
+ * @addr: loop variable, the address of the first page of a run
+ * @nr: loop variable, the number of pages in the run
+ * @hmm_pfn: loop variable, the answer for the first page; the answer for page
+ *	n of a valid run is @hmm_pfn + n
+ *
+ * The driver's own flags stand in recorded slots only.
+ */
+#define for_each_hmm_run(range, addr, nr, hmm_pfn)			\
+	for (addr = (range)->start;					\
+	     addr < (range)->end &&					\
+	     (nr = hmm_range_run(range, addr, &(hmm_pfn)));		\
+	     addr += nr << PAGE_SHIFT)
 
 int hmm_range_fault(struct hmm_range *range);
 int hmm_range_fault_unlocked_timeout(struct hmm_range *range,

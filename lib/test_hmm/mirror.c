@@ -279,25 +279,29 @@ int thmm_mirror_walk(struct thmm_call *call, struct hmm_range *range, bool unloc
  */
 int thmm_table_map(struct thmm_mirror *mirror, const struct hmm_range *range, thmm_pick_t pick)
 {
-	unsigned long i, npages = (range->end - range->start) >> PAGE_SHIFT;
 	XA_STATE(xas, &mirror->table, range->start >> PAGE_SHIFT);
+	unsigned long addr, nr, entry, i;
 	int ret = 0;
 
 	lockdep_assert_held(&mirror->lock);
 
 	xas_lock(&xas);
-	for (i = 0; i < npages && !ret; i++) {
-		unsigned long entry = range->hmm_pfns[i];
+	for_each_hmm_run(range, addr, nr, entry) {
 		enum thmm_access access = entry & HMM_PFN_WRITE ? THMM_WRITE : THMM_READ;
-		struct page *page = pick(mirror, range, entry);
 
-		xas_next(&xas);
-		if (IS_ERR(page)) {
-			ret = PTR_ERR(page);
-		} else if (page) {
-			xas_store(&xas, xa_tag_pointer(thmm_backing(page), access));
-			ret = xas_error(&xas);
+		for (i = 0; i < nr && !ret; i++) {
+			struct page *page = pick(mirror, range, entry + i);
+
+			xas_next(&xas);
+			if (IS_ERR(page)) {
+				ret = PTR_ERR(page);
+			} else if (page) {
+				xas_store(&xas, xa_tag_pointer(thmm_backing(page), access));
+				ret = xas_error(&xas);
+			}
 		}
+		if (ret)
+			break;
 	}
 	xas_unlock(&xas);
 	return ret;
@@ -337,7 +341,8 @@ int thmm_mirror_fault(struct thmm_call *call, unsigned long start, unsigned long
 		      bool write, bool unlocked)
 {
 	struct hmm_range range = {
-		.default_flags = HMM_PFN_REQ_FAULT | (write ? HMM_PFN_REQ_WRITE : 0),
+		.default_flags = HMM_RANGE_SPARSE | HMM_PFN_REQ_FAULT |
+				 (write ? HMM_PFN_REQ_WRITE : 0),
 	};
 	unsigned long addr;
 	int ret = 0;

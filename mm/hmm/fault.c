@@ -45,6 +45,8 @@ static unsigned int hmm_fault_flags(const struct hmm_faulter *faulter,
 		flags |= FAULT_FLAG_WRITE;
 	if (faulter->may_unlock)
 		flags |= FAULT_FLAG_ALLOW_RETRY | FAULT_FLAG_KILLABLE;
+	if (faulter->vma_locked)
+		flags |= FAULT_FLAG_VMA_LOCK;
 	if (addr == faulter->tried)
 		flags |= FAULT_FLAG_TRIED;
 	return flags;
@@ -61,7 +63,9 @@ static enum hmm_outcome hmm_fault_one(struct hmm_faulter *faulter,
 		/* A handler that drops a lock without leave is broken. */
 		if (WARN_ON_ONCE(!faulter->may_unlock))
 			return HMM_COLLIDED;
-		faulter->tried = ret & VM_FAULT_RETRY ? addr : HMM_NOT_TRIED;
+		/* Under a VMA's lock, some handlers give up before they try. */
+		faulter->tried = ret & VM_FAULT_RETRY && !faulter->vma_locked ?
+				 addr : HMM_NOT_TRIED;
 		return HMM_UNLOCKED;
 	}
 	if (ret & VM_FAULT_OOM)
@@ -81,10 +85,11 @@ static enum hmm_outcome hmm_fault_one(struct hmm_faulter *faulter,
  * itself, and giving up at each would make the caller come back once for every
  * page.
  *
- * Context: Process context. mmap_lock is held and no page table lock is.
+ * Context: Process context. mmap_lock is held, or the VMA's lock, and no page
+ * table lock is.
  *
- * Return: HMM_FAULTED with mmap_lock held throughout, HMM_UNLOCKED with
- * mmap_lock dropped, or with mmap_lock held what stopped it.
+ * Return: HMM_FAULTED with that lock held throughout, HMM_UNLOCKED with it
+ * dropped, or with it held what stopped it.
  */
 enum hmm_outcome hmm_fault_span(struct hmm_faulter *faulter,
 				const struct hmm_span *span)

@@ -9,12 +9,14 @@
 
 /**
  * struct hmm_faulter - how the faults of one call are made
- * @may_unlock: the fault handler may drop mmap_lock; the caller takes it again
+ * @may_unlock: the fault handler may drop the lock; the caller takes it again
+ * @vma_locked: the lock is that of the VMA, not mmap_lock
  * @tried: the address at which it last did so in order to be asked again, or
  *	%HMM_NOT_TRIED
  */
 struct hmm_faulter {
 	bool may_unlock;
+	bool vma_locked;
 	unsigned long tried;
 };
 

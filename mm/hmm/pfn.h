@@ -22,6 +22,7 @@
 #define _MM_HMM_PFN_H
 
 #include <linux/hmm.h>
+#include <linux/unroll.h>
 
 /* Flags that the driver keeps in a slot; answers leave them as they are. */
 #define HMM_PFN_KEPT	(HMM_PFN_DMA_MAPPED | HMM_PFN_P2PDMA | HMM_PFN_P2PDMA_BUS)
@@ -64,16 +65,33 @@ static inline struct hmm_leaf hmm_leaf_mapped(unsigned long pfn, bool writable,
 	return (struct hmm_leaf){ .answer = answer, .step = 1 };
 }
 
+static inline bool hmm_leaf_is_large(struct hmm_leaf leaf)
+{
+	return hmm_pfn_to_map_order(leaf.answer);
+}
+
+/* Give a slot its answer. */
+static inline void hmm_slot_set(unsigned long *slot, unsigned long answer)
+{
+	*slot = (*slot & HMM_PFN_KEPT) | answer;
+}
+
 /* Give @nr neighbouring slots their part of @leaf. */
 static inline void hmm_slots_record(unsigned long *slots, unsigned long nr,
 				    struct hmm_leaf leaf)
 {
 	unsigned long i;
 
-	for (i = 0; i < nr; i++) {
-		slots[i] = (slots[i] & HMM_PFN_KEPT) | leaf.answer;
-		leaf.answer += leaf.step;
+	if (!leaf.step) {
+		unrolled_count(8)
+		for (i = 0; i < nr; i++)
+			hmm_slot_set(slots + i, leaf.answer);
+		return;
 	}
+	/* Adding sets the same bits as |, in one instruction with the count. */
+	unrolled_count(8)
+	for (i = 0; i < nr; i++)
+		slots[i] = (slots[i] & HMM_PFN_KEPT) + leaf.answer + i;
 }
 
 #endif /* _MM_HMM_PFN_H */

@@ -35,6 +35,12 @@
  *
  * Had the check come just before the invalidation, the driver's own
  * mmu_interval_read_retry() would catch it, as it must in any case.
+ *
+ * The lock is mmap_lock, or in the unlocked form that of the VMA, if one holds
+ * the rest of the range: so that it does not wait for whoever changes other
+ * parts of the address space. It keeps the VMA, and with it the page tables
+ * above the PTEs, as well as mmap_lock does: whoever removes either has to
+ * write-lock the VMA before.
  */
 #include <linux/export.h>
 #include <linux/hmm.h>
@@ -93,7 +99,7 @@ static int hmm_outcome_to_errno(enum hmm_outcome outcome)
 
 /*
  * Walk and fault until the range is done or something stands in the way. With
- * HMM_UNLOCKED mmap_lock is gone; whatever the outcome, the walk can go on from
+ * HMM_UNLOCKED the lock is gone; whatever the outcome, the walk can go on from
  * where it is while the sequence has not moved.
  */
 static enum hmm_outcome hmm_advance(struct hmm_walk *w,
@@ -171,6 +177,7 @@ EXPORT_SYMBOL(hmm_range_fault);
  *	slot is heeded
  * @timeout: jiffies that invalidations may take from us; 0 for any number
  * @deadline: when that time is over
+ * @needs_mmap_lock: what comes next could not be done under the VMA's lock
  */
 struct hmm_attempts {
 	struct hmm_walk walk;
@@ -178,6 +185,7 @@ struct hmm_attempts {
 	unsigned char *packed;
 	unsigned long timeout;
 	unsigned long deadline;
+	bool needs_mmap_lock;
 };
 
 static unsigned long hmm_range_nr(const struct hmm_range *range)
@@ -217,24 +225,59 @@ static void hmm_attempts_begin(struct hmm_attempts *a, struct hmm_range *range)
 	range->notifier_seq = mmu_interval_read_begin(range->notifier);
 }
 
-/* Advance under mmap_lock. Returns an errno only where it cannot be tried. */
-static int hmm_attempts_advance(struct hmm_attempts *a, struct mm_struct *mm,
-				enum hmm_outcome *outcome)
+/* Advance under the lock of one VMA. False if there is no such VMA to be had. */
+static bool hmm_attempts_under_vma(struct hmm_attempts *a, struct mm_struct *mm,
+				   enum hmm_outcome *outcome)
+{
+	struct hmm_walk *w = &a->walk;
+	struct vm_area_struct *vma = lock_vma_under_rcu(mm, w->next);
+
+	if (!vma)
+		return false;
+	if (w->range->end > vma->vm_end) {
+		vma_end_read(vma);
+		return false;
+	}
+
+	w->vma = vma;
+	a->faulter.vma_locked = true;
+	*outcome = hmm_advance(w, &a->faulter);
+	a->faulter.vma_locked = false;
+	w->vma = NULL;
+
+	if (*outcome == HMM_UNLOCKED)
+		a->needs_mmap_lock = true;
+	else
+		vma_end_read(vma);
+	return true;
+}
+
+/* Advance under mmap_lock. Returns an errno only where it cannot be had. */
+static int hmm_attempts_under_mmap(struct hmm_attempts *a, struct mm_struct *mm,
+				   enum hmm_outcome *outcome)
 {
 	int ret = mmap_read_lock_killable(mm);
 
 	if (ret)
 		return ret;
-	if (check_stable_address_space(mm))
-		ret = -EFAULT;
-	else if (a->timeout && time_after(jiffies, a->deadline))
-		ret = -EBUSY;
-	else
-		*outcome = hmm_advance(&a->walk, &a->faulter);
-
-	if (ret || *outcome != HMM_UNLOCKED)
+	a->needs_mmap_lock = false;
+	*outcome = hmm_advance(&a->walk, &a->faulter);
+	if (*outcome != HMM_UNLOCKED)
 		mmap_read_unlock(mm);
-	return ret;
+	return 0;
+}
+
+/* Returns an errno only where it cannot be tried. */
+static int hmm_attempts_advance(struct hmm_attempts *a, struct mm_struct *mm,
+				enum hmm_outcome *outcome)
+{
+	if (check_stable_address_space(mm))
+		return -EFAULT;
+	if (a->timeout && time_after(jiffies, a->deadline))
+		return -EBUSY;
+	if (!a->needs_mmap_lock && hmm_attempts_under_vma(a, mm, outcome))
+		return 0;
+	return hmm_attempts_under_mmap(a, mm, outcome);
 }
 
 static int hmm_attempts_run(struct hmm_attempts *a, struct hmm_range *range)
@@ -265,12 +308,13 @@ static int hmm_attempts_run(struct hmm_attempts *a, struct hmm_range *range)
  * @timeout: jiffies to spend on attempts that invalidations undo, or 0 to go on
  *	for as long as it takes
  *
- * Does what hmm_range_fault() does, with three differences: it begins again by
- * itself when an invalidation collides; fault handlers may drop mmap_lock, as
- * userfaultfd and reads from disk do, after which it goes on where it was; and
- * the requests in the slots hold for every attempt.
+ * Does what hmm_range_fault() does, with these differences: it begins again by
+ * itself when an invalidation collides; fault handlers may drop the lock, as
+ * userfaultfd and reads from disk do, after which it goes on where it was; the
+ * requests in the slots hold for every attempt; and a range that lies in one VMA
+ * is mirrored under that VMA's lock if it can be, without waiting for mmap_lock.
  *
- * Time that a fault handler spends with mmap_lock dropped does not count
+ * Time that a fault handler spends with the lock dropped does not count
  * against @timeout, nor does the timeout interrupt a fault. Waiting for an
  * invalidation in progress is not interrupted either.
  *

@@ -14,10 +14,9 @@
  *     whole or not at all, so that all slots under one order agree;
  *   - every page table level gives the same answer for the same kind of entry.
  *
- * Locking: mmap_lock is held. An entry is decoded under its page table lock,
- * which keeps the struct page of a device private entry from going away while
- * its owner is read. The answers are stable only as far as the caller's
- * notifier sequence says so.
+ * Locking: mmap_lock is held, or the lock of the VMA that the rest of the range
+ * lies in. An entry is decoded under its page table lock. The answers are stable
+ * only as far as the caller's notifier sequence says so.
  *
  *	what the entry is			answer
  *	present and accessible			VALID, WRITE as the entry, pfn
@@ -33,12 +32,11 @@
 #include <linux/hmm.h>
 #include <linux/huge_mm.h>
 #include <linux/hugetlb.h>
-#include <linux/leafops.h>
-#include <linux/memremap.h>
 #include <linux/mm.h>
 #include <linux/pagewalk.h>
 #include <linux/pgtable.h>
 
+#include "decode.h"
 #include "policy.h"
 #include "walk.h"
 
@@ -48,31 +46,19 @@
  */
 #define HMM_WALK_STOP	1
 
-static unsigned long *hmm_slots_at(const struct hmm_walk *w, unsigned long addr)
-{
-	return w->range->hmm_pfns + ((addr - w->range->start) >> PAGE_SHIFT);
-}
-
-static unsigned long hmm_pages(unsigned long start, unsigned long end)
-{
-	return (end - start) >> PAGE_SHIFT;
-}
-
-/*
- * Ways on from a decision.
+/**
+ * hmm_walk_stop() - end the walk in front of pages that miss something
+ * @w: the walk
+ * @vma: their VMA
+ * @start: first address
+ * @end: first address behind
+ * @verdict: what they miss
+ *
+ * Return: what ends a page walk.
  */
-
-static int hmm_walk_record(struct hmm_walk *w, unsigned long start,
-			   unsigned long end, struct hmm_leaf leaf)
-{
-	hmm_slots_record(hmm_slots_at(w, start), hmm_pages(start, end), leaf);
-	w->next = end;
-	return 0;
-}
-
-static int hmm_walk_stop(struct hmm_walk *w, struct vm_area_struct *vma,
-			 unsigned long start, unsigned long end,
-			 enum hmm_verdict verdict)
+int hmm_walk_stop(struct hmm_walk *w, struct vm_area_struct *vma,
+		  unsigned long start, unsigned long end,
+		  enum hmm_verdict verdict)
 {
 	if (verdict == HMM_REFUSE) {
 		w->outcome = HMM_NO_ACCESS;
@@ -86,6 +72,15 @@ static int hmm_walk_stop(struct hmm_walk *w, struct vm_area_struct *vma,
 		.write = verdict == HMM_WRITE_FAULT,
 	};
 	return HMM_WALK_STOP;
+}
+
+/* Pages [start, end) are done. */
+static int hmm_walk_pass(struct hmm_walk *w, unsigned long start,
+			 unsigned long end, struct hmm_leaf leaf)
+{
+	hmm_walk_record(w, start, end, leaf);
+	w->next = end;
+	return 0;
 }
 
 /*
@@ -102,7 +97,7 @@ static int hmm_walk_whole(struct hmm_walk *w, struct vm_area_struct *vma,
 	verdict = hmm_decide_whole(&w->request, hmm_slots_at(w, start),
 				   hmm_pages(start, end), leaf.answer, &at);
 	if (verdict == HMM_RECORD)
-		return hmm_walk_record(w, start, end, leaf);
+		return hmm_walk_pass(w, start, end, leaf);
 
 	start += at << PAGE_SHIFT;
 	return hmm_walk_stop(w, vma, start, start + PAGE_SIZE, verdict);
@@ -126,7 +121,7 @@ static int hmm_walk_unmapped(struct hmm_walk *w, struct vm_area_struct *vma,
 	run = hmm_decide_run(&w->request, slots, nr, absent.answer, &verdict);
 	if (verdict == HMM_RECORD) {
 		if (run == nr)
-			return hmm_walk_record(w, start, end, absent);
+			return hmm_walk_pass(w, start, end, absent);
 		idle = run;
 		run = hmm_decide_run(&w->request, slots + idle, nr - idle,
 				     absent.answer, &verdict);
@@ -134,94 +129,10 @@ static int hmm_walk_unmapped(struct hmm_walk *w, struct vm_area_struct *vma,
 
 	fault = start + (idle << PAGE_SHIFT);
 	reach = max(start, ALIGN_DOWN(fault, PMD_SIZE));
-	hmm_walk_record(w, start, reach, absent);
+	hmm_walk_pass(w, start, reach, absent);
 	return hmm_walk_stop(w, vma, fault, fault + (run << PAGE_SHIFT),
 			     verdict);
 }
-
-/*
- * Decoding. Each of these is told the entry and the address of the first page
- * of interest under it.
- */
-
-static struct hmm_leaf hmm_decode_softleaf(const struct hmm_walk *w,
-					   softleaf_t entry,
-					   unsigned long offset,
-					   unsigned int order)
-{
-	switch (softleaf_type(entry)) {
-	case SOFTLEAF_DEVICE_PRIVATE_READ:
-	case SOFTLEAF_DEVICE_PRIVATE_WRITE:
-		if (page_pgmap(softleaf_to_page(entry))->owner !=
-		    w->range->dev_private_owner)
-			return hmm_leaf_absent();
-		return hmm_leaf_mapped(softleaf_to_pfn(entry) + offset,
-				       softleaf_is_device_private_write(entry),
-				       order);
-	case SOFTLEAF_HWPOISON:
-		return hmm_leaf_error();
-	case SOFTLEAF_MARKER:
-		if (softleaf_is_poison_marker(entry) ||
-		    softleaf_is_guard_marker(entry))
-			return hmm_leaf_error();
-		return hmm_leaf_absent();
-	default:
-		return hmm_leaf_absent();
-	}
-}
-
-/*
- * Is there a struct page behind a present PTE? Where the architecture marks
- * special entries, all others have one, and only those few are looked up.
- */
-static bool hmm_pte_has_page(struct vm_area_struct *vma, unsigned long addr,
-			     pte_t pte)
-{
-	if (IS_ENABLED(CONFIG_ARCH_HAS_PTE_SPECIAL) && !pte_special(pte))
-		return true;
-	return vm_normal_page(vma, addr, pte) || is_zero_pfn(pte_pfn(pte));
-}
-
-static struct hmm_leaf hmm_decode_pte(const struct hmm_walk *w,
-				      struct vm_area_struct *vma,
-				      unsigned long addr, pte_t pte)
-{
-	if (pte_none(pte))
-		return hmm_leaf_absent();
-	if (!pte_present(pte))
-		return hmm_decode_softleaf(w, softleaf_from_pte(pte), 0, 0);
-	if (pte_protnone(pte))
-		return hmm_leaf_absent();
-	if (!hmm_pte_has_page(vma, addr, pte))
-		return hmm_leaf_error();
-	return hmm_leaf_mapped(pte_pfn(pte), pte_write(pte), 0);
-}
-
-#ifdef CONFIG_TRANSPARENT_HUGEPAGE
-static struct hmm_leaf hmm_decode_pmd(const struct hmm_walk *w,
-				      struct vm_area_struct *vma,
-				      unsigned long addr, pmd_t pmd)
-{
-	unsigned long offset = hmm_pages(addr & PMD_MASK, addr);
-	unsigned int order = PMD_SHIFT - PAGE_SHIFT;
-
-	if (!pmd_present(pmd))
-		return hmm_decode_softleaf(w, softleaf_from_pmd(pmd), offset,
-					   order);
-	if (pmd_protnone(pmd))
-		return hmm_leaf_absent();
-	if (!vm_normal_page_pmd(vma, addr, pmd) && !is_huge_zero_pmd(pmd))
-		return hmm_leaf_error();
-	return hmm_leaf_mapped(pmd_pfn(pmd) + offset, pmd_write(pmd), order);
-}
-#else
-static struct hmm_leaf hmm_decode_pmd(const struct hmm_walk *w,
-				      struct vm_area_struct *vma,
-				      unsigned long addr, pmd_t pmd)
-{
-	return hmm_leaf_error();
-}
-#endif
 
 /*
  * The callbacks of the page walk.
@@ -241,41 +152,13 @@ static int hmm_walk_hole(unsigned long start, unsigned long end, int depth,
 	return hmm_walk_unmapped(w, vma, start, end);
 }
 
-static int hmm_walk_ptes(struct hmm_walk *w, struct vm_area_struct *vma,
-			 pte_t *ptep, unsigned long start, unsigned long end)
+/*
+ * Pages [start, end) under one PMD entry, which may be anything by now. Returns
+ * -EAGAIN if it has to be looked at again.
+ */
+static int hmm_walk_one_pmd(struct hmm_walk *w, struct vm_area_struct *vma,
+			    pmd_t *pmdp, unsigned long start, unsigned long end)
 {
-	unsigned long *slot = hmm_slots_at(w, start);
-	unsigned long addr, fault;
-	enum hmm_verdict verdict;
-	struct hmm_leaf leaf;
-
-	/* Record up to the first page that needs a fault … */
-	for (addr = start; addr < end; addr += PAGE_SIZE, ptep++, slot++) {
-		leaf = hmm_decode_pte(w, vma, addr, ptep_get(ptep));
-		verdict = hmm_decide(&w->request, *slot, leaf.answer);
-		if (verdict != HMM_RECORD)
-			break;
-		hmm_slots_record(slot, 1, leaf);
-	}
-	w->next = addr;
-	if (addr == end)
-		return 0;
-
-	/* … and take into the span those behind it that need the same. */
-	fault = addr;
-	for (addr += PAGE_SIZE; addr < end; addr += PAGE_SIZE) {
-		leaf = hmm_decode_pte(w, vma, addr, ptep_get(++ptep));
-		if (hmm_decide(&w->request, *++slot, leaf.answer) != verdict)
-			break;
-	}
-	return hmm_walk_stop(w, vma, fault, addr, verdict);
-}
-
-static int hmm_walk_pmd(pmd_t *pmdp, unsigned long start, unsigned long end,
-			struct mm_walk *walk)
-{
-	struct vm_area_struct *vma = walk->vma;
-	struct hmm_walk *w = walk->private;
 	spinlock_t *ptl = pmd_trans_huge_lock(pmdp, vma);
 	struct hmm_leaf leaf;
 	pte_t *ptep;
@@ -288,33 +171,31 @@ static int hmm_walk_pmd(pmd_t *pmdp, unsigned long start, unsigned long end,
 		return ret;
 	}
 
-	ptep = pte_offset_map_lock(walk->mm, pmdp, start, &ptl);
+	ptep = pte_offset_map_lock(vma->vm_mm, pmdp, start, &ptl);
 	if (ptep) {
 		ret = hmm_walk_ptes(w, vma, ptep, start, end);
 		pte_unmap_unlock(ptep, ptl);
 		return ret;
 	}
 
-	/* Nothing there by now, or something else: look again. */
 	if (pmd_none(pmdp_get_lockless(pmdp)))
 		return hmm_walk_unmapped(w, vma, start, end);
+	return -EAGAIN;
+}
+
+static int hmm_walk_pmd(pmd_t *pmdp, unsigned long start, unsigned long end,
+			struct mm_walk *walk)
+{
+	int ret = hmm_walk_one_pmd(walk->private, walk->vma, pmdp, start, end);
+
+	if (ret != -EAGAIN)
+		return ret;
 	walk->action = ACTION_AGAIN;
 	return 0;
 }
 
 #if defined(CONFIG_TRANSPARENT_HUGEPAGE) && \
 	defined(CONFIG_HAVE_ARCH_TRANSPARENT_HUGEPAGE_PUD)
-static struct hmm_leaf hmm_decode_pud(struct vm_area_struct *vma,
-				      unsigned long addr, pud_t pud)
-{
-	unsigned long offset = hmm_pages(addr & PUD_MASK, addr);
-
-	if (!vm_normal_page_pud(vma, addr, pud))
-		return hmm_leaf_error();
-	return hmm_leaf_mapped(pud_pfn(pud) + offset, pud_write(pud),
-			       PUD_SHIFT - PAGE_SHIFT);
-}
-
 static int hmm_walk_pud(pud_t *pudp, unsigned long start, unsigned long end,
 			struct mm_walk *walk)
 {
@@ -339,22 +220,6 @@ static int hmm_walk_pud(pud_t *pudp, unsigned long start, unsigned long end,
 #endif
 
 #ifdef CONFIG_HUGETLB_PAGE
-static struct hmm_leaf hmm_decode_hugetlb(const struct hmm_walk *w,
-					  struct hstate *h, unsigned long addr,
-					  pte_t pte)
-{
-	unsigned long offset = hmm_pages(addr & huge_page_mask(h), addr);
-	unsigned int order = huge_page_order(h);
-
-	if (!pte_present(pte))
-		return hmm_decode_softleaf(w, softleaf_from_pte(pte), offset,
-					   order);
-	if (pte_protnone(pte))
-		return hmm_leaf_absent();
-	return hmm_leaf_mapped(pte_pfn(pte) + offset, huge_pte_write(pte),
-			       order);
-}
-
 static int hmm_walk_hugetlb(pte_t *ptep, unsigned long hmask,
 			    unsigned long start, unsigned long end,
 			    struct mm_walk *walk)
@@ -381,29 +246,41 @@ static int hmm_walk_hugetlb(pte_t *ptep, unsigned long hmask,
  * tables. Write access is never considered where read access is missing: no
  * architecture that has HMM maps memory write-only.
  */
+static bool hmm_vma_can_be_mirrored(const struct vm_area_struct *vma)
+{
+	return (vma->vm_flags & VM_READ) &&
+	       !(vma->vm_flags & (VM_IO | VM_PFNMAP));
+}
+
 static int hmm_walk_test(unsigned long start, unsigned long end,
 			 struct mm_walk *walk)
 {
-	struct vm_area_struct *vma = walk->vma;
 	struct hmm_walk *w = walk->private;
 
-	if ((vma->vm_flags & VM_READ) &&
-	    !(vma->vm_flags & (VM_IO | VM_PFNMAP)))
+	if (hmm_vma_can_be_mirrored(walk->vma))
 		return 0;
 
 	/* Here 1 means that the VMA is done with, and only an errno stops. */
-	if (hmm_walk_whole(w, vma, start, end, hmm_leaf_error()))
+	if (hmm_walk_whole(w, walk->vma, start, end, hmm_leaf_error()))
 		return -EFAULT;
 	return 1;
 }
 
+#define HMM_WALK_CALLBACKS			\
+	.pud_entry	= hmm_walk_pud,		\
+	.pmd_entry	= hmm_walk_pmd,		\
+	.pte_hole	= hmm_walk_hole,	\
+	.hugetlb_entry	= hmm_walk_hugetlb
+
 static const struct mm_walk_ops hmm_walk_ops = {
-	.pud_entry	= hmm_walk_pud,
-	.pmd_entry	= hmm_walk_pmd,
-	.pte_hole	= hmm_walk_hole,
-	.hugetlb_entry	= hmm_walk_hugetlb,
+	HMM_WALK_CALLBACKS,
 	.test_walk	= hmm_walk_test,
 	.walk_lock	= PGWALK_RDLOCK,
+};
+
+static const struct mm_walk_ops hmm_walk_vma_locked_ops = {
+	HMM_WALK_CALLBACKS,
+	.walk_lock	= PGWALK_VMA_RDLOCK_VERIFY,
 };
 
 /**
@@ -416,26 +293,81 @@ void hmm_walk_init(struct hmm_walk *w, struct hmm_range *range)
 	*w = (struct hmm_walk){
 		.range = range,
 		.request = hmm_request_of(range),
+		.sparse = range->default_flags & HMM_RANGE_SPARSE,
 		.next = range->start,
 	};
+}
+
+/*
+ * The PMD entry for @addr of a VMA that is not hugetlb, or %NULL if there is no
+ * table of them; @pudp then receives the PUD entry if that is a leaf. All of
+ * them are kept by the lock that keeps the VMA.
+ */
+static pmd_t *hmm_pmd_at(const struct vm_area_struct *vma, unsigned long addr,
+			 pud_t *leaf)
+{
+	pgd_t *pgdp = pgd_offset(vma->vm_mm, addr);
+	p4d_t *p4dp;
+	pud_t *pudp, pud;
+
+	if (pgd_none(pgdp_get(pgdp)))
+		return NULL;
+	p4dp = p4d_offset(pgdp, addr);
+	if (p4d_none(p4dp_get(p4dp)))
+		return NULL;
+
+	pudp = pud_offset(p4dp, addr);
+	pud = pudp_get(pudp);
+	if (!pud_present(pud))
+		return NULL;
+	if (!pud_leaf(pud))
+		return pmd_offset(pudp, addr);
+	*leaf = pud;
+	return NULL;
+}
+
+/* The rest of the range, which lies in @vma */
+static void hmm_walk_vma(struct hmm_walk *w, struct vm_area_struct *vma)
+{
+	unsigned long start = w->next, end = w->range->end;
+	pud_t unused;
+	pmd_t *pmdp;
+
+	if (!hmm_vma_can_be_mirrored(vma)) {
+		hmm_walk_whole(w, vma, start, end, hmm_leaf_error());
+		return;
+	}
+	/* Few pages: there is no need for a page walker to find one entry. */
+	if (!((start ^ (end - 1)) & PMD_MASK) && !is_vm_hugetlb_page(vma)) {
+		pmdp = hmm_pmd_at(vma, start, &unused);
+		if (pmdp && hmm_walk_one_pmd(w, vma, pmdp, start, end) != -EAGAIN)
+			return;
+	}
+	walk_page_range_vma(vma, start, end,
+			    w->vma ? &hmm_walk_vma_locked_ops : &hmm_walk_ops, w);
 }
 
 /**
  * hmm_walk_on() - record slots from where the walk stands
  * @w: the walk
  *
- * Context: Process context. mmap_lock of the notifier's mm is held.
+ * Context: Process context. mmap_lock of the notifier's mm is held, or that of
+ * &hmm_walk.vma.
  *
  * Return: HMM_DONE, HMM_FAULT_NEEDED with &hmm_walk.span set, or HMM_NO_ACCESS.
  */
 enum hmm_outcome hmm_walk_on(struct hmm_walk *w)
 {
 	struct hmm_range *range = w->range;
+	struct mm_struct *mm = range->notifier->mm;
+	struct vm_area_struct *vma = w->vma ?: vma_lookup(mm, w->next);
 
 	w->outcome = HMM_DONE;
-	/* Its value adds nothing: whoever stops the walk sets the outcome. */
-	walk_page_range(range->notifier->mm, w->next, range->end, &hmm_walk_ops,
-			w);
+	/* What they return adds nothing: who stops the walk sets the outcome. */
+	if (vma && range->end <= vma->vm_end)
+		hmm_walk_vma(w, vma);
+	else
+		walk_page_range(mm, w->next, range->end, &hmm_walk_ops, w);
 	return w->outcome;
 }
 
@@ -465,34 +397,6 @@ static unsigned long hmm_skip_ptes(pmd_t *pmdp, unsigned long addr,
 	return addr;
 }
 
-/*
- * The PMD entry for @addr, or %NULL if there is no table of them; in that case
- * @next is moved behind @addr as far as a huge PUD serves the span.
- */
-static pmd_t *hmm_pmd_at(const struct hmm_span *span, unsigned long addr,
-			 unsigned long *next)
-{
-	pgd_t *pgdp = pgd_offset(span->vma->vm_mm, addr);
-	p4d_t *p4dp;
-	pud_t *pudp, pud;
-
-	if (pgd_none(pgdp_get(pgdp)))
-		return NULL;
-	p4dp = p4d_offset(pgdp, addr);
-	if (p4d_none(p4dp_get(p4dp)))
-		return NULL;
-
-	pudp = pud_offset(p4dp, addr);
-	pud = pudp_get(pudp);
-	if (!pud_present(pud))
-		return NULL;
-	if (!pud_leaf(pud))
-		return pmd_offset(pudp, addr);
-	if (!span->write || pud_write(pud))
-		*next = pud_addr_end(addr, span->end);
-	return NULL;
-}
-
 /**
  * hmm_span_skip_mapped() - the next page of a span that still wants a fault
  * @span: the span, not of a hugetlb VMA
@@ -511,13 +415,18 @@ static pmd_t *hmm_pmd_at(const struct hmm_span *span, unsigned long addr,
 unsigned long hmm_span_skip_mapped(const struct hmm_span *span,
 				   unsigned long addr, pmd_t **pmdp)
 {
-	unsigned long next = addr;
+	unsigned long next;
 	pmd_t pmd;
 
-	if (!*pmdp || IS_ALIGNED(addr, PMD_SIZE))
-		*pmdp = hmm_pmd_at(span, addr, &next);
+	if (!*pmdp || IS_ALIGNED(addr, PMD_SIZE)) {
+		pud_t pud = __pud(0);
+
+		*pmdp = hmm_pmd_at(span->vma, addr, &pud);
+		if (!*pmdp && pud_present(pud) && (!span->write || pud_write(pud)))
+			return pud_addr_end(addr, span->end);
+	}
 	if (!*pmdp)
-		return next;
+		return addr;
 
 	pmd = pmdp_get_lockless(*pmdp);
 	if (!pmd_present(pmd))

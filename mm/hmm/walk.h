@@ -6,9 +6,11 @@
 #ifndef _MM_HMM_WALK_H
 #define _MM_HMM_WALK_H
 
-#include "request.h"
+#include <linux/mm_types.h>
 
-struct vm_area_struct;
+#include "pfn.h"
+#include "policy.h"
+#include "request.h"
 
 /**
  * enum hmm_outcome - how a step of hmm_range_fault() ended
@@ -36,7 +38,7 @@ enum hmm_outcome {
 
 /**
  * struct hmm_span - neighbouring pages of one VMA that need the same fault
- * @vma: the VMA; stays valid while mmap_lock is held
+ * @vma: the VMA; stays valid while mmap_lock or its own lock is held
  * @start: first address
  * @end: first address behind
  * @write: whether they must become writable
@@ -52,21 +54,54 @@ struct hmm_span {
  * struct hmm_walk - one pass over a range, which can stop and go on
  * @range: the caller's range
  * @request: which requests of it count
+ * @vma: the VMA that holds the rest of the range, when its lock is held instead
+ *	of mmap_lock; otherwise %NULL
+ * @sparse: record large leaves in their first slot only
  * @next: first address whose slot is not recorded yet; all slots before it
  *	hold answers, all from it on still hold requests
  * @span: what to fault in before going on, after HMM_FAULT_NEEDED
  * @outcome: why the walk stopped, while it unwinds
  *
- * On the stack of the thread that makes the call; mmap_lock keeps @span.vma.
+ * On the stack of the thread that makes the call; the lock keeps @span.vma.
  */
 struct hmm_walk {
 	struct hmm_range *range;
 	struct hmm_request request;
+	struct vm_area_struct *vma;
+	bool sparse;
 	unsigned long next;
 	struct hmm_span span;
 	enum hmm_outcome outcome;
 };
 
+static inline unsigned long *hmm_slots_at(const struct hmm_walk *w,
+					  unsigned long addr)
+{
+	return w->range->hmm_pfns + ((addr - w->range->start) >> PAGE_SHIFT);
+}
+
+static inline unsigned long hmm_pages(unsigned long start, unsigned long end)
+{
+	return (end - start) >> PAGE_SHIFT;
+}
+
+/* The answer for pages [start, end); the caller moves &hmm_walk.next on. */
+static inline void hmm_walk_record(const struct hmm_walk *w,
+				   unsigned long start, unsigned long end,
+				   struct hmm_leaf leaf)
+{
+	unsigned long nr = hmm_pages(start, end);
+
+	if (w->sparse && hmm_leaf_is_large(leaf))
+		nr = 1;
+	hmm_slots_record(hmm_slots_at(w, start), nr, leaf);
+}
+
+int hmm_walk_stop(struct hmm_walk *w, struct vm_area_struct *vma,
+		  unsigned long start, unsigned long end,
+		  enum hmm_verdict verdict);
+int hmm_walk_ptes(struct hmm_walk *w, struct vm_area_struct *vma, pte_t *ptep,
+		  unsigned long start, unsigned long end);
 void hmm_walk_init(struct hmm_walk *w, struct hmm_range *range);
 enum hmm_outcome hmm_walk_on(struct hmm_walk *w);
 unsigned long hmm_span_skip_mapped(const struct hmm_span *span,

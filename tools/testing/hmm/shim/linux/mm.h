@@ -8,7 +8,11 @@
 
 #define BITS_PER_LONG		__LONG_WIDTH__
 #define PAGE_SHIFT		12
+#define PAGE_SIZE		(1UL << PAGE_SHIFT)
 #define ARRAY_SIZE(array)	(sizeof(array) / sizeof((array)[0]))
+
+#define ALIGN(x, a)		(((x) + (a) - 1) & ~((a) - 1))
+#define min(a, b)		((a) < (b) ? (a) : (b))
 
 #define phys_addr_t		unsigned long
 

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Decoding: what a page table entry has to offer, as a leaf.
+ *
+ * Each function is told the entry and the address of the first page of
+ * interest under it. Every level of the page table gives the same answer for
+ * the same kind of entry; walk.c lists them.
+ *
+ * An entry is decoded under its page table lock, which keeps the struct page of
+ * a device private entry from going away while its owner is read.
+ */
+#ifndef _MM_HMM_DECODE_H
+#define _MM_HMM_DECODE_H
+
+#include <linux/huge_mm.h>
+#include <linux/hugetlb.h>
+#include <linux/leafops.h>
+#include <linux/memremap.h>
+#include <linux/mm.h>
+#include <linux/pgtable.h>
+
+#include "walk.h"
+
+static inline struct hmm_leaf hmm_decode_softleaf(const struct hmm_walk *w,
+						  softleaf_t entry,
+						  unsigned long offset,
+						  unsigned int order)
+{
+	switch (softleaf_type(entry)) {
+	case SOFTLEAF_DEVICE_PRIVATE_READ:
+	case SOFTLEAF_DEVICE_PRIVATE_WRITE:
+		if (page_pgmap(softleaf_to_page(entry))->owner !=
+		    w->range->dev_private_owner)
+			return hmm_leaf_absent();
+		return hmm_leaf_mapped(softleaf_to_pfn(entry) + offset,
+				       softleaf_is_device_private_write(entry),
+				       order);
+	case SOFTLEAF_HWPOISON:
+		return hmm_leaf_error();
+	case SOFTLEAF_MARKER:
+		if (softleaf_is_poison_marker(entry) ||
+		    softleaf_is_guard_marker(entry))
+			return hmm_leaf_error();
+		return hmm_leaf_absent();
+	default:
+		return hmm_leaf_absent();
+	}
+}
+
+/*
+ * Is there a struct page behind a present PTE? Where the architecture marks
+ * special entries, all others have one, and only those few are looked up.
+ */
+static inline bool hmm_pte_has_page(struct vm_area_struct *vma,
+				    unsigned long addr, pte_t pte)
+{
+	if (IS_ENABLED(CONFIG_ARCH_HAS_PTE_SPECIAL) && !pte_special(pte))
+		return true;
+	return vm_normal_page(vma, addr, pte) || is_zero_pfn(pte_pfn(pte));
+}
+
+static inline struct hmm_leaf hmm_decode_pte(const struct hmm_walk *w,
+					     struct vm_area_struct *vma,
+					     unsigned long addr, pte_t pte)
+{
+	if (pte_none(pte))
+		return hmm_leaf_absent();
+	if (!pte_present(pte))
+		return hmm_decode_softleaf(w, softleaf_from_pte(pte), 0, 0);
+	if (pte_protnone(pte))
+		return hmm_leaf_absent();
+	if (!hmm_pte_has_page(vma, addr, pte))
+		return hmm_leaf_error();
+	return hmm_leaf_mapped(pte_pfn(pte), pte_write(pte), 0);
+}
+
+#ifdef CONFIG_TRANSPARENT_HUGEPAGE
+static inline struct hmm_leaf hmm_decode_pmd(const struct hmm_walk *w,
+					     struct vm_area_struct *vma,
+					     unsigned long addr, pmd_t pmd)
+{
+	unsigned long offset = hmm_pages(addr & PMD_MASK, addr);
+	unsigned int order = PMD_SHIFT - PAGE_SHIFT;
+
+	if (!pmd_present(pmd))
+		return hmm_decode_softleaf(w, softleaf_from_pmd(pmd), offset,
+					   order);
+	if (pmd_protnone(pmd))
+		return hmm_leaf_absent();
+	if (!vm_normal_page_pmd(vma, addr, pmd) && !is_huge_zero_pmd(pmd))
+		return hmm_leaf_error();
+	return hmm_leaf_mapped(pmd_pfn(pmd) + offset, pmd_write(pmd), order);
+}
+#else
+static inline struct hmm_leaf hmm_decode_pmd(const struct hmm_walk *w,
+					     struct vm_area_struct *vma,
+					     unsigned long addr, pmd_t pmd)
+{
+	return hmm_leaf_error();
+}
+#endif
+
+#if defined(CONFIG_TRANSPARENT_HUGEPAGE) && \
+	defined(CONFIG_HAVE_ARCH_TRANSPARENT_HUGEPAGE_PUD)
+static inline struct hmm_leaf hmm_decode_pud(struct vm_area_struct *vma,
+					     unsigned long addr, pud_t pud)
+{
+	unsigned long offset = hmm_pages(addr & PUD_MASK, addr);
+
+	if (!vm_normal_page_pud(vma, addr, pud))
+		return hmm_leaf_error();
+	return hmm_leaf_mapped(pud_pfn(pud) + offset, pud_write(pud),
+			       PUD_SHIFT - PAGE_SHIFT);
+}
+#endif
+
+#ifdef CONFIG_HUGETLB_PAGE
+static inline struct hmm_leaf hmm_decode_hugetlb(const struct hmm_walk *w,
+						 struct hstate *h,
+						 unsigned long addr, pte_t pte)
+{
+	unsigned long offset = hmm_pages(addr & huge_page_mask(h), addr);
+	unsigned int order = huge_page_order(h);
+
+	if (!pte_present(pte))
+		return hmm_decode_softleaf(w, softleaf_from_pte(pte), offset,
+					   order);
+	if (pte_protnone(pte))
+		return hmm_leaf_absent();
+	return hmm_leaf_mapped(pte_pfn(pte) + offset, huge_pte_write(pte),
+			       order);
+}
+#endif
+
+#endif /* _MM_HMM_DECODE_H */

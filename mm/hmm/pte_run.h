@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * PTEs of one kind: they map pages with the same access and differ in nothing
+ * else that a device can see. Only PTEs that are present, accessible and not
+ * special have a kind.
+ *
+ * The walk spends its time here. Where a PTE is a page frame number amid flags
+ * that can be compared in one go, this is done; other architectures ask for
+ * each property.
+ */
+#ifndef _MM_HMM_PTE_RUN_H
+#define _MM_HMM_PTE_RUN_H
+
+#include <linux/mm.h>
+#include <linux/pgtable.h>
+#include <linux/unroll.h>
+
+/* Does @pte have a kind? Without marks for special PTEs, it is not known. */
+static inline bool hmm_pte_has_kind(pte_t pte)
+{
+	return IS_ENABLED(CONFIG_ARCH_HAS_PTE_SPECIAL) && pte_present(pte) &&
+	       !pte_protnone(pte) && !pte_special(pte);
+}
+
+#ifdef CONFIG_X86_64
+
+/**
+ * struct hmm_pte_kind - what PTEs of one kind have in common
+ * @flags: all flags of one of them
+ */
+struct hmm_pte_kind {
+	pteval_t flags;
+};
+
+/* The CPU sets these by itself, and they say nothing about access. */
+#define HMM_PTE_NO_KIND	(_PAGE_ACCESSED | _PAGE_DIRTY | _PAGE_SOFT_DIRTY)
+
+static inline struct hmm_pte_kind hmm_pte_kind_of(pte_t pte)
+{
+	return (struct hmm_pte_kind){ .flags = pte_flags(pte) };
+}
+
+/* Is @pte of the kind? Then @pfn is what it maps. */
+static inline bool hmm_pte_is_kind(pte_t pte, struct hmm_pte_kind kind,
+				   unsigned long *pfn)
+{
+	pteval_t differs = pte_val(pte) ^ kind.flags;
+
+	/* Flags that differ and do not matter are below the number. */
+	*pfn = differs >> PAGE_SHIFT;
+	return !(differs & ~(PTE_PFN_MASK | HMM_PTE_NO_KIND));
+}
+
+/* Do the @nr PTEs from @ptep on map @pfn, @pfn + 1, …, all of the kind? */
+static inline bool hmm_ptes_are_block(pte_t *ptep, unsigned long nr,
+				      struct hmm_pte_kind kind,
+				      unsigned long pfn)
+{
+	pteval_t expected = kind.flags | (pfn << PAGE_SHIFT);
+	pteval_t differs = 0;
+	unsigned long i;
+
+	/* Nearly all do: look at all of them rather than branch at each. */
+	unrolled_count(4)
+	for (i = 0; i < nr; i++, expected += PAGE_SIZE)
+		differs |= pte_val(ptep_get(ptep + i)) ^ expected;
+	return !(differs & ~HMM_PTE_NO_KIND);
+}
+
+#else /* !CONFIG_X86_64 */
+
+struct hmm_pte_kind {
+	bool writable;
+};
+
+static inline struct hmm_pte_kind hmm_pte_kind_of(pte_t pte)
+{
+	return (struct hmm_pte_kind){ .writable = pte_write(pte) };
+}
+
+static inline bool hmm_pte_is_kind(pte_t pte, struct hmm_pte_kind kind,
+				   unsigned long *pfn)
+{
+	if (!hmm_pte_has_kind(pte) || !!pte_write(pte) != kind.writable)
+		return false;
+	*pfn = pte_pfn(pte);
+	return true;
+}
+
+static inline bool hmm_ptes_are_block(pte_t *ptep, unsigned long nr,
+				      struct hmm_pte_kind kind,
+				      unsigned long pfn)
+{
+	unsigned long i, at;
+
+	for (i = 0; i < nr; i++)
+		if (!hmm_pte_is_kind(ptep_get(ptep + i), kind, &at) ||
+		    at != pfn + i)
+			return false;
+	return true;
+}
+
+#endif /* !CONFIG_X86_64 */
+
+#endif /* _MM_HMM_PTE_RUN_H */
