@@ -112,6 +112,7 @@ struct lab {
 	bool hugetlb;
 	struct swap swap;
 	__u64 form;		/* HMM_PROBE_UNLOCKED or 0 */
+	bool knows_sparse;	/* and reports the order of large folios */
 	char *arena;
 	__u64 *slots;
 	struct setting settings[3];
@@ -556,11 +557,19 @@ static __u64 random_owner(struct lab *lab)
 	return one_in(&lab->rng, 3) ? 0 : HMM_PROBE_ADOPT_OWNER;
 }
 
+static __u64 random_output(struct lab *lab)
+{
+	return lab->knows_sparse && one_in(&lab->rng, 2) ? HMM_PROBE_SPARSE : 0;
+}
+
 static bool check_snapshot(struct lab *lab, size_t at, size_t n)
 {
 	struct hmm_probe_check check = {
-		.call.flags = random_owner(lab),
+		.call.flags = random_owner(lab) | random_output(lab),
 	};
+
+	if (lab->knows_sparse)
+		check.call.flags |= HMM_PROBE_WANT_ORDER;
 
 	fill_slots(lab->slots, n, 0);
 	sprinkle_sticky_flags(lab, n);
@@ -570,7 +579,7 @@ static bool check_snapshot(struct lab *lab, size_t at, size_t n)
 static bool check_requests(struct lab *lab, size_t at, size_t n)
 {
 	struct hmm_probe_check check = {
-		.call.flags = random_owner(lab) | lab->form,
+		.call.flags = random_owner(lab) | random_output(lab) | lab->form,
 		.call.timeout_ms = 10000,
 	};
 	const char *name = make_requests(lab, at, n, &check.call);
@@ -696,6 +705,7 @@ FIXTURE_SETUP(hmm_oracle)
 	self->lab.form = variant->form;
 	if (self->lab.fd < 0)
 		SKIP(return, "no /dev/hmm_probe");
+	self->lab.knows_sparse = probe_knows_sparse(self->lab.fd);
 	lab_open(&self->lab);
 }
 

@@ -41,6 +41,13 @@ int probe_open(void)
 	return open("/dev/hmm_probe", O_RDWR | O_CLOEXEC);
 }
 
+bool probe_knows_sparse(int fd)
+{
+	struct hmm_probe_call call = { .npages = 1, .flags = HMM_PROBE_SPARSE };
+
+	return !ioctl(fd, HMM_PROBE_FAULT, &call) || errno != EOPNOTSUPP;
+}
+
 int probe_call(int fd, void *addr, size_t npages, __u64 *slots,
 	       struct hmm_probe_call *call)
 {

@@ -77,6 +77,7 @@ void __noreturn __printf(1, 2) fatal(const char *format, ...);
 /* The probe */
 
 int probe_open(void);
+bool probe_knows_sparse(int fd);
 /* Fills in the fixed fields of @call, runs it and returns the API's rc. */
 int probe_call(int fd, void *addr, size_t npages, __u64 *slots,
 	       struct hmm_probe_call *call);

@@ -8,6 +8,7 @@
 # and may set CC and HMM_CFLAGS.
 
 HMM_TESTS := hmm-range hmm-defects hmm-oracle hmm-stress hmm-failure hmm-fuzz \
+	hmm-sparse hmm-lock \
 	hmm-mirror hmm-follow hmm-migrate hmm-exclusive hmm-coherent hmm-evict \
 	hmm-orders hmm-devices hmm-fork hmm-invalidate hmm-remap hmm-advise \
 	hmm-hugetlb hmm-memcg hmm-uffd hmm-driver hmm-matrix

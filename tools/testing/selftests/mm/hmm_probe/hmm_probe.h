@@ -7,11 +7,13 @@
  *	hmm_probe_call.c	one call of the API, with the driver's retry loop
  *	hmm_oracle.c		the page tables, one page at a time
  *
- * hmm_probe_map.c stands alone: the device's special mappings.
+ * hmm_probe_map.c, the device's special mappings, and hmm_probe_hold.c, which
+ * holds the mmap lock, stand alone.
  */
 #ifndef _HMM_PROBE_H
 #define _HMM_PROBE_H
 
+#include <linux/completion.h>
 #include <linux/hmm.h>
 #include <linux/mmu_notifier.h>
 #include <linux/rwsem.h>
@@ -31,6 +33,8 @@ struct vm_area_struct;
  * @start: first address of the interval; under @interval_lock
  * @length: bytes of the interval; under @interval_lock
  * @invalidations: callbacks so far
+ * @held: somebody has begun to hold the mmap lock
+ * @let_go: and may stop to
  */
 struct probe_mirror {
 	struct mmu_interval_notifier notifier;
@@ -41,6 +45,8 @@ struct probe_mirror {
 	unsigned long start;
 	unsigned long length;
 	atomic64_t invalidations;
+	struct completion held;
+	struct completion let_go;
 };
 
 /**
@@ -116,5 +122,9 @@ int probe_check_fault(struct probe_job *job, struct hmm_probe_check *check);
 
 int probe_mmap(struct file *file, struct vm_area_struct *vma);
 void probe_map_exit(void);
+
+int probe_hold(struct probe_mirror *mirror, const u64 __user *arg);
+int probe_await_hold(struct probe_mirror *mirror);
+int probe_let_go(struct probe_mirror *mirror);
 
 #endif /* _HMM_PROBE_H */

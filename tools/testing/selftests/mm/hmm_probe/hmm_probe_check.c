@@ -118,6 +118,24 @@ static bool slot_may_lag(struct judge *judge, unsigned long i)
 	       !(job->slots[i] & ~HMM_PROBE_STICKY);
 }
 
+/* Sparse output as it would be otherwise: a slot with an order speaks for more. */
+static void spread(struct probe_job *job)
+{
+	unsigned long i, at, nr;
+
+	for (i = 0; i < job->npages; i += nr) {
+		unsigned long slot = job->slots[i];
+		unsigned long size = 1UL << hmm_pfn_to_map_order(slot);
+
+		/* Its block ends where an address is a multiple of its size. */
+		nr = size - ((job->addr >> PAGE_SHIFT) + i) % size;
+		nr = min(nr, job->npages - i);
+		for (at = i + 1; at < i + nr; at++)
+			job->slots[at] = (job->requests[at] & HMM_PROBE_STICKY) |
+					 ((slot & ~HMM_PROBE_STICKY) + at - i);
+	}
+}
+
 static bool values_match(struct judge *judge)
 {
 	struct probe_job *job = judge->job;
@@ -269,6 +287,8 @@ static void settle_fault(struct probe_job *job)
 
 	oracle_look_range(job_mm(job), job->addr, job->npages, judge->owner,
 			  judge->after);
+	if (job->flags & HMM_PROBE_SPARSE)
+		spread(job);
 	verdict(judge, HMM_PROBE_MATCH, 0, 0, 0);
 	if (!requests_met(judge) || !values_match(judge))
 		return;
@@ -349,6 +369,8 @@ static int snapshot_between_looks(struct judge *judge)
 	if (job->rc == -EBUSY || !same_state(judge))
 		return -EAGAIN;
 
+	if (job->flags & HMM_PROBE_SPARSE)
+		spread(job);
 	verdict(judge, HMM_PROBE_MATCH, 0, 0, 0);
 	if (job->rc)
 		verdict(judge, HMM_PROBE_MISMATCH_RC, 0, 0, job->rc);

@@ -31,10 +31,16 @@ static_assert(HMM_PROBE_REQ_WRITE == HMM_PFN_REQ_WRITE);
 
 #define FAULT_FLAGS	(HMM_PROBE_UNLOCKED | HMM_PROBE_ONCE | \
 			 HMM_PROBE_ADOPT_OWNER | HMM_PROBE_RAW_RANGE | \
-			 HMM_PROBE_NULL_ARRAY)
-#define CHECK_FLAGS	(HMM_PROBE_ADOPT_OWNER | HMM_PROBE_WANT_ORDER)
+			 HMM_PROBE_NULL_ARRAY | HMM_PROBE_SPARSE)
+#define CHECK_FLAGS	(HMM_PROBE_ADOPT_OWNER | HMM_PROBE_WANT_ORDER | \
+			 HMM_PROBE_SPARSE)
 #define CHECK_FAULT_FLAGS (CHECK_FLAGS | HMM_PROBE_UNLOCKED)
 #define ORACLE_FLAGS	HMM_PROBE_ADOPT_OWNER
+
+/* 7.3 does not know it: there the calls that ask for it fail. */
+#ifndef HMM_RANGE_SPARSE
+#define HMM_RANGE_SPARSE	0
+#endif
 
 /* The notifier */
 
@@ -122,6 +128,8 @@ static int check_call(const struct hmm_probe_call *call, u64 flags)
 		return -EINVAL;
 	if (call->timeout_ms > UINT_MAX)
 		return -EINVAL;
+	if (call->flags & HMM_PROBE_SPARSE && !HMM_RANGE_SPARSE)
+		return -EOPNOTSUPP;
 	rc = check_range(call->addr, call->npages);
 	if (rc)
 		return rc;
@@ -187,6 +195,8 @@ static int job_init(struct probe_job *job, struct probe_mirror *mirror,
 		job->range.start = call->raw_start;
 		job->range.end = call->raw_end;
 	}
+	if (call->flags & HMM_PROBE_SPARSE)
+		job->range.default_flags |= HMM_RANGE_SPARSE;
 	if (call->flags & HMM_PROBE_NULL_ARRAY)
 		job->range.hmm_pfns = NULL;
 	return 0;
@@ -408,6 +418,12 @@ static long probe_use_mirror(struct probe_mirror *mirror, unsigned int cmd,
 	else if (cmd == HMM_PROBE_CHECK_FAULT)
 		rc = probe_check(mirror, arg, CHECK_FAULT_FLAGS,
 				 work_check_fault);
+	else if (cmd == HMM_PROBE_HOLD)
+		rc = probe_hold(mirror, arg);
+	else if (cmd == HMM_PROBE_AWAIT_HOLD)
+		rc = probe_await_hold(mirror);
+	else if (cmd == HMM_PROBE_LET_GO)
+		rc = probe_let_go(mirror);
 	up_read(&mirror->interval_lock);
 	return rc;
 }
@@ -438,6 +454,8 @@ static int probe_open(struct inode *inode, struct file *file)
 		return -ENOMEM;
 	init_rwsem(&mirror->interval_lock);
 	spin_lock_init(&mirror->seq_lock);
+	init_completion(&mirror->held);
+	init_completion(&mirror->let_go);
 	rc = mirror_subscribe(mirror, current->mm, 0, ULONG_MAX & PAGE_MASK);
 	if (rc) {
 		kfree(mirror);

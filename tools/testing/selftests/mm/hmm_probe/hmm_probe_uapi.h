@@ -47,6 +47,8 @@
 #define HMM_PROBE_NULL_ARRAY	_BITULL(4)
 /* A folio that is mapped whole by small entries must report its order. */
 #define HMM_PROBE_WANT_ORDER	_BITULL(5)
+/* Ask for sparse output. FAULT gives it as it is, the checks spread it first. */
+#define HMM_PROBE_SPARSE	_BITULL(6)
 
 /**
  * struct hmm_probe_call - one measured call of the API
@@ -170,6 +172,11 @@ struct hmm_probe_interval {
 /* A call with requests; then the contract of a successful call is verified. */
 #define HMM_PROBE_CHECK_FAULT	_IOWR('h', 0x83, struct hmm_probe_check)
 #define HMM_PROBE_INTERVAL	_IOWR('h', 0x84, struct hmm_probe_interval)
+/* Hold the mmap lock for writing until told, or fail after that many ms. */
+#define HMM_PROBE_HOLD		_IOW('h', 0x85, __u64)
+/* Wait until it is held. */
+#define HMM_PROBE_AWAIT_HOLD	_IO('h', 0x86)
+#define HMM_PROBE_LET_GO	_IO('h', 0x87)
 
 /*
  * mmap() of the device: memory of which HMM must not hand out pages. The file
