@@ -75,7 +75,7 @@ assemble: fetch
 built: assemble
 	@scripts/build-kernel $(IMPL) $(CONFIG) >/dev/null
 
-.PHONY: run test quick prove fuzz chaos shell vm kernel deb lint clean distclean
+.PHONY: run test quick prove fuzz chaos kselftest shell vm kernel deb lint clean distclean
 
 #: make kernel    build the kernel; the last line is the build folder, for make -C FOLDER M=...
 kernel: assemble
@@ -108,6 +108,10 @@ fuzz: built
 #: make chaos     real programs, CHAOS='NAMES', while dummy devices migrate their memory
 chaos: deps-chaos built
 	@scripts/test chaos
+
+#: make kselftest our selftests and hmm-tests, built, installed and run by kselftest's own means
+kselftest: built
+	@scripts/test kselftest
 
 #: make shell     a root shell in the VM
 shell: built

@@ -7,6 +7,8 @@ import shutil
 import subprocess
 
 SHOWN_LINES = 20
+KSELFTEST_NEEDS = ("tools/testing/selftests", "tools/include", "scripts/subarch.include", "mm/gup_test.h",
+                   "lib/test_hmm_uapi.h")
 COMPILED_IN_VM = ("hmm_common", "hmm-fuzz", "hmm-range")
 
 
@@ -21,6 +23,7 @@ class Builder:
         self.repository = repository
         self.kernel_build = settings.kernel_build
         self.stock = os.path.join(settings.build, "base/src")
+        self.source = os.path.join(settings.build, settings.implementation, "src")
         self.out = os.path.join(settings.build, "tests")
         self.module_out = os.path.join(self.out, f"{settings.implementation}-{settings.config}", "hmm_probe")
         os.makedirs(self.out, exist_ok=True)
@@ -89,6 +92,26 @@ class Builder:
                 shutil.copy2(path, copy)
         run(["make", "-s", "--no-print-directory", "-C", self.kernel_build, f"M={self.module_out}", "modules"])
         return os.path.join(self.module_out, "hmm_probe.ko")
+
+    def kselftest(self):
+        """What kselftest's own Makefile builds and installs; returns the folder.
+
+        It builds modules among their sources, hence the copy. Of mm's programs only hmm-*: others need libcap-dev
+        and libnuma-dev.
+        """
+        folder = os.path.dirname(self.module_out)
+        selftests = os.path.join(folder, "src/tools/testing/selftests")
+        installed = os.path.join(folder, "kselftest_install")
+        build = f"O={self.kernel_build}"
+        os.makedirs(folder, exist_ok=True)
+        run(["rsync", "-aR", *(f"{self.source}/./{name}" for name in KSELFTEST_NEEDS), f"{folder}/src/"])
+        run(["make", "-s", "-C", self.source, build, "headers"])
+        programs = [os.path.join(self.kernel_build, "kselftest/mm", os.path.basename(path)[:-len(".c")])
+                    for path in glob.glob(os.path.join(self.source, "tools/testing/selftests/mm/hmm-*.c"))]
+        shutil.rmtree(installed, ignore_errors=True)
+        run(["make", "-s", "-C", selftests, build, "TARGETS=mm", f"TEST_GEN_FILES={' '.join(sorted(programs))}",
+             f"KSFT_INSTALL_PATH={installed}", "install"])
+        return installed
 
 
 def newer_than(target, sources):

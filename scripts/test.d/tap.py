@@ -7,10 +7,11 @@ PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
 SKIP_STATUS = 4  # of a kselftest program that could run nothing
 KNOWN = "known base failure"  # begins the reason of a failure that the stock kernel has too
 
-RESULT = re.compile(r"^( *)(not ok|ok)\s+(\d+)\s*(?:-\s*)?(.*?)\s*(?:#\s*(\w+)\b\s*(.*))?$")
+RESULT = re.compile(r"^( *)(not ok|ok)\s+(\d+)\s*(?:-\s*)?(.*?)\s*(?:#\s*(?i:(skip)\b)?\s*(.*))?$")
 PLAN = re.compile(r"^( *)1\.\.(\d+)(?:\s*# SKIP\s*(.*))?")
 SUBTEST = re.compile(r"^( *)# Subtest: (.*)$")
-RUNNING = re.compile(r"^# +RUN +(\S+) ")
+RUNNING = re.compile(r"^#(?: # running(?: bash)?| +RUN) +(\S+)")
+RUNNER = re.compile(r"^(?:# )+(?=(?:not )?ok \d|1\.\.\d)")  # kselftest's runner nests by this, not by spaces
 FIGURE = re.compile(r"^#.*\bfigure: (.*)$")
 
 
@@ -35,10 +36,11 @@ class Suite:
         self.seconds = 0.0
         self._parents = {}
         self._children = {}
+        self._plans = {}
 
     def feed(self, line):
         """Take one line of output."""
-        line = line.rstrip()
+        line = RUNNER.sub(lambda match: " " * len(match[0]), line.rstrip())
         running = RUNNING.match(line)
         result = RESULT.match(line)
         plan = PLAN.match(line)
@@ -48,7 +50,9 @@ class Suite:
             self.running = running[1]
         elif figure:
             self.figures.append(figure[1])
-        elif plan and not plan[1]:
+        elif plan and plan[1]:
+            self._plans[len(plan[1])] = int(plan[2])
+        elif plan:
             self._plan(plan)
         elif subtest:
             self._parents[len(subtest[1])] = subtest[2]
@@ -61,13 +65,10 @@ class Suite:
             self.skip_all = plan[3] or "no tests"
 
     def _result(self, match):
-        indent, directive = len(match[1]), (match[5] or "").upper()
+        indent = len(match[1])
         failed = match[2] == "not ok"
-        outcome = SKIPPED if directive == "SKIP" else FAILED if failed else PASSED
-        nested = [name for depth, name in self._children.items() if depth > indent]
-        for depth in [depth for depth in self._children if depth > indent]:
-            del self._children[depth]
-            self._parents.pop(depth, None)
+        outcome = SKIPPED if match[5] else FAILED if failed else PASSED
+        nested = self._nested(indent, match[4])
         if nested and not (outcome == FAILED and FAILED not in nested):
             self._note(indent, outcome)
             return  # only repeats what the nested results said
@@ -76,9 +77,22 @@ class Suite:
         self._note(indent, outcome)
         self.running = None
 
+    def _nested(self, indent, name):
+        """The outcomes of what a result sums up; that it is complete, the result itself may not say."""
+        nested = []
+        for depth in [depth for depth in {**self._children, **self._plans} if depth > indent]:
+            outcomes = self._children.pop(depth, [])
+            self._parents.pop(depth, None)
+            missing = self._plans.pop(depth, 0) - len(outcomes)
+            if missing > 0:
+                self.fail(name, f"{missing} of its planned tests did not run")
+                outcomes.append(FAILED)
+            nested += outcomes
+        return nested
+
     def _note(self, indent, outcome):
-        if indent and (outcome == FAILED or indent not in self._children):
-            self._children[indent] = outcome
+        if indent:
+            self._children.setdefault(indent, []).append(outcome)
 
     def fail(self, name, reason):
         """Record a failure which the output itself does not name."""

@@ -28,6 +28,29 @@ KTAP version 1
 not ok 1 suite
 """
 
+KSELFTEST = """\
+1..1
+# # running bash ./test_hmm.sh smoke
+# # TAP version 13
+# # 1..2
+# # #  RUN           f.a ...
+# # #            OK  f.a
+# # ok 1 f.a
+# # ok 2 f.b # SKIP no device
+# ok 1 test_hmm.sh smoke
+# # running ./hmm-skips
+# # 1..0 # SKIP no device
+# ok 2 hmm-skips # SKIP
+# # running ./hmm-crashes
+# # 1..3
+# # ok 1 g.a
+# not ok 3 hmm-crashes # exit=139
+# # running ./hmm-says-nothing
+# not ok 4 hmm-says-nothing # exit=1
+# 1..4
+not ok 1 selftests: mm: ksft_hmm.sh # exit=1
+"""
+
 
 def parsed(text, status=0):
     """The suite after its program printed this."""
@@ -72,6 +95,13 @@ class Tap(unittest.TestCase):
 
     def test_several_programs(self):
         self.assertEqual(parsed("1..1\nok 1 a\nTAP version 13\n1..1\nok 1 b\n").count(PASSED), 2)
+
+    def test_kselftest_runner(self):
+        suite = parsed(KSELFTEST, 1)
+        self.assertEqual(outcomes(suite), [("f.a", PASSED), ("f.b", SKIPPED), ("hmm-skips", SKIPPED), ("g.a", PASSED),
+                                           ("hmm-crashes", FAILED), ("hmm-says-nothing", FAILED)])
+        self.assertEqual(suite.cases[4].reason, "2 of its planned tests did not run")
+        self.assertEqual(suite.cases[5].reason, "exit=1")
 
     def test_machine_gone(self):
         suite = Suite("name")
