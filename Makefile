@@ -18,8 +18,9 @@ override RUN := $(value RUN)
 override FILES := $(value FILES)
 override KARGS := $(value KARGS)
 override QARGS := $(value QARGS)
+override ROWS := $(value ROWS)
 
-export IMPL CONFIG KSRC KARGS QARGS MEM SMP RUN FILES KCONFIG CHAOS TIMEOUT V BUILD KDIR
+export IMPL CONFIG KSRC KARGS QARGS MEM SMP RUN FILES KCONFIG CHAOS SEEDS ROWS KEEP TIMEOUT V BUILD KDIR
 
 # $(call one_of,NAME,WORDS): the value of NAME must be one of WORDS
 one_of = $(if $(filter-out 1,$(words $($1)))$(filter-out $2,$($1)),$(error $1=$($1): give one of: $2))
@@ -45,6 +46,9 @@ help:
 #= RUN       the command for make vm
 #= FILES     files and folders copied into the VM for it
 #= CHAOS     which programs make chaos runs: sqlite3 cc sort python3 stress-ng (default: all)
+#= SEEDS     of make bench, a boot of each kernel for each (1 2 3)
+#= ROWS      which rows make bench measures, by name: 'present-* one-page' (default: all)
+#= KEEP      1 has make bench write its table to bench/results.txt as well
 #= KCONFIG   the kernel configuration for make deb
 #= V         1 shows the commands of a build as well
 
@@ -75,7 +79,7 @@ assemble: fetch
 built: assemble
 	@scripts/build-kernel $(IMPL) $(CONFIG) >/dev/null
 
-.PHONY: run test quick prove fuzz chaos kselftest shell vm kernel deb lint clean distclean
+.PHONY: run test quick prove fuzz chaos kselftest bench shell vm kernel deb lint clean distclean
 
 #: make kernel    build the kernel; the last line is the build folder, for make -C FOLDER M=...
 kernel: assemble
@@ -112,6 +116,13 @@ chaos: deps-chaos built
 #: make kselftest our selftests and hmm-tests, built, installed and run by kselftest's own means
 kselftest: built
 	@scripts/test kselftest
+
+#: make bench     count the instructions of both kernels' HMM and compare with the goals
+bench: fetch
+	@scripts/assemble
+	@scripts/build-kernel base bench >/dev/null
+	@scripts/build-kernel ours bench >/dev/null
+	@scripts/bench
 
 #: make shell     a root shell in the VM
 shell: built

@@ -25,7 +25,7 @@ class Builder:
         self.stock = os.path.join(settings.build, "base/src")
         self.source = os.path.join(settings.build, settings.implementation, "src")
         self.out = os.path.join(settings.build, "tests")
-        self.module_out = os.path.join(self.out, f"{settings.implementation}-{settings.config}", "hmm_probe")
+        self.modules_out = os.path.join(self.out, f"{settings.implementation}-{settings.config}")
         os.makedirs(self.out, exist_ok=True)
         self.lock = open(os.path.join(self.out, "lock"), "w", encoding="ascii")
         fcntl.flock(self.lock, fcntl.LOCK_EX)
@@ -49,8 +49,9 @@ class Builder:
     def tool(self, name):
         """A program of tools/mm."""
         source = os.path.join(self.repository, f"tools/mm/{name}.c")
+        headers = glob.glob(os.path.join(self.repository, "tools/mm/*/*.h"))
         program = os.path.join(self.out, name)
-        if not newer_than(program, [source]):
+        if not newer_than(program, [source, *headers]):
             run(["gcc", "-static", "-O2", "-Wall", "-D_GNU_SOURCE", "-I", self.stock, source, "-o", f"{program}.new",
                  "-lpthread"])
             os.replace(f"{program}.new", program)
@@ -84,14 +85,23 @@ class Builder:
 
     def probe_module(self):
         """The test module, built against the kernel that is to be tested."""
-        source = os.path.join(self.repository, "tools/testing/selftests/mm/hmm_probe")
-        os.makedirs(self.module_out, exist_ok=True)
+        return self.module("tools/testing/selftests/mm/hmm_probe")
+
+    def bench_module(self):
+        """The one that measures, built likewise."""
+        return self.module("tools/mm/hmm_bench")
+
+    def module(self, folder):
+        """Build a module of one of our folders, which is not written to."""
+        source, name = os.path.join(self.repository, folder), os.path.basename(folder)
+        out = os.path.join(self.modules_out, name)
+        os.makedirs(out, exist_ok=True)
         for path in glob.glob(os.path.join(source, "*.[ch]")) + [os.path.join(source, "Makefile")]:
-            copy = os.path.join(self.module_out, os.path.basename(path))
+            copy = os.path.join(out, os.path.basename(path))
             if not newer_than(copy, [path]):
                 shutil.copy2(path, copy)
-        run(["make", "-s", "--no-print-directory", "-C", self.kernel_build, f"M={self.module_out}", "modules"])
-        return os.path.join(self.module_out, "hmm_probe.ko")
+        run(["make", "-s", "--no-print-directory", "-C", self.kernel_build, f"M={out}", "modules"])
+        return os.path.join(out, f"{name}.ko")
 
     def kselftest(self):
         """What kselftest's own Makefile builds and installs; returns the folder.

@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: GPL-2.0
+"""The rows of the benchmark: figures, goals, and how they are shown."""
+import dataclasses
+import fnmatch
+import statistics
+
+NOTED_SPREAD = 0.01
+ABSENT = None  # the figure of a row that an implementation lacks
+
+
+@dataclasses.dataclass
+class Row:
+    """One row; `goal` is None where there is none, and an upper limit unless `at_least`."""
+    name: str
+    by_clock: bool
+    section: str
+    label: str
+    goal: float
+    at_least: bool
+    runs: dict = dataclasses.field(default_factory=lambda: {"base": [], "ours": []})
+
+    def figure(self, implementation):
+        """The median of the boots."""
+        runs = self.runs[implementation]
+        return ABSENT if not runs or ABSENT in runs else statistics.median(runs)
+
+    def spread(self, implementation):
+        """How far the boots are apart, as a part of their median."""
+        figure = self.figure(implementation)
+        runs = self.runs[implementation]
+        return (max(runs) - min(runs)) / figure if figure else 0.0
+
+    def ratio(self):
+        """Ours as a part of the base."""
+        base, ours = self.figure("base"), self.figure("ours")
+        return ours / base if base and ours is not ABSENT else None
+
+    def met(self):
+        """Whether ours reaches the goal; None where there is none."""
+        ours = self.figure("ours")
+        if self.goal is None:
+            return None
+        if ours is ABSENT:
+            return False
+        return ours >= self.goal if self.at_least else ours <= self.goal
+
+    def as_json(self):
+        """Everything known about the row."""
+        figures = {name: {"median": self.figure(name), "runs": runs} for name, runs in self.runs.items()}
+        return {"name": self.name, "section": self.section, "label": self.label.strip(),
+                "unit": "clock" if self.by_clock else "instructions", "goal": self.goal,
+                "at_least": self.at_least, **figures, "ratio": self.ratio(), "met": self.met()}
+
+
+def rows_of(listing):
+    """The rows as `hmm-bench -l` lists them."""
+    rows = []
+    for line in listing.splitlines():
+        name, kind, section, label, sense, goal = line.split("\t")
+        rows.append(Row(name, kind == "clock", section, label, None if sense == "none" else float(goal),
+                        sense == "least"))
+    return rows
+
+
+def chosen(rows, patterns):
+    """Those of which the name matches; all when there are no patterns."""
+    return [row for row in rows if not patterns or any(fnmatch.fnmatch(row.name, each) for each in patterns)]
+
+
+def values_of(lines):
+    """What `hmm-bench` said of each row."""
+    parts = (line.split("\t") for line in lines)
+    return {part[1]: part[2] for part in parts if len(part) == 3 and part[0] == "row"}
+
+
+def number(value):
+    """The figure that a value is."""
+    return ABSENT if value == "-" else float(value)
+
+
+def verdict(rows):
+    """One line: how many goals are met."""
+    goals = [row.met() for row in rows if row.met() is not None]
+    count = sum(goals)
+    if not goals:
+        return "measured; no goal is set for these rows"
+    return f"all {count} goals met" if count == len(goals) else f"{count} of {len(goals)} goals met"
+
+
+def text(rows, heading):
+    """Verdict and table."""
+    lines = [verdict(rows), "", heading]
+    section = None
+    for row in rows:
+        if row.section != section:
+            section = row.section
+            lines += ["", columns(section, "base", "ours", "ratio", "goal", "met")]
+        lines.append(shown(row))
+    return "\n".join(lines) + "\n"
+
+
+def columns(label, *cells):
+    """One line of the table."""
+    widths = (11, 11, 7, 9, 5)
+    return f"{label:<66}" + "".join(f"{cell:>{width}}" for cell, width in zip(cells, widths))
+
+
+def shown(row):
+    """One row, with a note on figures that vary."""
+    label = f"  {row.label.replace(' ', '  ', 1) if row.label.startswith(' ') else row.label}"
+    ratio = row.ratio()
+    goal = "" if row.goal is None else f"{'>=' if row.at_least else '<='} {row.goal:g}"
+    met = {None: "", True: "yes", False: "no"}[row.met()]
+    cells = plain(row.figure("base")), plain(row.figure("ours")), "-" if ratio is None else f"{ratio:.2f}", goal, met
+    return (columns(label, *cells) + notes(row)).rstrip()
+
+
+def plain(figure):
+    """A figure in as many digits as it is worth."""
+    if figure is ABSENT:
+        return "-"
+    if figure == int(figure) and figure < 1e6:
+        return str(int(figure))
+    for limit, digits in ((1, 3), (10, 2), (1000, 1)):
+        if figure < limit:
+            return f"{figure:.{digits}f}"
+    return f"{figure:.0f}"
+
+
+def notes(row):
+    """Which figures differ from boot to boot."""
+    spreads = {name: row.spread(name) for name in row.runs}
+    noted = [f"{name} {spread:.1%}" for name, spread in spreads.items() if spread > NOTED_SPREAD]
+    return f"   spread: {', '.join(noted)}" if noted else ""

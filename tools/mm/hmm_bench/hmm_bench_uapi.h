@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note */
+/*
+ * /dev/hmm_bench: runs one operation of the HMM API on the caller's memory and
+ * tells how many cycles it took. In a QEMU that counts instructions (-icount
+ * shift=0) a cycle is an instruction.
+ *
+ * An ioctl fails when the operation did, or when this kernel's HMM lacks it
+ * (EOPNOTSUPP).
+ */
+#ifndef _HMM_BENCH_UAPI_H
+#define _HMM_BENCH_UAPI_H
+
+#include <linux/const.h>
+#include <linux/ioctl.h>
+#include <linux/types.h>
+
+#define HMM_BENCH_MAX_PAGES	_BITULL(18)
+#define HMM_BENCH_MAX_REPEAT	4096
+#define HMM_BENCH_LOOPS		1000000	/* of two instructions each */
+
+enum hmm_bench_op {
+	HMM_BENCH_LOOP,			/* a known number of instructions */
+	HMM_BENCH_RANGE_FAULT,		/* hmm_range_fault(), mmap_lock held */
+	HMM_BENCH_RANGE_FAULT_UNLOCKED,	/* the form that takes mmap_lock */
+	HMM_BENCH_POPULATE,		/* handle_mm_fault() and nothing else */
+	HMM_BENCH_OPS,
+};
+
+/* struct hmm_bench_call.flags: what is asked for, of every page */
+#define HMM_BENCH_REQ_FAULT	_BITUL(0)
+#define HMM_BENCH_REQ_WRITE	_BITUL(1)
+#define HMM_BENCH_SPARSE	_BITUL(2)
+
+/**
+ * struct hmm_bench_call - one operation
+ * @addr: first address, page aligned
+ * @npages: number of pages
+ * @op: enum hmm_bench_op
+ * @repeat: how often to do it
+ * @flags: HMM_BENCH_*
+ * @step: pages from one fault of HMM_BENCH_POPULATE to the next
+ * @cycles: (out) of the quickest
+ * @faults: (out) handle_mm_fault() calls of the last one
+ * @valid: (out) pages that the last one reported valid
+ * @writable: (out) ... and writable
+ * @order: (out) the least order reported for a valid page
+ * @folio_order: (out) the order of the smallest folio behind a valid page
+ */
+struct hmm_bench_call {
+	__u64 addr;
+	__u64 npages;
+	__u32 op;
+	__u32 repeat;
+	__u32 flags;
+	__u32 step;
+	__u64 cycles;
+	__u64 faults;
+	__u64 valid;
+	__u64 writable;
+	__u32 order;
+	__u32 folio_order;
+};
+
+#define HMM_BENCH_CALL		_IOWR('h', 0xa0, struct hmm_bench_call)
+
+#endif /* _HMM_BENCH_UAPI_H */
