@@ -21,10 +21,11 @@
 
 #include "walk.h"
 
-static inline struct hmm_leaf hmm_decode_softleaf(const struct hmm_walk *w,
-						  softleaf_t entry,
-						  unsigned long offset,
-						  unsigned int order)
+/* Whatever is not present is rare, and not worth to be in the way. */
+static noinline struct hmm_leaf hmm_decode_softleaf(const struct hmm_walk *w,
+						    softleaf_t entry,
+						    unsigned long offset,
+						    unsigned int order)
 {
 	switch (softleaf_type(entry)) {
 	case SOFTLEAF_DEVICE_PRIVATE_READ:
@@ -75,6 +76,14 @@ static inline struct hmm_leaf hmm_decode_pte(const struct hmm_walk *w,
 }
 
 #ifdef CONFIG_TRANSPARENT_HUGEPAGE
+static inline bool hmm_pmd_has_page(struct vm_area_struct *vma,
+				    unsigned long addr, pmd_t pmd)
+{
+	if (IS_ENABLED(CONFIG_ARCH_SUPPORTS_PMD_PFNMAP) && !pmd_special(pmd))
+		return true;
+	return vm_normal_page_pmd(vma, addr, pmd) || is_huge_zero_pmd(pmd);
+}
+
 static inline struct hmm_leaf hmm_decode_pmd(const struct hmm_walk *w,
 					     struct vm_area_struct *vma,
 					     unsigned long addr, pmd_t pmd)
@@ -87,7 +96,7 @@ static inline struct hmm_leaf hmm_decode_pmd(const struct hmm_walk *w,
 					   order);
 	if (pmd_protnone(pmd))
 		return hmm_leaf_absent();
-	if (!vm_normal_page_pmd(vma, addr, pmd) && !is_huge_zero_pmd(pmd))
+	if (!hmm_pmd_has_page(vma, addr, pmd))
 		return hmm_leaf_error();
 	return hmm_leaf_mapped(pmd_pfn(pmd) + offset, pmd_write(pmd), order);
 }

@@ -70,28 +70,47 @@ static inline bool hmm_leaf_is_large(struct hmm_leaf leaf)
 	return hmm_pfn_to_map_order(leaf.answer);
 }
 
-/* Give a slot its answer. */
+/*
+ * Give a slot its answer. An answer has none of the kept flags, so adding it is
+ * setting its bits, and can be one instruction with counting it up.
+ */
 static inline void hmm_slot_set(unsigned long *slot, unsigned long answer)
 {
-	*slot = (*slot & HMM_PFN_KEPT) | answer;
+	*slot = (*slot & HMM_PFN_KEPT) + answer;
+}
+
+#define HMM_SLOTS_AT_ONCE	16UL
+
+/*
+ * Most slots are recorded for large folios and huge pages: do it without a
+ * branch for each, and with a @step that the compiler knows.
+ */
+static __always_inline void hmm_slots_record_step(unsigned long *slots,
+						  unsigned long nr,
+						  unsigned long answer,
+						  const unsigned long step)
+{
+	unsigned long i;
+
+	for (; nr >= HMM_SLOTS_AT_ONCE; nr -= HMM_SLOTS_AT_ONCE) {
+		unrolled_full
+		for (i = 0; i < HMM_SLOTS_AT_ONCE; i++)
+			hmm_slot_set(slots + i, answer + i * step);
+		answer += HMM_SLOTS_AT_ONCE * step;
+		slots += HMM_SLOTS_AT_ONCE;
+	}
+	for (i = 0; i < nr; i++)
+		hmm_slot_set(slots + i, answer + i * step);
 }
 
 /* Give @nr neighbouring slots their part of @leaf. */
 static inline void hmm_slots_record(unsigned long *slots, unsigned long nr,
 				    struct hmm_leaf leaf)
 {
-	unsigned long i;
-
-	if (!leaf.step) {
-		unrolled_count(8)
-		for (i = 0; i < nr; i++)
-			hmm_slot_set(slots + i, leaf.answer);
-		return;
-	}
-	/* Adding sets the same bits as |, in one instruction with the count. */
-	unrolled_count(8)
-	for (i = 0; i < nr; i++)
-		slots[i] = (slots[i] & HMM_PFN_KEPT) + leaf.answer + i;
+	if (leaf.step)
+		hmm_slots_record_step(slots, nr, leaf.answer, 1);
+	else
+		hmm_slots_record_step(slots, nr, leaf.answer, 0);
 }
 
 #endif /* _MM_HMM_PFN_H */

@@ -13,7 +13,6 @@
 
 #include <linux/mm.h>
 #include <linux/pgtable.h>
-#include <linux/unroll.h>
 
 /* Does @pte have a kind? Without marks for special PTEs, it is not known. */
 static inline bool hmm_pte_has_kind(pte_t pte)
@@ -33,7 +32,7 @@ struct hmm_pte_kind {
 };
 
 /* The CPU sets these by itself, and they say nothing about access. */
-#define HMM_PTE_NO_KIND	(_PAGE_ACCESSED | _PAGE_DIRTY | _PAGE_SOFT_DIRTY)
+#define HMM_PTE_NO_KIND		(_PAGE_ACCESSED | _PAGE_DIRTY | _PAGE_SOFT_DIRTY)
 
 static inline struct hmm_pte_kind hmm_pte_kind_of(pte_t pte)
 {
@@ -51,20 +50,45 @@ static inline bool hmm_pte_is_kind(pte_t pte, struct hmm_pte_kind kind,
 	return !(differs & ~(PTE_PFN_MASK | HMM_PTE_NO_KIND));
 }
 
-/* Do the @nr PTEs from @ptep on map @pfn, @pfn + 1, …, all of the kind? */
-static inline bool hmm_ptes_are_block(pte_t *ptep, unsigned long nr,
-				      struct hmm_pte_kind kind,
-				      unsigned long pfn)
+/*
+ * Do the @nr PTEs from @ptep on, 2 or a multiple of 4, map @pfn, @pfn + 1, …, all
+ * of the kind? Nearly all do: look at all rather than branch at each.
+ */
+static noinline bool hmm_ptes_are_block(pte_t *ptep, unsigned long nr,
+					struct hmm_pte_kind kind,
+					unsigned long pfn)
 {
 	pteval_t expected = kind.flags | (pfn << PAGE_SHIFT);
 	pteval_t differs = 0;
-	unsigned long i;
 
-	/* Nearly all do: look at all of them rather than branch at each. */
-	unrolled_count(4)
-	for (i = 0; i < nr; i++, expected += PAGE_SIZE)
-		differs |= pte_val(ptep_get(ptep + i)) ^ expected;
+	do {
+		differs |= pte_val(ptep_get(ptep)) ^ expected;
+		differs |= pte_val(ptep_get(ptep + 1)) ^ (expected + PAGE_SIZE);
+		if (nr == 2)
+			break;
+		differs |= pte_val(ptep_get(ptep + 2)) ^ (expected + 2 * PAGE_SIZE);
+		differs |= pte_val(ptep_get(ptep + 3)) ^ (expected + 3 * PAGE_SIZE);
+		ptep += 4;
+		expected += 4 * PAGE_SIZE;
+		nr -= 4;
+	} while (nr);
 	return !(differs & ~HMM_PTE_NO_KIND);
+}
+
+/* The same for PMDs that map a huge page */
+
+static inline struct hmm_pte_kind hmm_pmd_kind_of(pmd_t pmd)
+{
+	return (struct hmm_pte_kind){ .flags = pmd_flags(pmd) };
+}
+
+static inline bool hmm_pmd_is_kind(pmd_t pmd, struct hmm_pte_kind kind,
+				   unsigned long *pfn)
+{
+	pmdval_t differs = pmd_val(pmd) ^ kind.flags;
+
+	*pfn = differs >> PAGE_SHIFT;
+	return !(differs & ~(PHYSICAL_PMD_PAGE_MASK | HMM_PTE_NO_KIND));
 }
 
 #else /* !CONFIG_X86_64 */
@@ -98,6 +122,18 @@ static inline bool hmm_ptes_are_block(pte_t *ptep, unsigned long nr,
 		    at != pfn + i)
 			return false;
 	return true;
+}
+
+/* PMDs are few: to look at each on its own is good enough. */
+static inline struct hmm_pte_kind hmm_pmd_kind_of(pmd_t pmd)
+{
+	return (struct hmm_pte_kind){};
+}
+
+static inline bool hmm_pmd_is_kind(pmd_t pmd, struct hmm_pte_kind kind,
+				   unsigned long *pfn)
+{
+	return false;
 }
 
 #endif /* !CONFIG_X86_64 */

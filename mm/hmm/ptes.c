@@ -45,80 +45,138 @@ struct hmm_run {
 	unsigned long answer;
 };
 
-/*
- * The order of the block that page @pfn, number @at of the run, is the first
- * one of in the range; 0 if there is none. The folio cannot be split: that
- * would take the page table lock.
- */
-static unsigned int hmm_run_block_order(const struct hmm_run *run,
-					unsigned long at, unsigned long pfn)
+static noinline void hmm_block_record(unsigned long *slots, unsigned long nr,
+				      unsigned long answer)
 {
-	unsigned int order = folio_order(page_folio(pfn_to_page(pfn)));
+	hmm_slots_record_step(slots, nr, answer, 1);
+}
+
+/*
+ * Record blocks of 2^@order pages from number @at on, for as long as there are
+ * some that lie in the run as a whole. Returns how many pages that is. Not
+ * inlined, so that the loop has the registers for itself.
+ */
+static noinline unsigned long hmm_run_record_blocks(const struct hmm_run *run,
+						    unsigned long at,
+						    unsigned int order)
+{
+	const unsigned long nr = 1UL << order;
+	const unsigned long recorded = run->w->sparse ? 1 : nr;
+	unsigned long *slots = hmm_slots_at(run->w, run->addr) + at;
+	unsigned long begin = at, pfn;
+	pte_t *ptep = run->ptep + at;
+	unsigned long answer = run->answer |
+			       (unsigned long)order << HMM_PFN_ORDER_SHIFT;
+
+	if (((run->addr >> PAGE_SHIFT) + at) & (nr - 1))
+		return 0;
+	for (; at + nr <= run->nr; at += nr, ptep += nr, slots += nr) {
+		if (!hmm_pte_is_kind(ptep_get(ptep), run->kind, &pfn))
+			break;
+		/* A head is aligned. The page table lock prevents a split. */
+		if (compound_order(pfn_to_page(pfn)) != order ||
+		    !hmm_ptes_are_block(ptep, nr, run->kind, pfn))
+			break;
+		hmm_block_record(slots, recorded, answer | pfn);
+	}
+	return at - begin;
+}
+
+/*
+ * Record what the range has of a block of 2^@order pages that page @pfn, number
+ * @at of the run, is part of. Returns how many pages that is, or 0.
+ */
+static noinline unsigned long hmm_run_record_part(const struct hmm_run *run,
+						  unsigned long at,
+						  unsigned long pfn,
+						  unsigned int order)
+{
 	const struct hmm_range *range = run->w->range;
 	unsigned long addr = run->addr + (at << PAGE_SHIFT);
-	unsigned long start, end, before;
+	unsigned long size = PAGE_SIZE << order;
+	unsigned long start = ALIGN_DOWN(addr, size);
+	unsigned long end = min(start + size, range->end);
+	unsigned long before = hmm_pages(start, addr);
+	struct hmm_leaf leaf = { .answer = run->answer | pfn, .step = 1 };
 
-	/* A table holds no more. */
-	order = min_t(unsigned int, order, PMD_ORDER);
-	start = ALIGN_DOWN(addr, PAGE_SIZE << order);
-	end = start + (PAGE_SIZE << order);
-	before = hmm_pages(start, addr);
-
-	if (start < run->vma->vm_start || end > run->vma->vm_end)
+	if (start < run->vma->vm_start || start + size > run->vma->vm_end)
 		return 0;
 	/* All that the range has of it must be recorded now. */
 	if (addr != max(start, range->start) ||
-	    hmm_pages(addr, min(end, range->end)) > run->nr - at)
+	    hmm_pages(addr, end) > run->nr - at)
 		return 0;
-	if (!IS_ALIGNED(pfn - before, 1UL << order))
-		return 0;
-	if (!hmm_ptes_are_block(run->ptep + at - before, 1UL << order,
+	if (!IS_ALIGNED(pfn - before, 1UL << order) ||
+	    !hmm_ptes_are_block(run->ptep + at - before, 1UL << order,
 				run->kind, pfn - before))
 		return 0;
-	return order;
-}
-
-/* Record page @pfn, number @at of the run, or its block. Returns how many. */
-static unsigned long hmm_run_record_block(const struct hmm_run *run,
-					  unsigned long at, unsigned long pfn)
-{
-	unsigned long addr = run->addr + (at << PAGE_SHIFT), end;
-	struct hmm_leaf leaf = { .answer = run->answer | pfn, .step = 1 };
-	unsigned int order = hmm_run_block_order(run, at, pfn);
-
-	end = min(ALIGN(addr + 1, PAGE_SIZE << order), run->w->range->end);
 	leaf.answer |= (unsigned long)order << HMM_PFN_ORDER_SHIFT;
 	hmm_walk_record(run->w, addr, end, leaf);
 	return hmm_pages(addr, end);
 }
 
 /*
- * Record pages from number @at, which has an even address, on. Stops in front
- * of a PTE of another kind and in front of what may be a block: the head of a
- * large folio, with a page behind it. Returns how many were recorded.
+ * Record page @pfn, number @at of the run, or the blocks that begin with it.
+ * Returns how many pages that is.
  */
-static unsigned long hmm_run_record_pairs(const struct hmm_run *run,
-					  unsigned long at)
+static unsigned long hmm_run_record_first(const struct hmm_run *run,
+					  unsigned long at, unsigned long pfn)
+{
+	unsigned long addr = run->addr + (at << PAGE_SHIFT), nr = 0;
+	struct page *page = pfn_to_page(pfn);
+
+	if (PageCompound(page)) {
+		unsigned int order = folio_order(page_folio(page));
+
+		nr = hmm_run_record_blocks(run, at, order);
+		if (!nr) /* A table has no room for more. */
+			nr = hmm_run_record_part(run, at, pfn,
+						 min_t(unsigned int, order,
+						       PMD_ORDER));
+	}
+	if (nr)
+		return nr;
+	hmm_slot_set(hmm_slots_at(run->w, addr), run->answer | pfn);
+	return 1;
+}
+
+/* May these two pages be the first ones of a block? */
+static bool hmm_begins_block(unsigned long first, unsigned long second)
+{
+	return second == first + 1 && PageHead(pfn_to_page(first));
+}
+
+/*
+ * Record pages from number @at, which has an even address, on, four at a time.
+ * Stops in front of a PTE of another kind and of what may be a block. Returns
+ * how many were recorded. Not inlined, so that the loop has the registers for
+ * itself.
+ */
+static noinline unsigned long hmm_run_record_small(const struct hmm_run *run,
+						   unsigned long at)
 {
 	unsigned long *slots = hmm_slots_at(run->w, run->addr) + at;
 	const struct hmm_pte_kind kind = run->kind;
 	const unsigned long answer = run->answer;
-	unsigned long nr = run->nr - at, i;
-	pte_t *ptep = run->ptep + at;
+	pte_t *const first = run->ptep + at;
+	pte_t *const end = run->ptep + run->nr;
+	pte_t *ptep = first;
 
-	unrolled_count(2)
-	for (i = 0; i + 1 < nr; i += 2) {
-		unsigned long first, second;
+	for (; end - ptep >= 4; ptep += 4, slots += 4) {
+		unsigned long a, b, c, d;
 
-		if (!hmm_pte_is_kind(ptep_get(ptep + i), kind, &first) ||
-		    !hmm_pte_is_kind(ptep_get(ptep + i + 1), kind, &second))
+		if (!hmm_pte_is_kind(ptep_get(ptep), kind, &a) ||
+		    !hmm_pte_is_kind(ptep_get(ptep + 1), kind, &b) ||
+		    !hmm_pte_is_kind(ptep_get(ptep + 2), kind, &c) ||
+		    !hmm_pte_is_kind(ptep_get(ptep + 3), kind, &d))
 			break;
-		if (second == first + 1 && PageHead(pfn_to_page(first)))
+		if (hmm_begins_block(a, b) || hmm_begins_block(c, d))
 			break;
-		hmm_slot_set(slots + i, answer | first);
-		hmm_slot_set(slots + i + 1, answer | second);
+		hmm_slot_set(slots, answer | a);
+		hmm_slot_set(slots + 1, answer | b);
+		hmm_slot_set(slots + 2, answer | c);
+		hmm_slot_set(slots + 3, answer | d);
 	}
-	return i;
+	return ptep - first;
 }
 
 /* Record the run for as long as it is one. Returns how many pages that is. */
@@ -128,9 +186,9 @@ static unsigned long hmm_run_record(const struct hmm_run *run)
 
 	while (at < run->nr &&
 	       hmm_pte_is_kind(ptep_get(run->ptep + at), run->kind, &pfn)) {
-		at += hmm_run_record_block(run, at, pfn);
-		if (!((first_page + at) & 1))
-			at += hmm_run_record_pairs(run, at);
+		at += hmm_run_record_first(run, at, pfn);
+		if (run->nr - at >= 4 && !((first_page + at) & 1))
+			at += hmm_run_record_small(run, at);
 	}
 	return at;
 }
@@ -181,6 +239,11 @@ static unsigned long hmm_ptes_span_end(const struct hmm_walk *w,
 {
 	unsigned long *slot = hmm_slots_at(w, addr);
 
+	/* Nothing there: the usual case, of memory that is new. */
+	if (hmm_request_is_uniform(&w->request) && pte_none(ptep_get(ptep))) {
+		addr += hmm_ptes_none(ptep, hmm_pages(addr, end)) << PAGE_SHIFT;
+		return addr;
+	}
 	for (; addr < end; addr += PAGE_SIZE, ptep++, slot++) {
 		struct hmm_leaf leaf = hmm_decode_pte(w, vma, addr,
 						      ptep_get(ptep));

@@ -38,6 +38,7 @@
 
 #include "decode.h"
 #include "policy.h"
+#include "pte_run.h"
 #include "walk.h"
 
 /*
@@ -152,41 +153,100 @@ static int hmm_walk_hole(unsigned long start, unsigned long end, int depth,
 	return hmm_walk_unmapped(w, vma, start, end);
 }
 
+/* Do not hold a page table lock for longer than it takes for so many slots. */
+#define HMM_SLOTS_UNDER_LOCK	(16UL << PMD_ORDER)
+
 /*
- * Pages [start, end) under one PMD entry, which may be anything by now. Returns
- * -EAGAIN if it has to be looked at again.
+ * Huge pages behind the one that was just recorded, as far as they are whole,
+ * of its kind and have its request. The PMD table's lock is held. Not inlined:
+ * few ranges hold two huge pages.
  */
-static int hmm_walk_one_pmd(struct hmm_walk *w, struct vm_area_struct *vma,
-			    pmd_t *pmdp, unsigned long start, unsigned long end)
+static noinline void hmm_walk_huge_run(struct hmm_walk *w, pmd_t *pmdp,
+				       pmd_t pmd, struct hmm_leaf leaf,
+				       unsigned long end)
+{
+	const struct hmm_pte_kind kind = hmm_pmd_kind_of(pmd);
+	const unsigned long nr = w->sparse ? 1 : HPAGE_PMD_NR;
+	unsigned long *slots = hmm_slots_at(w, w->next);
+	unsigned long addr = w->next, answer, pfn;
+
+	if (!pmd_present(pmd) || pmd_special(pmd) ||
+	    !(leaf.answer & HMM_PFN_VALID) ||
+	    !hmm_request_is_uniform(&w->request))
+		return;
+	answer = leaf.answer & HMM_PFN_FLAGS;
+	if (!w->sparse)
+		end = min(end, addr + (HMM_SLOTS_UNDER_LOCK << PAGE_SHIFT));
+
+	for (; addr < end && end - addr >= PMD_SIZE; addr += PMD_SIZE) {
+		if (!hmm_pmd_is_kind(pmdp_get(++pmdp), kind, &pfn))
+			break;
+		hmm_slots_record_step(slots, nr, answer | pfn, 1);
+		slots += HPAGE_PMD_NR;
+	}
+	w->next = addr;
+}
+
+/*
+ * Pages from @start on under one PMD entry, and those behind it under the same
+ * table, before @end, that it takes no looking twice to record. -EAGAIN: look
+ * again.
+ */
+static int hmm_walk_some_pmds(struct hmm_walk *w, struct vm_area_struct *vma,
+			      pmd_t *pmdp, unsigned long start,
+			      unsigned long end)
 {
 	spinlock_t *ptl = pmd_trans_huge_lock(pmdp, vma);
+	unsigned long next = pmd_addr_end(start, end);
 	struct hmm_leaf leaf;
 	pte_t *ptep;
+	pmd_t pmd;
 	int ret;
 
 	if (ptl) {
-		leaf = hmm_decode_pmd(w, vma, start, pmdp_get(pmdp));
-		ret = hmm_walk_whole(w, vma, start, end, leaf);
+		pmd = pmdp_get(pmdp);
+		leaf = hmm_decode_pmd(w, vma, start, pmd);
+		ret = hmm_walk_whole(w, vma, start, next, leaf);
+		if (!ret && next < end)
+			hmm_walk_huge_run(w, pmdp, pmd, leaf, end);
 		spin_unlock(ptl);
 		return ret;
 	}
 
 	ptep = pte_offset_map_lock(vma->vm_mm, pmdp, start, &ptl);
 	if (ptep) {
-		ret = hmm_walk_ptes(w, vma, ptep, start, end);
+		ret = hmm_walk_ptes(w, vma, ptep, start, next);
 		pte_unmap_unlock(ptep, ptl);
 		return ret;
 	}
 
 	if (pmd_none(pmdp_get_lockless(pmdp)))
-		return hmm_walk_unmapped(w, vma, start, end);
+		return hmm_walk_unmapped(w, vma, start, next);
 	return -EAGAIN;
+}
+
+/* Pages [start, end) under one table of PMDs */
+static int hmm_walk_pmds(struct hmm_walk *w, struct vm_area_struct *vma,
+			 pmd_t *pmdp, unsigned long start, unsigned long end)
+{
+	int ret;
+
+	while (start < end) {
+		ret = hmm_walk_some_pmds(w, vma, pmdp, start, end);
+		if (ret == -EAGAIN)
+			continue;
+		if (ret)
+			return ret;
+		pmdp += (w->next >> PMD_SHIFT) - (start >> PMD_SHIFT);
+		start = w->next;
+	}
+	return 0;
 }
 
 static int hmm_walk_pmd(pmd_t *pmdp, unsigned long start, unsigned long end,
 			struct mm_walk *walk)
 {
-	int ret = hmm_walk_one_pmd(walk->private, walk->vma, pmdp, start, end);
+	int ret = hmm_walk_some_pmds(walk->private, walk->vma, pmdp, start, end);
 
 	if (ret != -EAGAIN)
 		return ret;
@@ -329,22 +389,30 @@ static pmd_t *hmm_pmd_at(const struct vm_area_struct *vma, unsigned long addr,
 /* The rest of the range, which lies in @vma */
 static void hmm_walk_vma(struct hmm_walk *w, struct vm_area_struct *vma)
 {
-	unsigned long start = w->next, end = w->range->end;
-	pud_t unused;
-	pmd_t *pmdp;
+	unsigned long start, next, end = w->range->end;
+	const struct mm_walk_ops *ops = w->vma ? &hmm_walk_vma_locked_ops :
+						 &hmm_walk_ops;
 
 	if (!hmm_vma_can_be_mirrored(vma)) {
-		hmm_walk_whole(w, vma, start, end, hmm_leaf_error());
+		hmm_walk_whole(w, vma, w->next, end, hmm_leaf_error());
 		return;
 	}
-	/* Few pages: there is no need for a page walker to find one entry. */
-	if (!((start ^ (end - 1)) & PMD_MASK) && !is_vm_hugetlb_page(vma)) {
-		pmdp = hmm_pmd_at(vma, start, &unused);
-		if (pmdp && hmm_walk_one_pmd(w, vma, pmdp, start, end) != -EAGAIN)
+	if (is_vm_hugetlb_page(vma)) {
+		walk_page_range_vma(vma, w->next, end, ops, w);
+		return;
+	}
+	for (start = w->next; start < end; start = next) {
+		pud_t unused;
+		pmd_t *pmdp = hmm_pmd_at(vma, start, &unused);
+		int ret;
+
+		/* The page walker is for what has no table of PMDs. */
+		next = pud_addr_end(start, end);
+		ret = pmdp ? hmm_walk_pmds(w, vma, pmdp, start, next) :
+			     walk_page_range_vma(vma, start, next, ops, w);
+		if (ret)
 			return;
 	}
-	walk_page_range_vma(vma, start, end,
-			    w->vma ? &hmm_walk_vma_locked_ops : &hmm_walk_ops, w);
 }
 
 /**
