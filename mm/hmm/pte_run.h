@@ -31,8 +31,9 @@ struct hmm_pte_kind {
 	pteval_t flags;
 };
 
-/* The CPU sets these by itself, and they say nothing about access. */
-#define HMM_PTE_NO_KIND		(_PAGE_ACCESSED | _PAGE_DIRTY | _PAGE_SOFT_DIRTY)
+/* These say nothing about access, and are all below the frame number. */
+#define HMM_PTE_NO_KIND	(_PAGE_ACCESSED | _PAGE_DIRTY | _PAGE_SOFT_DIRTY | \
+			 _PAGE_UFFD)
 
 static inline struct hmm_pte_kind hmm_pte_kind_of(pte_t pte)
 {
@@ -54,7 +55,7 @@ static inline bool hmm_pte_is_kind(pte_t pte, struct hmm_pte_kind kind,
  * Do the @nr PTEs from @ptep on, 2 or a multiple of 4, map @pfn, @pfn + 1, …, all
  * of the kind? Nearly all do: look at all rather than branch at each.
  */
-static noinline bool hmm_ptes_are_block(pte_t *ptep, unsigned long nr,
+static noinline __maybe_unused bool hmm_ptes_are_block(pte_t *ptep, unsigned long nr,
 					struct hmm_pte_kind kind,
 					unsigned long pfn)
 {
@@ -72,7 +73,7 @@ static noinline bool hmm_ptes_are_block(pte_t *ptep, unsigned long nr,
 		expected += 4 * PAGE_SIZE;
 		nr -= 4;
 	} while (nr);
-	return !(differs & ~HMM_PTE_NO_KIND);
+	return !(differs & ~(HMM_PTE_NO_KIND | _PAGE_SAVED_DIRTY));
 }
 
 /* The same for PMDs that map a huge page */

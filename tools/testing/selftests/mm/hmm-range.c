@@ -1175,7 +1175,7 @@ TEST_F(hmm_probe, refuses_bad_arguments)
 	expect_bad_call(addr, -PAGE_BYTES);
 	expect_bad_call(npages, 0);
 	expect_bad_call(npages, HMM_PROBE_MAX_PAGES + 1);
-	expect_bad_call(flags, HMM_PROBE_WANT_ORDER << 1);
+	expect_bad_call(flags, HMM_PROBE_SPARSE << 1);
 	expect_bad_call(raw_start, (uintptr_t)self->map);
 	expect_bad_call(reserved[0], 1);
 }

@@ -219,7 +219,8 @@ static bool requests_met(struct judge *judge)
 
 /*
  * One mapping may have covered page @i and the requested page @j: the folio of
- * @i as it lies now reaches @j. That @j has another folio by now means nothing,
+ * @i as it lies now reaches @j, or the window around @j in a file, which takes
+ * in large folios as a whole. That @j has another folio by now means nothing,
  * a write fault may have copied it after the mapping was made.
  */
 static bool mapped_with(struct judge *judge, unsigned long i, unsigned long j)
@@ -227,11 +228,10 @@ static bool mapped_with(struct judge *judge, unsigned long i, unsigned long j)
 	struct page *page = hmm_pfn_to_page(judge->after[i].value);
 	struct folio *folio = page_folio(page);
 	unsigned long place = folio_page_idx(folio, page);
+	unsigned long around = judge->after[i].file ? FAULT_AROUND_PAGES - 1 : 0;
 
-	if (i <= j + place && j + place < i + folio_nr_pages(folio))
-		return true;
-	return judge->after[i].file &&
-	       abs_diff(i, j) < FAULT_AROUND_PAGES;
+	return i <= j + place + around &&
+	       j + place < i + folio_nr_pages(folio) + around;
 }
 
 static bool explained(struct judge *judge, unsigned long i,
@@ -384,14 +384,17 @@ int probe_check_snapshot(struct probe_job *job, struct hmm_probe_check *check)
 	struct judge judge;
 	int rc = judge_init(&judge, job, check);
 	int tries = 0;
+	bool again;
 
 	if (rc)
 		return rc;
 	do {
 		rc = snapshot_between_looks(&judge);
-		if (rc == -EAGAIN)
-			job->collisions++;
-	} while (rc == -EAGAIN && ++tries < MAX_UNSTABLE_LOOKS);
+		/* Orders are not in the looks: a folio may just be split. */
+		again = rc == -EAGAIN ||
+			check->mismatch == HMM_PROBE_MISMATCH_VALUE;
+		job->collisions += again;
+	} while (again && ++tries < MAX_UNSTABLE_LOOKS);
 	judge_exit(&judge);
 	return rc;
 }
