@@ -68,7 +68,7 @@ enum hmm_pfn_flags {
  * What takes a single slot, such as hmm_dma_map_pfn(), needs one that was
  * recorded.
  */
-#define HMM_RANGE_SPARSE	(1UL << 0)
+#define HMM_RANGE_SPARSE	BIT(0)
 
 /**
  * hmm_pfn_to_page() - the struct page that a slot names

@@ -20,19 +20,46 @@
 
 #include "fault.h"
 
-/* The first page behind @addr that the fault at @addr did not map. */
+/* Anonymous memory comes in single pages or in folios of four and more. */
+#define HMM_SMALLEST_FOLIO	(4 * PAGE_SIZE)
+
+/*
+ * May the fault at @addr have mapped what is behind it? Folios of anonymous
+ * memory are aligned, so that one which begins in front of @addr would have
+ * come with the fault before, unless there was none.
+ */
+static bool hmm_fault_maps_more(const struct hmm_span *span, unsigned long addr)
+{
+	return addr == span->start || !vma_is_anonymous(span->vma) ||
+	       IS_ALIGNED(addr, HMM_SMALLEST_FOLIO);
+}
+
+/*
+ * The first page behind @addr that the fault at @addr did not map. @pmdp is the
+ * PMD entry for @addr, and becomes that for what is returned, or %NULL if it is
+ * not known.
+ */
 static unsigned long hmm_fault_next(const struct hmm_span *span,
 				    unsigned long addr, pmd_t **pmdp)
 {
 	unsigned long next = addr + PAGE_SIZE;
 
-	if (is_vm_hugetlb_page(span->vma))
+	if (is_vm_hugetlb_page(span->vma)) {
 		next = ALIGN(next, huge_page_size(hstate_vma(span->vma)));
-	if (next >= span->end)
-		return span->end;
-	if (is_vm_hugetlb_page(span->vma))
+		return min(next, span->end);
+	}
+	if (next == span->end)
 		return next;
-	return hmm_span_skip_mapped(span, next, pmdp);
+
+	if ((next ^ addr) & PMD_MASK)
+		*pmdp = NULL;
+	if (!hmm_fault_maps_more(span, addr))
+		return next;
+	addr = next;
+	next = hmm_span_skip_mapped(span, addr, pmdp);
+	if ((next ^ addr) & PMD_MASK)
+		*pmdp = NULL;
+	return next;
 }
 
 static unsigned int hmm_fault_flags(const struct hmm_faulter *faulter,

@@ -55,9 +55,9 @@ static inline bool hmm_pte_is_kind(pte_t pte, struct hmm_pte_kind kind,
  * Do the @nr PTEs from @ptep on, 2 or a multiple of 4, map @pfn, @pfn + 1, …, all
  * of the kind? Nearly all do: look at all rather than branch at each.
  */
-static noinline __maybe_unused bool hmm_ptes_are_block(pte_t *ptep, unsigned long nr,
-					struct hmm_pte_kind kind,
-					unsigned long pfn)
+static inline bool hmm_ptes_are_block(pte_t *ptep, unsigned long nr,
+				      struct hmm_pte_kind kind,
+				      unsigned long pfn)
 {
 	pteval_t expected = kind.flags | (pfn << PAGE_SHIFT);
 	pteval_t differs = 0;

@@ -45,6 +45,17 @@ struct hmm_run {
 	unsigned long answer;
 };
 
+/*
+ * The loops over the pages of a run are functions of their own that are not
+ * inlined, so that each has the registers for itself.
+ */
+
+static noinline bool hmm_run_maps(const struct hmm_run *run, pte_t *ptep,
+				  unsigned long nr, unsigned long pfn)
+{
+	return hmm_ptes_are_block(ptep, nr, run->kind, pfn);
+}
+
 static noinline void hmm_block_record(unsigned long *slots, unsigned long nr,
 				      unsigned long answer)
 {
@@ -53,8 +64,7 @@ static noinline void hmm_block_record(unsigned long *slots, unsigned long nr,
 
 /*
  * Record blocks of 2^@order pages from number @at on, for as long as there are
- * some that lie in the run as a whole. Returns how many pages that is. Not
- * inlined, so that the loop has the registers for itself.
+ * some that lie in the run as a whole. Returns how many pages that is.
  */
 static noinline unsigned long hmm_run_record_blocks(const struct hmm_run *run,
 						    unsigned long at,
@@ -75,7 +85,7 @@ static noinline unsigned long hmm_run_record_blocks(const struct hmm_run *run,
 			break;
 		/* A head is aligned. The page table lock prevents a split. */
 		if (compound_order(pfn_to_page(pfn)) != order ||
-		    !hmm_ptes_are_block(ptep, nr, run->kind, pfn))
+		    !hmm_run_maps(run, ptep, nr, pfn))
 			break;
 		hmm_block_record(slots, recorded, answer | pfn);
 	}
@@ -106,8 +116,8 @@ static noinline unsigned long hmm_run_record_part(const struct hmm_run *run,
 	    hmm_pages(addr, end) > run->nr - at)
 		return 0;
 	if (!IS_ALIGNED(pfn - before, 1UL << order) ||
-	    !hmm_ptes_are_block(run->ptep + at - before, 1UL << order,
-				run->kind, pfn - before))
+	    !hmm_run_maps(run, run->ptep + at - before, 1UL << order,
+			  pfn - before))
 		return 0;
 	leaf.answer |= (unsigned long)order << HMM_PFN_ORDER_SHIFT;
 	hmm_walk_record(run->w, addr, end, leaf);
@@ -148,8 +158,7 @@ static bool hmm_begins_block(unsigned long first, unsigned long second)
 /*
  * Record pages from number @at, which has an even address, on, four at a time.
  * Stops in front of a PTE of another kind and of what may be a block. Returns
- * how many were recorded. Not inlined, so that the loop has the registers for
- * itself.
+ * how many were recorded.
  */
 static noinline unsigned long hmm_run_record_small(const struct hmm_run *run,
 						   unsigned long at)

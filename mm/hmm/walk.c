@@ -280,25 +280,64 @@ static int hmm_walk_pud(pud_t *pudp, unsigned long start, unsigned long end,
 #endif
 
 #ifdef CONFIG_HUGETLB_PAGE
+/*
+ * Pages [start, next) under one entry; where that is a PMD, also those behind it
+ * under the same table, before @end, that are alike.
+ */
+static int hmm_walk_hugetlb_entry(struct hmm_walk *w,
+				  struct vm_area_struct *vma, pte_t *ptep,
+				  unsigned long start, unsigned long next,
+				  unsigned long end)
+{
+	struct hstate *h = hstate_vma(vma);
+	spinlock_t *ptl = huge_pte_lock(h, vma->vm_mm, ptep);
+	pte_t pte = huge_ptep_get(vma->vm_mm, start & huge_page_mask(h), ptep);
+	struct hmm_leaf leaf = hmm_decode_hugetlb(w, h, start, pte);
+	int ret = hmm_walk_whole(w, vma, start, next, leaf);
+
+	if (!ret && next < end && huge_page_size(h) == PMD_SIZE) {
+		pmd_t *pmdp = (pmd_t *)ptep;
+
+		hmm_walk_huge_run(w, pmdp, pmdp_get(pmdp), leaf,
+				  pud_addr_end(start, end));
+	}
+	spin_unlock(ptl);
+	return ret;
+}
+
 static int hmm_walk_hugetlb(pte_t *ptep, unsigned long hmask,
 			    unsigned long start, unsigned long end,
 			    struct mm_walk *walk)
 {
-	struct vm_area_struct *vma = walk->vma;
-	struct hstate *h = hstate_vma(vma);
-	struct hmm_walk *w = walk->private;
-	spinlock_t *ptl = huge_pte_lock(h, walk->mm, ptep);
-	struct hmm_leaf leaf;
-	int ret;
+	return hmm_walk_hugetlb_entry(walk->private, walk->vma, ptep, start,
+				      end, end);
+}
 
-	leaf = hmm_decode_hugetlb(w, h, start,
-				  huge_ptep_get(walk->mm, start & hmask, ptep));
-	ret = hmm_walk_whole(w, vma, start, end, leaf);
-	spin_unlock(ptl);
-	return ret;
+/* The rest of the range, which lies in @vma */
+static void hmm_walk_hugetlb_vma(struct hmm_walk *w,
+				 struct vm_area_struct *vma)
+{
+	unsigned long size = huge_page_size(hstate_vma(vma));
+	unsigned long start, next, end = w->range->end;
+	int ret = 0;
+
+	hugetlb_vma_lock_read(vma);
+	for (start = w->next; start < end && !ret; start = w->next) {
+		pte_t *ptep = hugetlb_walk(vma, ALIGN_DOWN(start, size), size);
+
+		next = min(ALIGN(start + 1, size), end);
+		ret = ptep ? hmm_walk_hugetlb_entry(w, vma, ptep, start, next, end) :
+			     hmm_walk_whole(w, vma, start, next, hmm_leaf_absent());
+	}
+	hugetlb_vma_unlock_read(vma);
 }
 #else
 #define hmm_walk_hugetlb	NULL
+
+static void hmm_walk_hugetlb_vma(struct hmm_walk *w,
+				 struct vm_area_struct *vma)
+{
+}
 #endif
 
 /*
@@ -398,7 +437,7 @@ static void hmm_walk_vma(struct hmm_walk *w, struct vm_area_struct *vma)
 		return;
 	}
 	if (is_vm_hugetlb_page(vma)) {
-		walk_page_range_vma(vma, w->next, end, ops, w);
+		hmm_walk_hugetlb_vma(w, vma);
 		return;
 	}
 	for (start = w->next; start < end; start = next) {
@@ -469,14 +508,13 @@ static unsigned long hmm_skip_ptes(pmd_t *pmdp, unsigned long addr,
  * hmm_span_skip_mapped() - the next page of a span that still wants a fault
  * @span: the span, not of a hugetlb VMA
  * @addr: an address in it, behind one that was just faulted
- * @pmdp: the PMD entry for the address before @addr, or %NULL; kept from call
- *	to call by the caller
+ * @pmdp: the PMD entry for @addr, or %NULL; kept from call to call by the caller
  *
  * Looks no further than one page table, which is as far as one fault maps, but
  * for huge PUDs.
  *
- * Context: mmap_lock has been held since @pmdp was %NULL; it keeps every page
- * table above the PTEs.
+ * Context: The lock that keeps the VMA has been held since @pmdp was %NULL; it
+ * keeps every page table above the PTEs.
  *
  * Return: an address from @addr to the span's end.
  */
@@ -486,7 +524,7 @@ unsigned long hmm_span_skip_mapped(const struct hmm_span *span,
 	unsigned long next;
 	pmd_t pmd;
 
-	if (!*pmdp || IS_ALIGNED(addr, PMD_SIZE)) {
+	if (!*pmdp) {
 		pud_t pud = __pud(0);
 
 		*pmdp = hmm_pmd_at(span->vma, addr, &pud);

@@ -79,7 +79,6 @@ FIXTURE(hmm_lock)
 	int fd;
 	char *map;
 	struct holder holder;
-	struct caller caller;
 	__u64 slots[N];
 };
 
@@ -125,27 +124,23 @@ TEST_F(hmm_lock, faults_in_one_vma_do_not_wait)
 	EXPECT_TRUE(probe_agrees(self->fd, self->map, N, 0));
 }
 
-/* Both below: the caller waits for the lock, and then gets what it asks for. */
-static void waits_and_succeeds(struct __test_metadata *_metadata,
-			       FIXTURE_DATA(hmm_lock) *self)
+/* The caller waits for the lock, and then gets what it asks for. */
+static void waits_and_succeeds(struct __test_metadata *_metadata, int fd,
+			       char *map, __u64 *slots)
 {
-	struct caller *caller = &self->caller;
+	struct caller caller = { .fd = fd, .map = map, .slots = slots };
+	struct holder holder;
 
-	*caller = (struct caller){
-		.fd = self->fd,
-		.map = self->map,
-		.slots = self->slots,
-	};
-	ASSERT_EQ(0, pthread_create(&caller->thread, NULL, caller_run, caller));
-	holder_begin(&self->holder, self->fd);
-	__atomic_store_n(&caller->go, true, __ATOMIC_RELEASE);
+	ASSERT_EQ(0, pthread_create(&caller.thread, NULL, caller_run, &caller));
+	holder_begin(&holder, fd);
+	__atomic_store_n(&caller.go, true, __ATOMIC_RELEASE);
 	usleep(A_WHILE_US);
-	EXPECT_FALSE(__atomic_load_n(&caller->done, __ATOMIC_ACQUIRE));
-	EXPECT_EQ(0, holder_end(&self->holder));
-	pthread_join(caller->thread, NULL);
-	EXPECT_EQ(0, caller->rc);
-	EXPECT_EQ(N, count_slots(self->slots, N, HMM_PROBE_WRITE));
-	EXPECT_TRUE(probe_agrees(self->fd, self->map, N, 0));
+	EXPECT_FALSE(__atomic_load_n(&caller.done, __ATOMIC_ACQUIRE));
+	EXPECT_EQ(0, holder_end(&holder));
+	pthread_join(caller.thread, NULL);
+	EXPECT_EQ(0, caller.rc);
+	EXPECT_EQ(N, count_slots(slots, N, HMM_PROBE_WRITE));
+	EXPECT_TRUE(probe_agrees(fd, map, N, 0));
 }
 
 /* The first private page of a VMA is such a case. */
@@ -157,14 +152,14 @@ TEST_F(hmm_lock, what_needs_the_lock_waits)
 
 	ASSERT_EQ(self->map, map);
 	close(file);
-	waits_and_succeeds(_metadata, self);
+	waits_and_succeeds(_metadata, self->fd, self->map, self->slots);
 }
 
 TEST_F(hmm_lock, range_of_two_vmas_waits)
 {
 	write_pages(self->map, N, 1);
 	ASSERT_EQ(0, madvise(self->map, N / 2 * PAGE_BYTES, MADV_DONTFORK));
-	waits_and_succeeds(_metadata, self);
+	waits_and_succeeds(_metadata, self->fd, self->map, self->slots);
 }
 
 /* Without a VMA it takes the mmap lock to be sure. */

@@ -7,6 +7,7 @@
 #include <stddef.h>
 
 #define __always_inline		inline __attribute__((__always_inline__))
+#define BIT(nr)			(1UL << (nr))
 #define BITS_PER_LONG		__LONG_WIDTH__
 #define PAGE_SHIFT		12
 #define PAGE_SIZE		(1UL << PAGE_SHIFT)
