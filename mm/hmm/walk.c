@@ -135,24 +135,6 @@ static int hmm_walk_unmapped(struct hmm_walk *w, struct vm_area_struct *vma,
 			     verdict);
 }
 
-/*
- * The callbacks of the page walk.
- */
-
-static int hmm_walk_hole(unsigned long start, unsigned long end, int depth,
-			 struct mm_walk *walk)
-{
-	struct vm_area_struct *vma = walk->vma;
-	struct hmm_walk *w = walk->private;
-
-	if (!vma)
-		return hmm_walk_whole(w, NULL, start, end, hmm_leaf_error());
-	/* One huge page at a time, though it has no entry yet. */
-	if (is_vm_hugetlb_page(vma))
-		return hmm_walk_whole(w, vma, start, end, hmm_leaf_absent());
-	return hmm_walk_unmapped(w, vma, start, end);
-}
-
 /* Do not hold a page table lock for longer than it takes for so many slots. */
 #define HMM_SLOTS_UNDER_LOCK	(16UL << PMD_ORDER)
 
@@ -166,7 +148,7 @@ static noinline void hmm_walk_huge_run(struct hmm_walk *w, pmd_t *pmdp,
 				       unsigned long end)
 {
 	const struct hmm_pte_kind kind = hmm_pmd_kind_of(pmd);
-	const unsigned long nr = w->sparse ? 1 : HPAGE_PMD_NR;
+	const unsigned long size = 1UL << PMD_ORDER, nr = w->sparse ? 1 : size;
 	unsigned long *slots = hmm_slots_at(w, w->next);
 	unsigned long addr = w->next, answer, pfn;
 
@@ -182,7 +164,7 @@ static noinline void hmm_walk_huge_run(struct hmm_walk *w, pmd_t *pmdp,
 		if (!hmm_pmd_is_kind(pmdp_get(++pmdp), kind, &pfn))
 			break;
 		hmm_slots_record_step(slots, nr, answer | pfn, 1);
-		slots += HPAGE_PMD_NR;
+		slots += size;
 	}
 	w->next = addr;
 }
@@ -241,6 +223,24 @@ static int hmm_walk_pmds(struct hmm_walk *w, struct vm_area_struct *vma,
 		start = w->next;
 	}
 	return 0;
+}
+
+/*
+ * The callbacks of the page walk.
+ */
+
+static int hmm_walk_hole(unsigned long start, unsigned long end, int depth,
+			 struct mm_walk *walk)
+{
+	struct vm_area_struct *vma = walk->vma;
+	struct hmm_walk *w = walk->private;
+
+	if (!vma)
+		return hmm_walk_whole(w, NULL, start, end, hmm_leaf_error());
+	/* One huge page at a time, though it has no entry yet. */
+	if (is_vm_hugetlb_page(vma))
+		return hmm_walk_whole(w, vma, start, end, hmm_leaf_absent());
+	return hmm_walk_unmapped(w, vma, start, end);
 }
 
 static int hmm_walk_pmd(pmd_t *pmdp, unsigned long start, unsigned long end,
