@@ -51,7 +51,7 @@ class Boot:
     def run(self, scripts, log_folder, progress):
         """Boot, run and judge; returns the suites."""
         log_path = os.path.join(log_folder, f"{self.name}.log")
-        with open(log_path, "w", encoding="utf-8", errors="replace") as log:
+        with open(log_path, "w", encoding="utf-8", errors="replace", buffering=1) as log:
             parent = os.getpid()
             process = subprocess.Popen(
                 [os.path.join(scripts, "vm"), "run"], env=self._environment(), stdin=subprocess.DEVNULL,

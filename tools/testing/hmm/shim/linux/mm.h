@@ -5,9 +5,10 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <linux/const.h>
 
-#define __always_inline		inline __attribute__((__always_inline__))
-#define BIT(nr)			(1UL << (nr))
+#define __always_inline		inline
+#define BIT(nr)			_BITUL(nr)
 #define BITS_PER_LONG		__LONG_WIDTH__
 #define PAGE_SHIFT		12
 #define PAGE_SIZE		(1UL << PAGE_SHIFT)
