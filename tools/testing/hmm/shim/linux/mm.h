@@ -11,7 +11,7 @@
 #define BIT(nr)			_BITUL(nr)
 #define BITS_PER_LONG		__LONG_WIDTH__
 #define PAGE_SHIFT		12
-#define PAGE_SIZE		(1UL << PAGE_SHIFT)
+#define PAGE_SIZE		_BITUL(PAGE_SHIFT)
 #define ARRAY_SIZE(array)	(sizeof(array) / sizeof((array)[0]))
 
 #define ALIGN(x, a)		(((x) + (a) - 1) & ~((a) - 1))
