@@ -224,10 +224,15 @@ static void move_to_system(struct area *area, int device, size_t first, size_t n
 			   char *data, enum moving moving)
 {
 	void *addr = area->map + first * PAGE_BYTES;
+	unsigned int tries = moving == MOVES ? TRIES : 1;
 	size_t there;
-	int rc = device_command(device, HMM_DMIRROR_MIGRATE_TO_SYS, addr, npages, data);
+	int rc;
 
-	there = pages_on_device(device, addr, npages, data);
+	/* Another processor's batch of mlocked folios may refer to a page. */
+	do {
+		rc = device_command(device, HMM_DMIRROR_MIGRATE_TO_SYS, addr, npages, data);
+		there = pages_on_device(device, addr, npages, data);
+	} while (!rc && there && --tries);
 	if (moving == MOVES && (rc || there))
 		complain("%zu of %zu pages are still on the device: %d", there, npages, rc);
 }
