@@ -346,7 +346,7 @@ static int collapse(char *map, size_t bytes)
 {
 	if (madvise(map, bytes, MADV_HUGEPAGE))
 		fatal("MADV_HUGEPAGE: %s", strerror(errno));
-	return madvise(map, bytes, MADV_COLLAPSE) ? -errno : 0;
+	return collapse_pages(map, bytes);
 }
 
 /* There is nothing to collapse, or it is the device's. */

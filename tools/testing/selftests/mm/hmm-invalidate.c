@@ -351,7 +351,7 @@ TEST_F(invalidate, collapse)
 	ASSERT_EQ(0, device_writes(other, self->map, HUGE_PAGES, 3));
 	self->before = device_invalidations(other);
 	ASSERT_EQ(0, madvise(self->map, HUGE_BYTES, MADV_HUGEPAGE));
-	ASSERT_EQ(0, madvise(self->map, HUGE_BYTES, MADV_COLLAPSE));
+	ASSERT_EQ(0, collapse_pages(self->map, HUGE_BYTES));
 	must_find(HUGE_PAGES, 3);
 	EXPECT_EQ(HUGE_PAGES, device_count_bytes(other, self->map, HUGE_PAGES,
 						 HMM_DMIRROR_PROT_PMD,

@@ -422,6 +422,19 @@ int memory_file(size_t bytes)
 	return fd;
 }
 
+int collapse_pages(void *addr, size_t bytes)
+{
+	unsigned int tries = 100;
+
+	/* Pages in other processors' batches are in the way for a while. */
+	while (madvise(addr, bytes, MADV_COLLAPSE)) {
+		if (errno != EAGAIN || !--tries)
+			return -errno;
+		usleep(10000);
+	}
+	return 0;
+}
+
 void write_pages(void *addr, size_t npages, char value)
 {
 	char *page = addr;

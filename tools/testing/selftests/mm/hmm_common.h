@@ -43,6 +43,9 @@
 #define MADV_POPULATE_READ	22
 #define MADV_POPULATE_WRITE	23
 #endif
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE		25
+#endif
 #ifndef MADV_HWPOISON
 #define MADV_HWPOISON		100
 #endif
@@ -127,6 +130,8 @@ bool reserve_hugetlb(size_t pages);
 /* Gives the pool back; for every fixture's teardown. */
 void release_hugetlb(void);
 int memory_file(size_t bytes);
+/* MADV_COLLAPSE: 0 or a negative errno; not -EAGAIN, which passes. */
+int collapse_pages(void *addr, size_t bytes);
 void write_pages(void *addr, size_t npages, char value);
 void read_pages(void *addr, size_t npages);
 
