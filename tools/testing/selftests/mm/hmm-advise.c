@@ -15,76 +15,7 @@
 #include "kselftest_harness.h"
 #include "hmm_access.h"
 
-FIXTURE(advise)
-{
-	struct placed placed;
-	int fd;
-	char *map;
-	size_t npages;
-	size_t bytes;
-};
-
-FIXTURE_VARIANT(advise)
-{
-	struct placed kind;
-};
-
-FIXTURE_VARIANT_ADD(advise, system_small)
-{
-	.kind.device = 0,
-};
-
-FIXTURE_VARIANT_ADD(advise, system_huge)
-{
-	.kind.huge = true,
-};
-
-FIXTURE_VARIANT_ADD(advise, private_small)
-{
-	.kind.on_device = true,
-};
-
-FIXTURE_VARIANT_ADD(advise, private_huge)
-{
-	.kind.on_device = true,
-	.kind.huge = true,
-};
-
-FIXTURE_VARIANT_ADD(advise, coherent_small)
-{
-	.kind.on_device = true,
-	.kind.device = 2,
-};
-
-FIXTURE_SETUP(advise)
-{
-	const char *reason;
-
-	self->placed = variant->kind;
-	if (!placed_start(&self->placed, &reason))
-		SKIP(return, "%s", reason);
-	self->fd = self->placed.fd;
-	self->map = self->placed.map;
-	self->npages = self->placed.npages;
-	self->bytes = self->placed.bytes;
-}
-
-FIXTURE_TEARDOWN(advise)
-{
-	close(self->fd);
-}
-
-/* These pages hold the pattern from @seed on, where they were at the start. */
-#define must_be_there(addr, npages, seed)				\
-	is_there(_metadata, &self->placed, addr, npages, seed)
-
-static void is_there(struct __test_metadata *_metadata, struct placed *placed,
-		     char *addr, size_t npages, __u64 seed)
-{
-	EXPECT_EQ(npages, placed_count(placed, addr, npages));
-	EXPECT_TRUE(device_reads(placed->fd, addr, npages, seed));
-	EXPECT_EQ(npages, placed_count(placed, addr, npages));
-}
+PLACED_FIXTURE(advise);
 
 /* Advice that changes neither the data nor its place */
 #define must_change_nothing(advice)					\

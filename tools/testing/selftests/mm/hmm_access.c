@@ -147,6 +147,23 @@ bool placed_in_use(struct placed *placed, size_t npages)
 	return device_in_use_is(placed->fd, placed->on_device ? npages : 0);
 }
 
+static bool placed_there(struct placed *placed, char *addr, size_t npages)
+{
+	size_t there = placed_count(placed, addr, npages);
+
+	if (there != npages)
+		printf("# %zu of %zu pages are where they were\n", there, npages);
+	return there == npages;
+}
+
+bool placed_reads(struct placed *placed, char *addr, size_t npages, __u64 seed)
+{
+	bool before = placed_there(placed, addr, npages);
+	bool right = device_reads(placed->fd, addr, npages, seed);
+
+	return placed_there(placed, addr, npages) && before && right;
+}
+
 int wait_for_child(pid_t pid)
 {
 	int tries, status;

@@ -74,6 +74,80 @@ bool placed_start(struct placed *placed, const char **reason);
 size_t placed_count(struct placed *placed, char *addr, size_t npages);
 /* @npages of the device's pages are in use, if it is about device memory. */
 bool placed_in_use(struct placed *placed, size_t npages);
+/*
+ * The device reads the pattern from @seed on, and before and after that the
+ * pages lie where all of @placed lay at the start.
+ */
+bool placed_reads(struct placed *placed, char *addr, size_t npages,
+		  __u64 seed);
+
+/*
+ * A kselftest_harness.h fixture of such memory, with a variant for each kind:
+ * self->placed, and at hand those of its members that tests use most.
+ */
+#define PLACED_FIXTURE(name)						\
+FIXTURE(name)								\
+{									\
+	struct placed placed;						\
+	int fd;								\
+	char *map;							\
+	size_t npages;							\
+	size_t bytes;							\
+};									\
+									\
+FIXTURE_VARIANT(name)							\
+{									\
+	struct placed kind;						\
+};									\
+									\
+FIXTURE_VARIANT_ADD(name, system_small)					\
+{									\
+	.kind = { .on_device = false },					\
+};									\
+									\
+FIXTURE_VARIANT_ADD(name, system_huge)					\
+{									\
+	.kind = { .huge = true },					\
+};									\
+									\
+FIXTURE_VARIANT_ADD(name, private_small)				\
+{									\
+	.kind = { .on_device = true },					\
+};									\
+									\
+FIXTURE_VARIANT_ADD(name, private_huge)					\
+{									\
+	.kind = { .on_device = true, .huge = true },			\
+};									\
+									\
+FIXTURE_VARIANT_ADD(name, coherent_small)				\
+{									\
+	.kind = { .on_device = true, .device = 2 },			\
+};									\
+									\
+FIXTURE_SETUP(name)							\
+{									\
+	const char *reason;						\
+									\
+	self->placed = variant->kind;					\
+	if (!placed_start(&self->placed, &reason))			\
+		SKIP(return, "%s", reason);				\
+	self->fd = self->placed.fd;					\
+	self->map = self->placed.map;					\
+	self->npages = self->placed.npages;				\
+	self->bytes = self->placed.bytes;				\
+}									\
+									\
+FIXTURE_TEARDOWN(name)							\
+{									\
+	close(self->fd);						\
+}									\
+									\
+struct _test_data_##name	/* to be ended by a semicolon */
+
+/* In a test of such a fixture: placed_reads() of its memory */
+#define must_be_there(addr, npages, seed)				\
+	EXPECT_TRUE(placed_reads(&self->placed, addr, npages, seed))
 
 /* The status of a child that ends within 30 s, or -1 */
 int wait_for_child(pid_t pid);
