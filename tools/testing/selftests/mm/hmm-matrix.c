@@ -190,7 +190,7 @@ static size_t pages_on_device(int device, void *addr, size_t npages, char *bytes
 	if (rc)
 		complain("snapshot: %d", rc);
 	for (i = 0; i < npages && !rc; i++) {
-		int place = bytes[i] & 0x70;
+		int place = bytes[i] & PLACE_MASK;
 
 		count += place == HMM_DMIRROR_PROT_DEV_PRIVATE_LOCAL ||
 			 place == HMM_DMIRROR_PROT_DEV_COHERENT_LOCAL;
@@ -202,10 +202,8 @@ static size_t pages_on_device(int device, void *addr, size_t npages, char *bytes
  * Pages that somebody holds for a moment stay behind: try again. What the
  * command hands out is right in any case, as far as it goes.
  */
-static void move_to_device(struct area *area, int device, size_t first, size_t npages,
-			   char *data, enum moving moving)
+static void move_to_device(int device, void *addr, size_t npages, char *data, enum moving moving)
 {
-	void *addr = area->map + first * PAGE_BYTES;
 	unsigned int tries = moving == MOVES ? TRIES : 1;
 	size_t there;
 	int rc;
@@ -220,10 +218,8 @@ static void move_to_device(struct area *area, int device, size_t first, size_t n
 		complain("%zu of %zu pages are on the device: %d", there, npages, rc);
 }
 
-static void move_to_system(struct area *area, int device, size_t first, size_t npages,
-			   char *data, enum moving moving)
+static void move_to_system(int device, void *addr, size_t npages, char *data, enum moving moving)
 {
-	void *addr = area->map + first * PAGE_BYTES;
 	unsigned int tries = moving == MOVES ? TRIES : 1;
 	size_t there;
 	int rc;
@@ -270,6 +266,7 @@ void device_step(struct area *area, int device, enum step step, size_t first, si
 		 enum moving moving)
 {
 	char *data = malloc(npages * PAGE_BYTES);
+	void *addr = area->map + first * PAGE_BYTES;
 
 	if (!data)
 		fatal("no memory");
@@ -282,10 +279,10 @@ void device_step(struct area *area, int device, enum step step, size_t first, si
 		device_write(area, device, first, npages, data);
 		break;
 	case TO_DEVICE:
-		move_to_device(area, device, first, npages, data, moving);
+		move_to_device(device, addr, npages, data, moving);
 		break;
 	case TO_SYSTEM:
-		move_to_system(area, device, first, npages, data, moving);
+		move_to_system(device, addr, npages, data, moving);
 		break;
 	case FINISH:
 		break;
