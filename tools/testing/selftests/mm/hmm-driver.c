@@ -196,7 +196,7 @@ FIXTURE_VARIANT_ADD(hmm_driver, read_after_invalidation)
 };
 
 /* The page table of a second file of the same device begins empty. */
-static enum outcome do_second_file_reads(void)
+static enum outcome ask_second_file(question_t question, __u64 seed_then)
 {
 	int fd = dmirror_open(PRIVATE), second = dmirror_open(PRIVATE);
 	char *map = small_pages();
@@ -206,8 +206,13 @@ static enum outcome do_second_file_reads(void)
 		return NOT_POSSIBLE;
 	if (take(fd, map, N))
 		return WRONG;
-	outcome = ask_apart(second, reads_right, map);
-	return outcome == RIGHT ? right_if(pattern_is(map, N, SEED)) : outcome;
+	outcome = ask_apart(second, question, map);
+	return outcome == RIGHT ? right_if(pattern_is(map, N, seed_then)) : outcome;
+}
+
+static enum outcome do_second_file_reads(void)
+{
+	return ask_second_file(reads_right, SEED);
 }
 
 FIXTURE_VARIANT_ADD(hmm_driver, second_file_reads)
@@ -217,16 +222,7 @@ FIXTURE_VARIANT_ADD(hmm_driver, second_file_reads)
 
 static enum outcome do_second_file_writes(void)
 {
-	int fd = dmirror_open(PRIVATE), second = dmirror_open(PRIVATE);
-	char *map = small_pages();
-	enum outcome outcome;
-
-	if (fd < 0 || second < 0)
-		return NOT_POSSIBLE;
-	if (take(fd, map, N))
-		return WRONG;
-	outcome = ask_apart(second, writes, map);
-	return outcome == RIGHT ? right_if(pattern_is(map, N, OTHER)) : outcome;
+	return ask_second_file(writes, OTHER);
 }
 
 FIXTURE_VARIANT_ADD(hmm_driver, second_file_writes)
