@@ -67,12 +67,8 @@ static enum outcome wait_for(pid_t pid)
 static enum outcome run_apart(job_t job)
 {
 	enum outcome outcome;
-	pid_t pid;
+	pid_t pid = fork_off();
 
-	fflush(stdout);
-	pid = fork();
-	if (pid < 0)
-		fatal("fork: %s", strerror(errno));
 	if (!pid) {
 		outcome = job();
 		fflush(stdout);
@@ -146,10 +142,7 @@ static enum outcome ask_apart(int fd, question_t question, char *map)
 
 	if (pipe(go))
 		fatal("pipe: %s", strerror(errno));
-	fflush(stdout);
-	pid = fork();
-	if (pid < 0)
-		fatal("fork: %s", strerror(errno));
+	pid = fork_off();
 	if (!pid) {
 		close(go[1]);
 		outcome = read(go[0], &byte, 1) ? WRONG : right_if(question(fd, map));

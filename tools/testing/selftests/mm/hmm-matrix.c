@@ -505,11 +505,8 @@ static void run_processes(const struct memory *memory, unsigned int device)
 	unsigned int i;
 	int status;
 
-	fflush(stdout);
 	for (i = 0; i < PROCESSES; i++) {
-		children[i] = fork();
-		if (children[i] < 0)
-			fatal("fork: %s", strerror(errno));
+		children[i] = fork_off();
 		if (children[i])
 			continue;
 		prctl(PR_SET_PDEATHSIG, SIGKILL);

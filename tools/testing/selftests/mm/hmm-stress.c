@@ -288,12 +288,8 @@ static int kill_one(void (*live)(unsigned int seed), unsigned int seed, int ms)
 {
 	unsigned int random = seed;
 	int status = 0;
-	pid_t pid;
+	pid_t pid = fork_off();
 
-	fflush(stdout);
-	pid = fork();
-	if (pid < 0)
-		fatal("fork: %s", strerror(errno));
 	if (!pid) {
 		live(seed);
 		_exit(1);

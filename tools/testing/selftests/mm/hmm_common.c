@@ -557,6 +557,19 @@ int dmirror_to_device(int fd, void *addr, size_t npages)
 	return dmirror_command(fd, HMM_DMIRROR_MIGRATE_TO_DEV, addr, npages);
 }
 
+/* Processes */
+
+pid_t fork_off(void)
+{
+	pid_t pid;
+
+	fflush(stdout);
+	pid = fork();
+	if (pid < 0)
+		fatal("fork: %s", strerror(errno));
+	return pid;
+}
+
 /* The keeper */
 
 static void keep(int ask, int answer)
@@ -578,10 +591,7 @@ void keeper_start(struct keeper *keeper)
 
 	if (pipe2(ask, O_CLOEXEC) || pipe2(answer, O_CLOEXEC))
 		fatal("pipe: %s", strerror(errno));
-	fflush(stdout);
-	keeper->pid = fork();
-	if (keeper->pid < 0)
-		fatal("fork: %s", strerror(errno));
+	keeper->pid = fork_off();
 	if (!keeper->pid) {
 		close(ask[1]);
 		close(answer[0]);

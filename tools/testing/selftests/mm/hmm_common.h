@@ -161,6 +161,9 @@ int dmirror_open(unsigned int device);
 int dmirror_command(int fd, unsigned long request, void *addr, size_t npages);
 int dmirror_to_device(int fd, void *addr, size_t npages);
 
+/* fork() that neither fails nor prints anything twice */
+pid_t fork_off(void);
+
 /* A process that has forked off and reads bytes of its memory on demand. */
 struct keeper {
 	pid_t pid;

@@ -333,10 +333,7 @@ void child_start(struct child *child)
 
 	if (pipe2(orders, O_CLOEXEC) || pipe2(answers, O_CLOEXEC))
 		fatal("pipe: %s", strerror(errno));
-	fflush(stdout);
-	child->pid = fork();
-	if (child->pid < 0)
-		fatal("fork: %s", strerror(errno));
+	child->pid = fork_off();
 	if (!child->pid) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		if (getppid() != parent)

@@ -310,10 +310,7 @@ static __noreturn void child_reads(struct area *area)
 static void fork_read_begin(struct area *area)
 {
 	__atomic_store_n(area->stop, 0, __ATOMIC_RELEASE);
-	fflush(stdout);
-	area->child = fork();
-	if (area->child < 0)
-		fatal("fork: %s", strerror(errno));
+	area->child = fork_off();
 	if (!area->child)
 		child_reads(area);
 }
