@@ -15,9 +15,6 @@
 #ifndef MADV_COLD
 #define MADV_COLD		20
 #endif
-#ifndef MADV_COLLAPSE
-#define MADV_COLLAPSE		25
-#endif
 #ifndef MADV_SOFT_OFFLINE
 #define MADV_SOFT_OFFLINE	101
 #endif

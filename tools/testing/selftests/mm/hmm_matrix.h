@@ -13,10 +13,6 @@
 
 #include "hmm_common.h"
 
-#ifndef MADV_COLLAPSE
-#define MADV_COLLAPSE	25
-#endif
-
 #define DEVICES		4
 #define TOUCHERS	2
 

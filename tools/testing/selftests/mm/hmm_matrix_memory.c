@@ -17,8 +17,6 @@
 
 #include "hmm_matrix.h"
 
-#define COLLAPSE_TRIES	3
-
 static size_t area_bytes(struct area *area)
 {
 	return area->npages * PAGE_BYTES;
@@ -602,7 +600,6 @@ static void collapse_change(struct area *area, enum step next)
 {
 	size_t page = random_below(area->npages);
 	size_t bytes = area_bytes(area);
-	unsigned int tries;
 
 	if (next != READ && next != WRITE)
 		return;
@@ -612,9 +609,7 @@ static void collapse_change(struct area *area, enum step next)
 	cpu_write(area, page, area->expect[page]);
 	madvise(area->map, bytes, MADV_HUGEPAGE);
 	/* Nothing says that it must work, least of all with pages on a device. */
-	for (tries = 0; tries < COLLAPSE_TRIES; tries++)
-		if (!madvise(area->map, bytes, MADV_COLLAPSE) || errno != EAGAIN)
-			break;
+	collapse_pages(area->map, bytes);
 }
 
 const struct memory memory_dontneed = {
