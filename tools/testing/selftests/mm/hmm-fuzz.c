@@ -36,15 +36,13 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "kselftest.h"
 #include "../../../../lib/test_hmm_uapi.h"
+#include "hmm_common.h"
 
 #define DEVICES		4
 #define FILES		8
 #define CALLERS		3
 #define CHILDREN	3
-#define PAGE_BYTES	4096UL
-#define HUGE_BYTES	(2UL << 20)
 #define ARENA_BYTES	(4 * HUGE_BYTES)
 #define BUFFER_BYTES	(2 * HUGE_BYTES)
 #define MOST_PAGES	1024
@@ -54,13 +52,6 @@
 /* Bits of /proc/sys/kernel/tainted: the kernel died a little, or warned. */
 #define TAINT_DIE	0x80UL
 #define TAINT_WARN	0x200UL
-
-#ifndef MADV_COLLAPSE
-#define MADV_COLLAPSE	25
-#endif
-#ifndef MADV_PAGEOUT
-#define MADV_PAGEOUT	21
-#endif
 
 /* What the worker tells the program; in memory that both share */
 struct tally {
@@ -156,19 +147,11 @@ static char *some_range(size_t *bytes)
 	return at;
 }
 
-static int open_device(unsigned int number)
-{
-	char path[32];
-
-	snprintf(path, sizeof(path), "/dev/hmm_dmirror%u", number);
-	return open(path, O_RDWR | O_CLOEXEC);
-}
-
 /* 7.3's driver, which does not survive this, counts nothing. */
 static bool device_is_there(unsigned int number)
 {
 	struct hmm_dmirror_counters counters;
-	int fd = open_device(number);
+	int fd = dmirror_open(number);
 	bool there = fd >= 0 && !ioctl(fd, HMM_DMIRROR_COUNTERS, &counters);
 
 	if (fd >= 0)
@@ -197,7 +180,7 @@ static int some_file(void)
 static void replace_file(void)
 {
 	unsigned int slot = below(FILES);
-	int new = one_in(4) ? -1 : open_device(below(DEVICES));
+	int new = one_in(4) ? -1 : dmirror_open(below(DEVICES));
 	int old = __atomic_exchange_n(&files[slot], new, __ATOMIC_RELAXED);
 
 	if (old >= 0)
@@ -564,7 +547,7 @@ static void worker_set_up(void)
 		buffers[i] = map_buffer();
 	no_device = open("/dev/null", O_RDWR | O_CLOEXEC);
 	for (i = 0; i < FILES; i++)
-		files[i] = open_device(i % DEVICES);
+		files[i] = dmirror_open(i % DEVICES);
 	for (i = 0; i < CHILDREN; i++)
 		pidfds[i] = -1;
 }
@@ -628,7 +611,7 @@ static unsigned long kernel_complaints(void)
 static bool device_is_empty(unsigned int number)
 {
 	struct hmm_dmirror_counters counters = {};
-	int fd = open_device(number);
+	int fd = dmirror_open(number);
 	unsigned int i;
 	int ret = -1;
 
@@ -648,21 +631,13 @@ static bool device_is_empty(unsigned int number)
 	       counters.allocated;
 }
 
-static __u64 number_from(const char *name, __u64 otherwise)
-{
-	const char *text = getenv(name);
-
-	return text && *text ? strtoull(text, NULL, 0) : otherwise;
-}
-
 static void read_environment(void)
 {
-	const char *quick = getenv("HMM_QUICK");
+	bool quick = from_environment("HMM_QUICK", 0);
 
-	wanted_calls = number_from("HMM_FUZZ_CALLS",
-				   quick && *quick && strcmp(quick, "0") ? 20000 : 1000000);
-	seed = number_from("HMM_FUZZ_SEED", (__u64)time(NULL) << 16 ^ getpid());
-	split_shared = number_from("HMM_FUZZ_SHARED", 0);
+	wanted_calls = from_environment("HMM_FUZZ_CALLS", quick ? 20000 : 1000000);
+	seed = from_environment("HMM_FUZZ_SEED", (__u64)time(NULL) << 16 ^ getpid());
+	split_shared = from_environment("HMM_FUZZ_SHARED", 0);
 	ksft_print_msg("HMM_FUZZ_SEED=%llu HMM_FUZZ_CALLS=%lu\n", (unsigned long long)seed,
 		       wanted_calls);
 }

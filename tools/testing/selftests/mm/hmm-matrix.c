@@ -47,13 +47,6 @@ static unsigned int devices_there;
 static char *noise;
 static __thread __u64 random_state;
 
-static unsigned long from_environment(const char *name, unsigned long standard)
-{
-	const char *value = getenv(name);
-
-	return value && *value ? strtoul(value, NULL, 0) : standard;
-}
-
 static __u64 mix(__u64 z)
 {
 	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ULL;

@@ -609,13 +609,6 @@ static bool check_layout(struct lab *lab)
 
 /* The test */
 
-static unsigned long from_environment(const char *name, unsigned long standard)
-{
-	const char *value = getenv(name);
-
-	return value && *value ? strtoul(value, NULL, 0) : standard;
-}
-
 static unsigned long number_of_layouts(void)
 {
 	bool quick = from_environment("HMM_QUICK", 0);

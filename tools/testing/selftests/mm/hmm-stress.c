@@ -37,13 +37,6 @@
 #define LONGER_MS	50		/* from one killed process to the next */
 #define MORE_ROUNDS	30		/* while no call has got through */
 
-static unsigned long from_environment(const char *name, unsigned long standard)
-{
-	const char *value = getenv(name);
-
-	return value && *value ? strtoul(value, NULL, 0) : standard;
-}
-
 static unsigned long rounds(void)
 {
 	bool quick = from_environment("HMM_QUICK", 0);

@@ -247,6 +247,13 @@ __u64 pagemap_pfn(void *addr)
 
 /* Settings */
 
+unsigned long from_environment(const char *name, unsigned long standard)
+{
+	const char *value = getenv(name);
+
+	return value && *value ? strtoul(value, NULL, 0) : standard;
+}
+
 static ssize_t read_line(const char *path, char *line, size_t size)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC);

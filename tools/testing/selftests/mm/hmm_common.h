@@ -135,6 +135,9 @@ int collapse_pages(void *addr, size_t bytes);
 void write_pages(void *addr, size_t npages, char value);
 void read_pages(void *addr, size_t npages);
 
+/* A number in the environment; @standard where there is none */
+unsigned long from_environment(const char *name, unsigned long standard);
+
 /* A file of one line below /sys or /proc, put back by setting_restore(). */
 struct setting {
 	char path[128];
