@@ -225,36 +225,23 @@ FIXTURE(hmm_coherent_all)
 	__u64 *map[2];
 };
 
-/* An unsigned number of one line, 0 if it cannot be read */
-static size_t parameter(const char *name)
-{
-	char path[128];
-	size_t value = 0;
-	FILE *file;
-
-	snprintf(path, sizeof(path), PARAMETERS "%s", name);
-	file = fopen(path, "r");
-	if (file) {
-		if (fscanf(file, "%zu", &value) != 1)
-			value = 0;
-		fclose(file);
-	}
-	return value;
-}
-
 FIXTURE_SETUP(hmm_coherent_all)
 {
-	static const char * const sizes[] = { "spm_size_dev0", "spm_size_dev1" };
+	static const char * const sizes[] = {
+		PARAMETERS "spm_size_dev0", PARAMETERS "spm_size_dev1",
+	};
 	const char *reason;
+	long size;
 	int i;
 
 	for (i = 0; i < 2; i++) {
 		self->fd[i] = device_open(2 + i, &reason);
 		if (self->fd[i] < 0)
 			SKIP(return, "%s", reason);
-		self->npages[i] = parameter(sizes[i]) / PAGE_BYTES;
-		if (!self->npages[i])
+		size = read_number(sizes[i]);
+		if (size < (long)PAGE_BYTES)
 			SKIP(return, "the sizes of the devices cannot be read");
+		self->npages[i] = size / PAGE_BYTES;
 		if (device_counters(self->fd[i]).in_use)
 			SKIP(return, "another program uses the devices");
 		self->bytes[i] = self->npages[i] * PAGE_BYTES + HUGE_BYTES;

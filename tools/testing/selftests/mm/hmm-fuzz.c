@@ -596,15 +596,7 @@ static void wait_for(pid_t pid, int *status)
 
 static unsigned long kernel_complaints(void)
 {
-	unsigned long bits = 0;
-	FILE *file = fopen("/proc/sys/kernel/tainted", "r");
-
-	if (file) {
-		if (fscanf(file, "%lu", &bits) != 1)
-			bits = 0;
-		fclose(file);
-	}
-	return bits & (TAINT_DIE | TAINT_WARN);
+	return read_number("/proc/sys/kernel/tainted") & (TAINT_DIE | TAINT_WARN);
 }
 
 /* Pages may be on their way back for a moment after their process is gone. */

@@ -61,14 +61,12 @@ static int huge_file(size_t bytes)
 	return fd;
 }
 
-static size_t free_pages(void)
+static long free_pages(void)
 {
-	FILE *file = fopen(FREE_PAGES, "r");
-	size_t pages;
+	long pages = read_number(FREE_PAGES);
 
-	if (!file || fscanf(file, "%zu", &pages) != 1)
-		fatal(FREE_PAGES ": %s", strerror(errno));
-	fclose(file);
+	if (pages < 0)
+		fatal("no number in " FREE_PAGES);
 	return pages;
 }
 
@@ -321,7 +319,7 @@ TEST_F(hugetlb, truncate)
 
 TEST_F(hugetlb, hole_is_punched)
 {
-	size_t before;
+	long before;
 
 	if (!variant->shared)
 		SKIP(return, "this memory has no file");

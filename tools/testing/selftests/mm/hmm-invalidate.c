@@ -284,19 +284,6 @@ TEST_F(invalidate, soft_dirty_bits_are_cleared)
 	close(pagemap);
 }
 
-static long read_number(const char *path)
-{
-	FILE *file = fopen(path, "r");
-	long number = -1;
-
-	if (!file)
-		return -1;
-	if (fscanf(file, "%ld", &number) != 1)
-		number = -1;
-	fclose(file);
-	return number;
-}
-
 static bool ksm_shares(long pages)
 {
 	int tries;

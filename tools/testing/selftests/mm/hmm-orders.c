@@ -359,20 +359,12 @@ TEST_F(hmm_orders, coherent_device)
 /* Orders between a page and a huge page */
 
 /* How many folios of an order have been given to faults */
-static unsigned long folios_given(const char *size)
+static long folios_given(const char *size)
 {
-	unsigned long number = 0;
 	char path[128];
-	FILE *file;
 
 	snprintf(path, sizeof(path), THP "%s/stats/anon_fault_alloc", size);
-	file = fopen(path, "r");
-	if (file) {
-		if (fscanf(file, "%lu", &number) != 1)
-			number = 0;
-		fclose(file);
-	}
-	return number;
+	return read_number(path);
 }
 
 FIXTURE(hmm_small_orders)
@@ -404,7 +396,7 @@ FIXTURE_VARIANT_ADD(hmm_small_orders, 1m)
 
 FIXTURE_SETUP(hmm_small_orders)
 {
-	unsigned long given = folios_given(variant->size);
+	long given = folios_given(variant->size);
 	struct setting huge = {}, large = {};
 	const char *reason;
 	char path[128];

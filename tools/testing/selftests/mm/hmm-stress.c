@@ -297,15 +297,7 @@ static int kill_one(void (*live)(unsigned int seed), unsigned int seed, int ms)
 /* Users of the module: open files, and what a killed process left behind. */
 static long module_users(void)
 {
-	FILE *file = fopen("/sys/module/hmm_probe/refcnt", "r");
-	long users = -1;
-
-	if (!file)
-		return -1;
-	if (fscanf(file, "%ld", &users) != 1)
-		users = -1;
-	fclose(file);
-	return users;
+	return read_number("/sys/module/hmm_probe/refcnt");
 }
 
 /* Forked-off processes of a killed one need a moment to go. */

@@ -275,6 +275,19 @@ static bool write_line(const char *path, const char *line)
 	return n == (ssize_t)strlen(line);
 }
 
+long read_number(const char *path)
+{
+	FILE *file = fopen(path, "r");
+	long number = -1;
+
+	if (!file)
+		return -1;
+	if (fscanf(file, "%ld", &number) != 1)
+		number = -1;
+	fclose(file);
+	return number;
+}
+
 /* A choice reads as "always [madvise] never"; what counts is in brackets. */
 static void keep_choice(char *line)
 {
@@ -365,19 +378,6 @@ void *map_thp(int fd, size_t bytes)
 
 static struct setting hugetlb_pool, gigantic_pool;
 
-static size_t read_number(const char *path)
-{
-	FILE *file = fopen(path, "r");
-	size_t number = 0;
-
-	if (!file)
-		return 0;
-	if (fscanf(file, "%zu", &number) != 1)
-		number = 0;
-	fclose(file);
-	return number;
-}
-
 bool reserve_hugetlb(size_t pages)
 {
 	char number[16];
@@ -386,7 +386,7 @@ bool reserve_hugetlb(size_t pages)
 	if (!setting_change(&hugetlb_pool, HUGETLB_POOL "nr_hugepages",
 			    number))
 		return false;
-	return read_number(HUGETLB_POOL "free_hugepages") >= pages;
+	return read_number(HUGETLB_POOL "free_hugepages") >= (long)pages;
 }
 
 void release_hugetlb(void)
@@ -401,7 +401,7 @@ void *map_gigantic(void)
 
 	if (!setting_change(&gigantic_pool, GIGANTIC_POOL "nr_hugepages",
 			    "1") ||
-	    !read_number(GIGANTIC_POOL "free_hugepages"))
+	    read_number(GIGANTIC_POOL "free_hugepages") < 1)
 		return NULL;
 	map = mmap(NULL, GIGANTIC_BYTES, PROT_READ | PROT_WRITE,
 		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | GIGANTIC_MAP,

@@ -138,6 +138,9 @@ void read_pages(void *addr, size_t npages);
 /* A number in the environment; @standard where there is none */
 unsigned long from_environment(const char *name, unsigned long standard);
 
+/* The number in a file below /sys or /proc, -1 if there is none */
+long read_number(const char *path);
+
 /* A file of one line below /sys or /proc, put back by setting_restore(). */
 struct setting {
 	char path[128];
