@@ -12,17 +12,6 @@
 
 #define SMALL_PAGES	16
 
-static void *buffer_of(size_t bytes)
-{
-	void *data = malloc(bytes);
-
-	if (!data)
-		fatal("no memory");
-	/* Not what a test looks for, should the driver write nothing. */
-	memset(data, 0xa5, bytes);
-	return data;
-}
-
 bool device_is_ours(int fd)
 {
 	struct hmm_dmirror_counters counters;
@@ -76,19 +65,6 @@ int device_writes_parts(int fd, char *addr, size_t npages, __u64 seed)
 __u64 device_invalidations(int fd)
 {
 	return device_counters(fd).invalidations;
-}
-
-size_t device_count_bytes(int fd, void *addr, size_t npages,
-			  unsigned char mask, unsigned char value)
-{
-	unsigned char *bytes = buffer_of(npages);
-	size_t i, count = 0;
-
-	device_look(fd, addr, npages, bytes);
-	for (i = 0; i < npages; i++)
-		count += (bytes[i] & mask) == value;
-	free(bytes);
-	return count;
 }
 
 size_t same_bytes(const void *data, size_t bytes, unsigned char value)

@@ -42,9 +42,6 @@ bool device_reads_zero(int fd, void *addr, size_t npages);
 int device_writes_parts(int fd, char *addr, size_t npages, __u64 seed);
 /* Invalidations that have reached the device's mirrors */
 __u64 device_invalidations(int fd);
-/* Pages whose byte in a snapshot, under the mask, has this value */
-size_t device_count_bytes(int fd, void *addr, size_t npages,
-			  unsigned char mask, unsigned char value);
 /* Bytes from the start of @data that have this value */
 size_t same_bytes(const void *data, size_t bytes, unsigned char value);
 

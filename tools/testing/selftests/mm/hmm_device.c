@@ -136,22 +136,23 @@ bool device_in_use_is(int fd, __u64 pages)
 	return false;
 }
 
-static void *buffer_of(size_t npages)
+void *buffer_of(size_t bytes)
 {
-	void *buffer = malloc(npages * PAGE_BYTES);
+	void *buffer = malloc(bytes);
 
 	if (!buffer)
 		fatal("no memory");
+	/* Should the driver write nothing: neither our data nor a page's place */
+	memset(buffer, 0x72, bytes);
 	return buffer;
 }
 
 bool device_reads(int fd, void *addr, size_t npages, __u64 seed)
 {
-	void *data = buffer_of(npages);
+	void *data = buffer_of(npages * PAGE_BYTES);
 	struct answer answer;
 	bool right;
 
-	memset(data, 0, npages * PAGE_BYTES);
 	answer = device_ask(fd, HMM_DMIRROR_READ, addr, data, npages);
 	right = !answer.rc && answer.cpages == npages && pattern_is(data, npages, seed);
 	if (answer.rc)
@@ -162,7 +163,7 @@ bool device_reads(int fd, void *addr, size_t npages, __u64 seed)
 
 int device_writes(int fd, void *addr, size_t npages, __u64 seed)
 {
-	void *data = buffer_of(npages);
+	void *data = buffer_of(npages * PAGE_BYTES);
 	struct answer answer;
 
 	pattern_fill(data, npages, seed);
@@ -179,16 +180,22 @@ void device_look(int fd, void *addr, size_t npages, unsigned char *bytes)
 		fatal("HMM_DMIRROR_SNAPSHOT: %s", strerror(-answer.rc));
 }
 
-size_t device_count(int fd, void *addr, size_t npages, unsigned char place)
+size_t device_count_bytes(int fd, void *addr, size_t npages, unsigned char mask,
+			  unsigned char value)
 {
-	unsigned char *bytes = buffer_of(1 + npages / PAGE_BYTES);
+	unsigned char *bytes = buffer_of(npages);
 	size_t i, count = 0;
 
 	device_look(fd, addr, npages, bytes);
 	for (i = 0; i < npages; i++)
-		count += (bytes[i] & PLACE_MASK) == place;
+		count += (bytes[i] & mask) == value;
 	free(bytes);
 	return count;
+}
+
+size_t device_count(int fd, void *addr, size_t npages, unsigned char place)
+{
+	return device_count_bytes(fd, addr, npages, PLACE_MASK, place);
 }
 
 unsigned char own_place(unsigned int device)

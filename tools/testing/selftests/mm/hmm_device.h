@@ -42,11 +42,16 @@ struct hmm_dmirror_counters device_since(int fd, const struct hmm_dmirror_counte
 /* Pages in use become @pages soon: frees may be on their way. */
 bool device_in_use_is(int fd, __u64 pages);
 
+/* Memory for an answer, to be freed; holds nothing that a test looks for. */
+void *buffer_of(size_t bytes);
 /* The device reads @npages and finds the pattern; or writes it. */
 bool device_reads(int fd, void *addr, size_t npages, __u64 seed);
 int device_writes(int fd, void *addr, size_t npages, __u64 seed);
 
 void device_look(int fd, void *addr, size_t npages, unsigned char *bytes);
+/* Pages whose byte in a snapshot, under the mask, has this value */
+size_t device_count_bytes(int fd, void *addr, size_t npages, unsigned char mask,
+			  unsigned char value);
 /* How many pages a snapshot shows at a place */
 size_t device_count(int fd, void *addr, size_t npages, unsigned char place);
 unsigned char own_place(unsigned int device);
