@@ -642,6 +642,16 @@ FIXTURE_TEARDOWN(hmm_retry)
 	uffd_start(&self->uffd);					\
 } while (0)
 
+/* ... and a call asks for both pages in the meantime. */
+#define fault_with_sleep_on_page_1(handler, request_0, request_1) do {	\
+	start_with_sleep_on_page_1(handler);				\
+	self->slots[0] = request_0;					\
+	self->slots[1] = request_1;					\
+	EXPECT_EQ(0, probe_fault_each(self->fd, self->map, 2,		\
+				      self->slots, HMM_PROBE_UNLOCKED)); \
+	uffd_stop(&self->uffd);						\
+} while (0)
+
 static void drop_page_before(struct uffd *uffd, char *page, bool write)
 {
 	(void)write;
@@ -660,12 +670,7 @@ static void protect_page_before(struct uffd *uffd, char *page, bool write)
 
 TEST_F(hmm_retry, a6_unrequested_page_stays_unpopulated)
 {
-	start_with_sleep_on_page_1(drop_page_before);
-	self->slots[0] = 0;
-	self->slots[1] = REQ_READ;
-	EXPECT_EQ(0, probe_fault_each(self->fd, self->map, 2, self->slots,
-				      HMM_PROBE_UNLOCKED));
-	uffd_stop(&self->uffd);
+	fault_with_sleep_on_page_1(drop_page_before, 0, REQ_READ);
 	EXPECT_EQ(0, self->slots[0]);
 	EXPECT_TRUE(self->slots[1] & HMM_PROBE_VALID);
 	EXPECT_EQ(1, probe_populated(self->fd, self->map, 2));
@@ -673,34 +678,20 @@ TEST_F(hmm_retry, a6_unrequested_page_stays_unpopulated)
 
 TEST_F(hmm_retry, a6_read_request_is_not_write_faulted)
 {
-	start_with_sleep_on_page_1(drop_page_before);
-	self->slots[0] = REQ_READ;
-	self->slots[1] = REQ_READ;
-	EXPECT_EQ(0, probe_fault_each(self->fd, self->map, 2, self->slots,
-				      HMM_PROBE_UNLOCKED));
-	uffd_stop(&self->uffd);
+	fault_with_sleep_on_page_1(drop_page_before, REQ_READ, REQ_READ);
 	EXPECT_EQ(READABLE, self->slots[0] & STATE);
 }
 
 TEST_F(hmm_retry, a6_read_request_is_not_refused)
 {
-	start_with_sleep_on_page_1(protect_page_before);
-	self->slots[0] = REQ_READ;
-	self->slots[1] = REQ_READ;
-	EXPECT_EQ(0, probe_fault_each(self->fd, self->map, 2, self->slots,
-				      HMM_PROBE_UNLOCKED));
-	uffd_stop(&self->uffd);
+	fault_with_sleep_on_page_1(protect_page_before, REQ_READ, REQ_READ);
 	EXPECT_EQ(READABLE, self->slots[0] & STATE);
 }
 
 TEST_F(hmm_retry, a6_sticky_flags_survive_retries)
 {
-	start_with_sleep_on_page_1(drop_page_before);
-	self->slots[0] = HMM_PROBE_DMA_MAPPED;
-	self->slots[1] = HMM_PROBE_P2PDMA | REQ_WRITE;
-	EXPECT_EQ(0, probe_fault_each(self->fd, self->map, 2, self->slots,
-				      HMM_PROBE_UNLOCKED));
-	uffd_stop(&self->uffd);
+	fault_with_sleep_on_page_1(drop_page_before, HMM_PROBE_DMA_MAPPED,
+				   HMM_PROBE_P2PDMA | REQ_WRITE);
 	EXPECT_EQ(HMM_PROBE_DMA_MAPPED, self->slots[0]);
 	EXPECT_EQ(HMM_PROBE_P2PDMA | WRITABLE,
 		  self->slots[1] & (STATE | HMM_PROBE_STICKY));
