@@ -29,7 +29,6 @@
 #define PRIVATE		0
 #define COHERENT	3
 #define APART_SECONDS	12
-#define TRY_US		10000
 
 /* What became of a piece of work; its exit status where it has one */
 enum outcome {
@@ -52,14 +51,10 @@ typedef enum outcome (*job_t)(void);
 
 static enum outcome wait_for(pid_t pid)
 {
-	long tries = APART_SECONDS * 1000000L / TRY_US;
-	int status;
+	int status = wait_for_child(pid, APART_SECONDS);
 
-	while (tries--) {
-		if (waitpid(pid, &status, WNOHANG) == pid)
-			return WIFEXITED(status) ? (enum outcome)WEXITSTATUS(status) : DIED;
-		usleep(TRY_US);
-	}
+	if (status >= 0)
+		return WIFEXITED(status) ? (enum outcome)WEXITSTATUS(status) : DIED;
 	kill(pid, SIGKILL);
 	return HANGS;
 }

@@ -261,18 +261,6 @@ static void sleep_in_userfaultfd(unsigned int seed)
 
 /* The parent */
 
-static bool reap(pid_t pid, int *status)
-{
-	int ms;
-
-	for (ms = 0; ms < REAP_SECONDS * 1000; ms += 10) {
-		if (waitpid(pid, status, WNOHANG) == pid)
-			return true;
-		sleep_ms(10);
-	}
-	return false;
-}
-
 /*
  * Lets the process live for @ms or some more.
  * 0: killed; 1: did something wrong; 4: cannot run here; -1: stuck.
@@ -280,8 +268,8 @@ static bool reap(pid_t pid, int *status)
 static int kill_one(void (*live)(unsigned int seed), unsigned int seed, int ms)
 {
 	unsigned int random = seed;
-	int status = 0;
 	pid_t pid = fork_off();
+	int status;
 
 	if (!pid) {
 		live(seed);
@@ -289,7 +277,8 @@ static int kill_one(void (*live)(unsigned int seed), unsigned int seed, int ms)
 	}
 	sleep_ms(ms + rand_r(&random) % 400);
 	kill(pid, SIGKILL);
-	if (!reap(pid, &status))
+	status = wait_for_child(pid, REAP_SECONDS);
+	if (status < 0)
 		return -1;
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 0;
 }

@@ -285,11 +285,11 @@ TEST_F(uffd, kill_while_the_handler_is_silent)
 	}
 	close(ends[1]);
 	if (read(ends[0], &byte, 1) != 1) {
-		wait_for_child(pid);
+		wait_for_child(pid, 30);
 		SKIP(return, "no userfaultfd");
 	}
 	ASSERT_EQ(0, kill(pid, SIGKILL));
-	status = wait_for_child(pid);
+	status = wait_for_child(pid, 30);
 	ASSERT_NE(-1, status);
 	EXPECT_TRUE(WIFSIGNALED(status));
 	EXPECT_EQ(SIGKILL, WTERMSIG(status));

@@ -1,12 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/ioctl.h>
-#include <sys/mman.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "hmm_access.h"
 
@@ -138,20 +133,4 @@ bool placed_reads(struct placed *placed, char *addr, size_t npages, __u64 seed)
 	bool right = device_reads(placed->fd, addr, npages, seed);
 
 	return placed_there(placed, addr, npages) && before && right;
-}
-
-int wait_for_child(pid_t pid)
-{
-	int tries, status;
-
-	for (tries = 0; tries < 3000; tries++) {
-		pid_t done = waitpid(pid, &status, WNOHANG);
-
-		if (done == pid)
-			return status;
-		if (done < 0)
-			fatal("waitpid: %s", strerror(errno));
-		usleep(10000);
-	}
-	return -1;
 }

@@ -8,7 +8,6 @@
 
 #include <stdbool.h>
 #include <stddef.h>
-#include <sys/types.h>
 
 #include "hmm_device.h"
 
@@ -142,8 +141,5 @@ struct _test_data_##name	/* to be ended by a semicolon */
 /* In a test of such a fixture: placed_reads() of its memory */
 #define must_be_there(addr, npages, seed)				\
 	EXPECT_TRUE(placed_reads(&self->placed, addr, npages, seed))
-
-/* The status of a child that ends within 30 s, or -1 */
-int wait_for_child(pid_t pid);
 
 #endif /* _HMM_ACCESS_H */

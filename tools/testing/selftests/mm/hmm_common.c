@@ -577,6 +577,23 @@ pid_t fork_off(void)
 	return pid;
 }
 
+int wait_for_child(pid_t pid, unsigned int seconds)
+{
+	unsigned int tries;
+	int status;
+
+	for (tries = 0; tries < 100 * seconds; tries++) {
+		pid_t done = waitpid(pid, &status, WNOHANG);
+
+		if (done == pid)
+			return status;
+		if (done < 0)
+			fatal("waitpid: %s", strerror(errno));
+		usleep(10000);
+	}
+	return -1;
+}
+
 /* The keeper */
 
 static void keep(int ask, int answer)

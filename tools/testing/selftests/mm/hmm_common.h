@@ -169,6 +169,8 @@ int dmirror_to_device(int fd, void *addr, size_t npages);
 
 /* fork() that neither fails nor prints anything twice */
 pid_t fork_off(void);
+/* The status of a child that ends in this time, or -1 */
+int wait_for_child(pid_t pid, unsigned int seconds);
 
 /* A process that has forked off and reads bytes of its memory on demand. */
 struct keeper {
