@@ -24,14 +24,18 @@
 #define HMM_SMALLEST_FOLIO	(4 * PAGE_SIZE)
 
 /*
- * May the fault at @addr have mapped what is behind it? Folios of anonymous
- * memory are aligned, so that one which begins in front of @addr would have
- * come with the fault before, unless there was none.
+ * May the fault at @addr have mapped what is behind it? Folios are aligned, in
+ * memory if they are anonymous and in their file if not, where they can be of
+ * two pages: one that begins in front of @addr would have come with the fault
+ * before, unless there was none. Reads of a file are faulted around.
  */
 static bool hmm_fault_maps_more(const struct hmm_span *span, unsigned long addr)
 {
-	return addr == span->start || !vma_is_anonymous(span->vma) ||
-	       IS_ALIGNED(addr, HMM_SMALLEST_FOLIO);
+	if (addr == span->start)
+		return true;
+	if (vma_is_anonymous(span->vma))
+		return IS_ALIGNED(addr, HMM_SMALLEST_FOLIO);
+	return !span->write || !(linear_page_index(span->vma, addr) & 1);
 }
 
 /*

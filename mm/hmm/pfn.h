@@ -81,26 +81,60 @@ static inline void hmm_slot_set(unsigned long *slot, unsigned long answer)
 
 #define HMM_SLOTS_AT_ONCE	16UL
 
+/* Not inlined: that few slots have flags to keep must cost the others nothing. */
+static noinline __maybe_unused void hmm_slots_keep(unsigned long *slots,
+						   unsigned long answer,
+						   unsigned long step)
+{
+	unsigned long i;
+
+	for (i = 0; i < HMM_SLOTS_AT_ONCE; i++)
+		hmm_slot_set(slots + i, answer + i * step);
+}
+
+static __always_inline void hmm_slots_record_some(unsigned long *slots,
+						  unsigned long answer,
+						  const unsigned long step)
+{
+	unsigned long i, any = 0;
+
+	if (!step) {
+		unrolled_full
+		for (i = 0; i < HMM_SLOTS_AT_ONCE; i++)
+			hmm_slot_set(slots + i, answer);
+		return;
+	}
+
+	unrolled_full
+	for (i = 0; i < HMM_SLOTS_AT_ONCE; i++)
+		any |= slots[i];
+	if (unlikely(any & HMM_PFN_KEPT)) {
+		hmm_slots_keep(slots, answer, step);
+		return;
+	}
+	unrolled_full
+	for (i = 0; i < HMM_SLOTS_AT_ONCE; i++)
+		slots[i] = answer + i * step;
+}
+
 /*
  * Most slots are recorded for large folios and huge pages: do it without a
- * branch for each, and with a @step that the compiler knows.
+ * branch for each, and with a @step that the compiler knows. The odd ones come
+ * first because that leaves the compiler nothing to compute after the loop.
  */
 static __always_inline void hmm_slots_record_step(unsigned long *slots,
 						  unsigned long nr,
 						  unsigned long answer,
 						  const unsigned long step)
 {
-	unsigned long i;
+	for (; nr % HMM_SLOTS_AT_ONCE; nr--, slots++, answer += step)
+		hmm_slot_set(slots, answer);
 
-	for (; nr >= HMM_SLOTS_AT_ONCE; nr -= HMM_SLOTS_AT_ONCE) {
-		unrolled_full
-		for (i = 0; i < HMM_SLOTS_AT_ONCE; i++)
-			hmm_slot_set(slots + i, answer + i * step);
+	for (; nr; nr -= HMM_SLOTS_AT_ONCE) {
+		hmm_slots_record_some(slots, answer, step);
 		answer += HMM_SLOTS_AT_ONCE * step;
 		slots += HMM_SLOTS_AT_ONCE;
 	}
-	for (i = 0; i < nr; i++)
-		hmm_slot_set(slots + i, answer + i * step);
 }
 
 /* Give @nr neighbouring slots their part of @leaf. */

@@ -51,9 +51,13 @@ static inline bool hmm_pte_is_kind(pte_t pte, struct hmm_pte_kind kind,
 	return !(differs & ~(PTE_PFN_MASK | HMM_PTE_NO_KIND));
 }
 
+#define HMM_PTES_AT_ONCE	16UL
+
 /*
- * Do the @nr PTEs from @ptep on, 2 or a multiple of 4, map @pfn, @pfn + 1, …, all
- * of the kind? Nearly all do: look at all rather than branch at each.
+ * Do the @nr PTEs from @ptep on map @pfn, @pfn + 1, …, all of the kind? Nearly
+ * all do: look at all rather than branch at each. Under their lock only
+ * hardware writes to them, to bits that make no kind: they may be read as
+ * the compiler likes.
  */
 static inline bool hmm_ptes_are_block(pte_t *ptep, unsigned long nr,
 				      struct hmm_pte_kind kind,
@@ -61,18 +65,19 @@ static inline bool hmm_ptes_are_block(pte_t *ptep, unsigned long nr,
 {
 	pteval_t expected = kind.flags | (pfn << PAGE_SHIFT);
 	pteval_t differs = 0;
+	unsigned long i;
 
-	do {
+	for (; nr % HMM_PTES_AT_ONCE; nr--, ptep++, expected += PAGE_SIZE)
 		differs |= pte_val(ptep_get(ptep)) ^ expected;
-		differs |= pte_val(ptep_get(ptep + 1)) ^ (expected + PAGE_SIZE);
-		if (nr == 2)
-			break;
-		differs |= pte_val(ptep_get(ptep + 2)) ^ (expected + 2 * PAGE_SIZE);
-		differs |= pte_val(ptep_get(ptep + 3)) ^ (expected + 3 * PAGE_SIZE);
-		ptep += 4;
-		expected += 4 * PAGE_SIZE;
-		nr -= 4;
-	} while (nr);
+
+	for (; nr; nr -= HMM_PTES_AT_ONCE) {
+		unrolled_full
+		for (i = 0; i < HMM_PTES_AT_ONCE; i++)
+			differs |= data_race(pte_val(ptep[i])) ^
+				   (expected + i * PAGE_SIZE);
+		ptep += HMM_PTES_AT_ONCE;
+		expected += HMM_PTES_AT_ONCE * PAGE_SIZE;
+	}
 	return !(differs & ~(HMM_PTE_NO_KIND | _PAGE_SAVED_DIRTY));
 }
 

@@ -263,21 +263,9 @@ static unsigned long hmm_ptes_span_end(const struct hmm_walk *w,
 	return addr;
 }
 
-/**
- * hmm_walk_ptes() - record the pages under a table of PTEs
- * @w: the walk
- * @vma: the VMA
- * @ptep: the PTE of @start
- * @start: first address
- * @end: first address behind, under the same table
- *
- * Context: The page table lock is held.
- *
- * Return: 0, or what hmm_walk_stop() returned for the first page that needs a
- * fault or is refused.
- */
-int hmm_walk_ptes(struct hmm_walk *w, struct vm_area_struct *vma, pte_t *ptep,
-		  unsigned long start, unsigned long end)
+static noinline int hmm_walk_many_ptes(struct hmm_walk *w,
+				       struct vm_area_struct *vma, pte_t *ptep,
+				       unsigned long start, unsigned long end)
 {
 	bool uniform = hmm_request_is_uniform(&w->request);
 	unsigned long addr, nr;
@@ -301,4 +289,46 @@ int hmm_walk_ptes(struct hmm_walk *w, struct vm_area_struct *vma, pte_t *ptep,
 	}
 	w->next = end;
 	return 0;
+}
+
+/*
+ * A page that is looked at on its own, as a device does that faults: it is worth
+ * not to be treated as a run. False if there is more to it.
+ */
+static bool hmm_walk_one_pte(struct hmm_walk *w, struct vm_area_struct *vma,
+			     pte_t *ptep, unsigned long addr)
+{
+	unsigned long *slot = hmm_slots_at(w, addr);
+	pte_t pte = ptep_get(ptep);
+	struct hmm_leaf leaf;
+
+	if (!hmm_pte_has_kind(pte) || PageCompound(pfn_to_page(pte_pfn(pte))))
+		return false;
+	leaf = hmm_leaf_mapped(pte_pfn(pte), pte_write(pte), 0);
+	if (hmm_decide(&w->request, *slot, leaf.answer) != HMM_RECORD)
+		return false;
+	hmm_slot_set(slot, leaf.answer);
+	w->next = addr + PAGE_SIZE;
+	return true;
+}
+
+/**
+ * hmm_walk_ptes() - record the pages under a table of PTEs
+ * @w: the walk
+ * @vma: the VMA
+ * @ptep: the PTE of @start
+ * @start: first address
+ * @end: first address behind, under the same table
+ *
+ * Context: The page table lock is held.
+ *
+ * Return: 0, or what hmm_walk_stop() returned for the first page that needs a
+ * fault or is refused.
+ */
+int hmm_walk_ptes(struct hmm_walk *w, struct vm_area_struct *vma, pte_t *ptep,
+		  unsigned long start, unsigned long end)
+{
+	if (end - start == PAGE_SIZE && hmm_walk_one_pte(w, vma, ptep, start))
+		return 0;
+	return hmm_walk_many_ptes(w, vma, ptep, start, end);
 }

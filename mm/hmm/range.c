@@ -158,7 +158,7 @@ static enum hmm_outcome hmm_advance(struct hmm_walk *w,
 int hmm_range_fault(struct hmm_range *range)
 {
 	struct hmm_faulter faulter = { .tried = HMM_NOT_TRIED };
-	struct hmm_walk w;
+	struct hmm_walk w __uninitialized;
 
 	if (!hmm_range_is_valid(range))
 		return -EINVAL;

@@ -213,16 +213,15 @@ static int hmm_walk_pmds(struct hmm_walk *w, struct vm_area_struct *vma,
 {
 	int ret;
 
-	while (start < end) {
+	for (;;) {
 		ret = hmm_walk_some_pmds(w, vma, pmdp, start, end);
 		if (ret == -EAGAIN)
 			continue;
-		if (ret)
+		if (ret || w->next == end)
 			return ret;
 		pmdp += (w->next >> PMD_SHIFT) - (start >> PMD_SHIFT);
 		start = w->next;
 	}
-	return 0;
 }
 
 /*
@@ -382,21 +381,6 @@ static const struct mm_walk_ops hmm_walk_vma_locked_ops = {
 	.walk_lock	= PGWALK_VMA_RDLOCK_VERIFY,
 };
 
-/**
- * hmm_walk_init() - begin a walk at the start of its range
- * @w: the walk
- * @range: the range, checked by the caller
- */
-void hmm_walk_init(struct hmm_walk *w, struct hmm_range *range)
-{
-	*w = (struct hmm_walk){
-		.range = range,
-		.request = hmm_request_of(range),
-		.sparse = range->default_flags & HMM_RANGE_SPARSE,
-		.next = range->start,
-	};
-}
-
 /*
  * The PMD entry for @addr of a VMA that is not hugetlb, or %NULL if there is no
  * table of them; @pudp then receives the PUD entry if that is a leaf. All of
@@ -406,31 +390,40 @@ static pmd_t *hmm_pmd_at(const struct vm_area_struct *vma, unsigned long addr,
 			 pud_t *leaf)
 {
 	pgd_t *pgdp = pgd_offset(vma->vm_mm, addr);
-	p4d_t *p4dp;
+	p4d_t *p4dp, p4d;
 	pud_t *pudp, pud;
 
 	if (pgd_none(pgdp_get(pgdp)))
 		return NULL;
 	p4dp = p4d_offset(pgdp, addr);
-	if (p4d_none(p4dp_get(p4dp)))
+	p4d = p4dp_get(p4dp);
+	if (p4d_none(p4d))
 		return NULL;
 
-	pudp = pud_offset(p4dp, addr);
+	pudp = pud_offset_lockless(p4dp, p4d, addr);
 	pud = pudp_get(pudp);
 	if (!pud_present(pud))
 		return NULL;
 	if (!pud_leaf(pud))
-		return pmd_offset(pudp, addr);
+		return pmd_offset_lockless(pudp, pud, addr);
 	*leaf = pud;
 	return NULL;
+}
+
+/* Pages [start, end) that have no table of PMDs are left to the page walker. */
+static noinline int hmm_walk_no_pmds(struct hmm_walk *w,
+				     struct vm_area_struct *vma,
+				     unsigned long start, unsigned long end)
+{
+	return walk_page_range_vma(vma, start, end,
+				   w->vma ? &hmm_walk_vma_locked_ops :
+					    &hmm_walk_ops, w);
 }
 
 /* The rest of the range, which lies in @vma */
 static void hmm_walk_vma(struct hmm_walk *w, struct vm_area_struct *vma)
 {
 	unsigned long start, next, end = w->range->end;
-	const struct mm_walk_ops *ops = w->vma ? &hmm_walk_vma_locked_ops :
-						 &hmm_walk_ops;
 
 	if (!hmm_vma_can_be_mirrored(vma)) {
 		hmm_walk_whole(w, vma, w->next, end, hmm_leaf_error());
@@ -445,10 +438,9 @@ static void hmm_walk_vma(struct hmm_walk *w, struct vm_area_struct *vma)
 		pmd_t *pmdp = hmm_pmd_at(vma, start, &unused);
 		int ret;
 
-		/* The page walker is for what has no table of PMDs. */
 		next = pud_addr_end(start, end);
 		ret = pmdp ? hmm_walk_pmds(w, vma, pmdp, start, next) :
-			     walk_page_range_vma(vma, start, next, ops, w);
+			     hmm_walk_no_pmds(w, vma, start, next);
 		if (ret)
 			return;
 	}

@@ -6,6 +6,7 @@
 #ifndef _MM_HMM_WALK_H
 #define _MM_HMM_WALK_H
 
+#include <linux/hmm.h>
 #include <linux/mm_types.h>
 
 #include "pfn.h"
@@ -97,12 +98,26 @@ static inline void hmm_walk_record(const struct hmm_walk *w,
 	hmm_slots_record(hmm_slots_at(w, start), nr, leaf);
 }
 
+/**
+ * hmm_walk_init() - begin a walk at the start of its range
+ * @w: the walk
+ * @range: the range, checked by the caller
+ */
+static inline void hmm_walk_init(struct hmm_walk *w, struct hmm_range *range)
+{
+	w->range = range;
+	w->request = hmm_request_of(range);
+	w->vma = NULL;
+	w->sparse = range->default_flags & HMM_RANGE_SPARSE;
+	w->next = range->start;
+	/* The rest is set before it is looked at. */
+}
+
 int hmm_walk_stop(struct hmm_walk *w, struct vm_area_struct *vma,
 		  unsigned long start, unsigned long end,
 		  enum hmm_verdict verdict);
 int hmm_walk_ptes(struct hmm_walk *w, struct vm_area_struct *vma, pte_t *ptep,
 		  unsigned long start, unsigned long end);
-void hmm_walk_init(struct hmm_walk *w, struct hmm_range *range);
 enum hmm_outcome hmm_walk_on(struct hmm_walk *w);
 unsigned long hmm_span_skip_mapped(const struct hmm_span *span,
 				   unsigned long addr, pmd_t **pmdp);

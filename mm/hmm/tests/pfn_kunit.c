@@ -79,6 +79,29 @@ static void record_keeps_the_drivers_flags_only(struct kunit *test)
 	}
 }
 
+/* Many slots are recorded at a time, and each of them may be the one. */
+static void record_keeps_flags_among_many(struct kunit *test)
+{
+	static const struct hmm_leaf leaves[] = {
+		{ .answer = 0, .step = 0 },
+		{ .answer = HMM_PFN_VALID | 512, .step = 1 },
+	};
+	unsigned long slots[NR_SLOTS], i, j, k;
+
+	for (j = 0; j < ARRAY_SIZE(leaves); j++) {
+		for (i = 0; i < NR_SLOTS; i++) {
+			memset(slots, 0, sizeof(slots));
+			slots[i] = HMM_PFN_KEPT;
+			hmm_slots_record(slots, NR_SLOTS, leaves[j]);
+			for (k = 0; k < NR_SLOTS; k++)
+				KUNIT_EXPECT_EQ(test, slots[k],
+						(k == i ? HMM_PFN_KEPT : 0) +
+						leaves[j].answer +
+						k * leaves[j].step);
+		}
+	}
+}
+
 static void record_stays_inside(struct kunit *test)
 {
 	unsigned long slots[NR_SLOTS];
@@ -102,6 +125,7 @@ static struct kunit_case pfn_cases[] = {
 	KUNIT_CASE(flags_do_not_overlap),
 	KUNIT_CASE(record_counts_pages_up),
 	KUNIT_CASE(record_keeps_the_drivers_flags_only),
+	KUNIT_CASE(record_keeps_flags_among_many),
 	KUNIT_CASE(record_stays_inside),
 	{}
 };
