@@ -78,24 +78,34 @@ def number(value):
     return ABSENT if value == "-" else float(value)
 
 
+def out_of_reach(rows):
+    """Names of the rows that cannot meet their goal, because what `NAME-floor` measures does not meet it."""
+    floors = {row.name.removesuffix("-floor"): row.figure("ours") for row in rows if row.name.endswith("-floor")}
+    return {row.name for row in rows if row.met() is False and floors.get(row.name, ABSENT) is not ABSENT
+            and not row.at_least and floors[row.name] > row.goal}
+
+
 def verdict(rows):
     """One line: how many goals are met."""
     goals = [row.met() for row in rows if row.met() is not None]
     count = sum(goals)
     if not goals:
         return "measured; no goal is set for these rows"
-    return f"all {count} goals met" if count == len(goals) else f"{count} of {len(goals)} goals met"
+    hopeless = len(out_of_reach(rows))
+    most = f", {hopeless} out of reach: what is not HMM's takes more" if hopeless else ""
+    return f"all {count} goals met" if count == len(goals) else f"{count} of {len(goals)} goals met{most}"
 
 
 def text(rows, heading):
     """Verdict and table."""
     lines = [verdict(rows), "", heading]
+    hopeless = out_of_reach(rows)
     section = None
     for row in rows:
         if row.section != section:
             section = row.section
             lines += ["", columns(section, "base", "ours", "ratio", "goal", "met")]
-        lines.append(shown(row))
+        lines.append(shown(row, row.name in hopeless))
     return "\n".join(lines) + "\n"
 
 
@@ -105,14 +115,14 @@ def columns(label, *cells):
     return f"{label:<66}" + "".join(f"{cell:>{width}}" for cell, width in zip(cells, widths))
 
 
-def shown(row):
-    """One row, with a note on figures that vary."""
+def shown(row, hopeless):
+    """One row, with what is to be said about it."""
     label = f"  {row.label.replace(' ', '  ', 1) if row.label.startswith(' ') else row.label}"
     ratio = row.ratio()
     goal = "" if row.goal is None else f"{'>=' if row.at_least else '<='} {row.goal:g}"
     met = {None: "", True: "yes", False: "no"}[row.met()]
     cells = plain(row.figure("base")), plain(row.figure("ours")), "-" if ratio is None else f"{ratio:.2f}", goal, met
-    return (columns(label, *cells) + notes(row)).rstrip()
+    return (columns(label, *cells) + notes(row, hopeless)).rstrip()
 
 
 def plain(figure):
@@ -127,8 +137,10 @@ def plain(figure):
     return f"{figure:.0f}"
 
 
-def notes(row):
-    """Which figures differ from boot to boot."""
+def notes(row, hopeless):
+    """Whether the goal can be met at all, and which figures differ from boot to boot."""
     spreads = {name: row.spread(name) for name in row.runs}
     noted = [f"{name} {spread:.1%}" for name, spread in spreads.items() if spread > NOTED_SPREAD]
-    return f"   spread: {', '.join(noted)}" if noted else ""
+    said = ["out of reach: see the floor"] if hopeless else []
+    said += [f"spread: {', '.join(noted)}"] if noted else []
+    return "   " + "; ".join(said)

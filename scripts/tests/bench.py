@@ -49,6 +49,29 @@ class Judging(unittest.TestCase):
         self.assertIn("no goal", table.verdict(rows()[2:]))
 
 
+class Floors(unittest.TestCase):
+    LISTING = "touch\tcount\tone\ttouch\tmost\t2200\ntouch-floor\tcount\tone\t floor\tnone\t0\n"
+
+    def made(self, ours, floor):
+        """Two rows."""
+        touch, bottom = table.rows_of(self.LISTING)
+        touch.runs["ours"], bottom.runs["ours"] = [ours], [floor]
+        return [touch, bottom]
+
+    def test_above_the_goal(self):
+        rows_made = self.made(2400.0, 2326.0)
+        self.assertEqual(table.out_of_reach(rows_made), {"touch"})
+        self.assertIn("0 of 1 goals met, 1 out of reach", table.verdict(rows_made))
+        self.assertIn("out of reach", table.text(rows_made, "heading").splitlines()[5])
+
+    def test_below_the_goal(self):
+        for ours in (2400.0, 2150.0):
+            self.assertEqual(table.out_of_reach(self.made(ours, 2100.0)), set())
+
+    def test_absent(self):
+        self.assertEqual(table.out_of_reach(self.made(2400.0, table.ABSENT)), set())
+
+
 class Reading(unittest.TestCase):
     def test_values(self):
         said = ["# counted", "row\twalk\t90.25", "row\torder\t-", "vm: noise", "row\tfloor\tfailed: why"]

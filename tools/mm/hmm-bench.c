@@ -426,6 +426,7 @@ static int measure_writer(const struct row *row, double *value)
 #define LOCKED		HMM_BENCH_RANGE_FAULT
 #define UNLOCKED	HMM_BENCH_RANGE_FAULT_UNLOCKED
 #define POPULATE	HMM_BENCH_POPULATE
+#define LOOK_UP		HMM_BENCH_LOOK_UP
 
 static const struct row present_rows[] = {
 	{ "present-4k", "anonymous, 4K PTEs",
@@ -456,6 +457,8 @@ static const struct row present_rows[] = {
 static const struct row short_rows[] = {
 	{ "one-page", "mmap_lock already held",
 	  AT_MOST, 500, measure_one_page, PAGES_4K, SNAPSHOT, LOCKED },
+	{ "one-page-floor", " finding and locking the PTE alone",
+	  NO_GOAL, 0, measure_one_page, PAGES_4K, 0, LOOK_UP },
 	{ "one-page-unlocked", "unlocked form",
 	  NO_GOAL, 0, measure_one_page, PAGES_4K, SNAPSHOT, UNLOCKED },
 	{ }

@@ -23,6 +23,7 @@ enum hmm_bench_op {
 	HMM_BENCH_RANGE_FAULT,		/* hmm_range_fault(), mmap_lock held */
 	HMM_BENCH_RANGE_FAULT_UNLOCKED,	/* the form that takes mmap_lock */
 	HMM_BENCH_POPULATE,		/* handle_mm_fault() and nothing else */
+	HMM_BENCH_LOOK_UP,		/* finding and locking a PTE */
 	HMM_BENCH_OPS,
 };
 
