@@ -90,8 +90,8 @@ static void record_keeps_flags_among_many(struct kunit *test)
 
 	for (j = 0; j < ARRAY_SIZE(leaves); j++) {
 		for (i = 0; i < NR_SLOTS; i++) {
-			memset(slots, 0, sizeof(slots));
-			slots[i] = HMM_PFN_KEPT;
+			for (k = 0; k < NR_SLOTS; k++)
+				slots[k] = k == i ? HMM_PFN_KEPT : 0;
 			hmm_slots_record(slots, NR_SLOTS, leaves[j]);
 			for (k = 0; k < NR_SLOTS; k++)
 				KUNIT_EXPECT_EQ(test, slots[k],

@@ -7,7 +7,12 @@
 #include <stddef.h>
 #include <linux/const.h>
 
-#define __always_inline		inline
+#ifndef __always_inline
+#define __always_inline		inline __attribute__((__always_inline__))
+#endif
+#define noinline		__attribute__((__noinline__))
+#define __maybe_unused		__attribute__((__unused__))
+#define unlikely(x)		__builtin_expect(!!(x), 0)
 #define BIT(nr)			_BITUL(nr)
 #define BITS_PER_LONG		__LONG_WIDTH__
 #define PAGE_SHIFT		12
