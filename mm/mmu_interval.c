@@ -1,0 +1,751 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Interval subscriptions: collision-retry between those who mirror a range of
+ * an address space and those who change it.
+ *
+ * All of it rests on one lock for each address space, held for short, never
+ * while a callback runs. Under it are the tree of subscriptions and the list of
+ * invalidations in flight. mmu_interval_state.h has the rules.
+ *
+ * Reading. A reader begins when nothing overlapping is in flight, and ends under
+ * the driver's lock:
+ *
+ *	invalidation				reader
+ *
+ *						lock: none in flight that
+ *						      overlaps, seq = sub's
+ *						unlock
+ *	lock: in flight, new sequence
+ *	unlock
+ *						read entries (old)
+ *	callback, under the driver's lock:
+ *	  sub's seq = new sequence
+ *	  take from the device what it has
+ *	change entries
+ *						driver's lock: sub's seq differs,
+ *						  begin again
+ *
+ * Had the reader taken the driver's lock before the callback did, it would have
+ * programmed the device, and the callback would have undone it. Had it begun
+ * after the invalidation was in flight, it would have waited.
+ *
+ * It does not matter how far an unrelated invalidation is: nobody waits for it.
+ *
+ * Inserting takes effect at once. Invalidations in flight may not call a new
+ * subscription, and need not: its readers wait for those that overlap.
+ *
+ * Removing. A callback runs without the lock, and the invalidation goes on in
+ * the tree from where it was. So the subscription stays in the tree until its
+ * callbacks have ended:
+ *
+ *	invalidation				mmu_interval_notifier_remove()
+ *
+ *	lock: callbacks++, unlock
+ *	callback ...				lock: removed, unlock
+ *	  :					wait
+ *	lock: find the next one
+ *	      callbacks-- is 0 and removed:
+ *	      out of the tree
+ *	unlock, wake				lock: is out, unlock
+ *						return, it may be freed
+ *
+ * The first subscription of an address space finds invalidations in flight that
+ * are on no list. mmu_notifier.c says how they are waited for; here the readers
+ * do it, so that inserting is quick.
+ */
+#include <linux/export.h>
+#include <linux/interval_tree.h>
+#include <linux/mm.h>
+#include <linux/mmu_notifier.h>
+#include <linux/overflow.h>
+#include <linux/sched/mm.h>
+#include <linux/sched/signal.h>
+
+#include "mmu_interval_state.h"
+#include "mmu_subscriptions.h"
+
+/* Callbacks to be called without taking the lock in between */
+#define CALLS_AT_ONCE	8
+
+void mmu_intervals_init(struct mmu_intervals *intervals)
+{
+	spin_lock_init(&intervals->lock);
+	intervals->tree = RB_ROOT_CACHED;
+	INIT_LIST_HEAD(&intervals->flights);
+	intervals->seq = MMU_FIRST_SEQ;
+	init_waitqueue_head(&intervals->wq);
+}
+
+static struct mmu_intervals *
+intervals_of(const struct mmu_interval_notifier *sub)
+{
+	return &sub->mm->notifier_subscriptions->intervals;
+}
+
+/* Invalidations */
+
+/**
+ * struct mmu_visit - an invalidation on its way through the tree
+ * @intervals: the tree's
+ * @range: the invalidation
+ * @seq: its sequence
+ * @nr: how many callbacks are running
+ * @calls: their subscriptions; %NULL for those that wait for the second pass
+ * @last: the last one of them
+ * @second: what first passes have left for the second pass
+ * @gone: subscriptions to be released once the lock is dropped
+ * @wake: somebody waits for a callback that has ended
+ */
+struct mmu_visit {
+	struct mmu_intervals *intervals;
+	struct mmu_notifier_range *range;
+	unsigned long seq;
+	unsigned int nr;
+	struct mmu_interval_notifier *calls[CALLS_AT_ONCE];
+	struct mmu_interval_notifier *last;
+	struct llist_head second;
+	struct hlist_head gone;
+	bool wake;
+};
+
+static struct mmu_interval_notifier *sub_of(struct interval_tree_node *node)
+{
+	return container_of(node, struct mmu_interval_notifier, interval_tree);
+}
+
+static struct interval_tree_node *next_sub(const struct mmu_visit *visit,
+					   struct interval_tree_node *node)
+{
+	return interval_tree_iter_next(node, visit->range->flight.first,
+				       visit->range->flight.last);
+}
+
+/* Begin the callbacks of @node and of some behind it. The lock is held. */
+static void begin_calls(struct mmu_visit *visit,
+			struct interval_tree_node *node)
+{
+	visit->nr = 0;
+	for (; node && visit->nr < CALLS_AT_ONCE; node = next_sub(visit, node)) {
+		if (!mmu_callback_begin(&sub_of(node)->state))
+			continue;
+		visit->last = sub_of(node);
+		visit->calls[visit->nr++] = visit->last;
+	}
+}
+
+/* A callback has ended, and its second pass. The lock is held. */
+static void end_call(struct mmu_visit *visit, struct mmu_interval_notifier *sub)
+{
+	if (!mmu_callback_end(&sub->state))
+		return;
+	interval_tree_remove(&sub->interval_tree, &visit->intervals->tree);
+	/* Who waits for this may free it as soon as the lock is dropped. */
+	RB_CLEAR_NODE(&sub->interval_tree.rb);
+	if (sub->release)
+		hlist_add_head(&sub->deferred_item, &visit->gone);
+	else
+		visit->wake = true;
+}
+
+/* End the callbacks and find the next subscription. The lock is held. */
+static struct interval_tree_node *end_calls(struct mmu_visit *visit)
+{
+	/* First: a callback is what keeps the last one in the tree. */
+	struct interval_tree_node *next =
+		next_sub(visit, &visit->last->interval_tree);
+	unsigned int i;
+
+	for (i = 0; i < visit->nr; i++)
+		if (visit->calls[i])
+			end_call(visit, visit->calls[i]);
+	return next;
+}
+
+static bool call_first_pass(struct mmu_visit *visit,
+			    struct mmu_interval_notifier **call)
+{
+	struct mmu_interval_notifier_finish *finish = NULL;
+	struct mmu_interval_notifier *sub = *call;
+
+	if (!sub->ops->invalidate_start)
+		return sub->ops->invalidate(sub, visit->range, visit->seq);
+
+	if (!sub->ops->invalidate_start(sub, visit->range, visit->seq, &finish))
+		return false;
+	if (finish) {
+		finish->notifier = sub;
+		__llist_add(&finish->link, &visit->second);
+		*call = NULL;
+	}
+	return true;
+}
+
+/* False if one would have had to sleep, and must not. */
+static bool call_first_passes(struct mmu_visit *visit)
+{
+	unsigned int i;
+
+	for (i = 0; i < visit->nr; i++)
+		if (!call_first_pass(visit, &visit->calls[i]) &&
+		    !WARN_ON(mmu_notifier_range_blockable(visit->range)))
+			return false;
+	return true;
+}
+
+/* In the order of the first passes, so that the oldest is waited for first */
+static void call_second_passes(struct mmu_visit *visit)
+{
+	struct mmu_interval_notifier_finish *finish, *next;
+	struct llist_node *first =
+		llist_reverse_order(__llist_del_all(&visit->second));
+
+	llist_for_each_entry_safe(finish, next, first, link) {
+		struct mmu_interval_notifier *sub = finish->notifier;
+
+		sub->ops->invalidate_finish(finish);
+		spin_lock(&visit->intervals->lock);
+		end_call(visit, sub);
+		spin_unlock(&visit->intervals->lock);
+	}
+}
+
+static void release_gone(struct mmu_visit *visit)
+{
+	struct mmu_interval_notifier *sub;
+	struct hlist_node *next;
+
+	hlist_for_each_entry_safe(sub, next, &visit->gone, deferred_item) {
+		struct mm_struct *mm = sub->mm;
+
+		sub->release(sub);
+		mmdrop_sched(mm);
+	}
+}
+
+/*
+ * Call all subscriptions from @node on that overlap. The lock is held, and is
+ * dropped. Not inlined: most invalidations meet no subscription.
+ */
+static noinline int call_all(struct mmu_intervals *intervals,
+			     struct mmu_notifier_range *range,
+			     struct interval_tree_node *node)
+{
+	struct mmu_visit visit __uninitialized;
+	bool done = true;
+
+	visit.intervals = intervals;
+	visit.range = range;
+	visit.seq = mmu_seq_next(&intervals->seq);
+	visit.wake = false;
+	init_llist_head(&visit.second);
+	INIT_HLIST_HEAD(&visit.gone);
+
+	while (done && node) {
+		begin_calls(&visit, node);
+		if (!visit.nr)
+			break;
+		spin_unlock(&intervals->lock);
+		done = call_first_passes(&visit);
+		spin_lock(&intervals->lock);
+		node = end_calls(&visit);
+	}
+	spin_unlock(&intervals->lock);
+
+	call_second_passes(&visit);
+	if (visit.wake)
+		wake_up_all(&intervals->wq);
+	release_gone(&visit);
+	if (done)
+		return 0;
+	mmu_intervals_end(intervals, range);
+	return -EAGAIN;
+}
+
+/**
+ * mmu_intervals_start() - an invalidation begins
+ * @intervals: the address space's
+ * @range: the invalidation
+ *
+ * Context: Process context; may sleep if mmu_notifier_range_blockable().
+ *
+ * Return: 0, or -EAGAIN if it must not sleep and would have to: then it has not
+ * begun.
+ */
+int mmu_intervals_start(struct mmu_intervals *intervals,
+			struct mmu_notifier_range *range)
+{
+	struct interval_tree_node *node;
+
+	if (!READ_ONCE(intervals->used)) {
+		INIT_LIST_HEAD(&range->flight.link);
+		return 0;
+	}
+
+	spin_lock(&intervals->lock);
+	mmu_flight_begin(&intervals->flights, &range->flight, range->start,
+			 range->end - 1);
+	node = interval_tree_iter_first(&intervals->tree, range->flight.first,
+					range->flight.last);
+	if (unlikely(node))
+		return call_all(intervals, range, node);
+	spin_unlock(&intervals->lock);
+	return 0;
+}
+
+/**
+ * mmu_intervals_end() - an invalidation ends
+ * @intervals: the address space's
+ * @range: the invalidation
+ *
+ * Context: Any but interrupts.
+ */
+void mmu_intervals_end(struct mmu_intervals *intervals,
+		       struct mmu_notifier_range *range)
+{
+	bool wake;
+
+	/* It began before there were interval subscriptions. */
+	if (list_empty(&range->flight.link))
+		return;
+
+	spin_lock(&intervals->lock);
+	mmu_flight_end(&range->flight);
+	/*
+	 * Who waits is on the queue before it looks at the flights, under the
+	 * lock: either it is seen here, or it does not find this one.
+	 */
+	wake = waitqueue_active(&intervals->wq);
+	spin_unlock(&intervals->lock);
+	if (unlikely(wake))
+		wake_up_all(&intervals->wq);
+}
+
+/**
+ * mmu_intervals_release() - the address space ends
+ * @intervals: its
+ * @mm: the address space
+ *
+ * Tells all subscriptions. It is for their owners to remove them.
+ *
+ * Context: Process context, may sleep.
+ */
+void mmu_intervals_release(struct mmu_intervals *intervals,
+			   struct mm_struct *mm)
+{
+	struct mmu_notifier_range range;
+
+	mmu_notifier_range_init(&range, MMU_NOTIFY_RELEASE,
+				MMU_NOTIFIER_RANGE_BLOCKABLE, mm, 0, ULONG_MAX);
+	mmu_intervals_start(intervals, &range);
+	mmu_intervals_end(intervals, &range);
+}
+
+/* Readers */
+
+static bool read_begins(struct mmu_interval_notifier *sub, unsigned long *seq)
+{
+	struct mmu_intervals *intervals = intervals_of(sub);
+	bool begins;
+
+	spin_lock(&intervals->lock);
+	begins = intervals->settled &&
+		 !mmu_flights_overlap(&intervals->flights,
+				      sub->interval_tree.start,
+				      sub->interval_tree.last);
+	*seq = READ_ONCE(sub->invalidate_seq);
+	spin_unlock(&intervals->lock);
+	return begins;
+}
+
+/* For lockdep: to wait for an invalidation is as bad as to make one. */
+static void might_wait_for_invalidation(void)
+{
+	might_sleep();
+	lock_map_acquire(&__mmu_notifier_invalidate_range_start_map);
+	lock_map_release(&__mmu_notifier_invalidate_range_start_map);
+}
+
+/**
+ * mmu_interval_read_begin() - begin to read what a subscription covers
+ * @interval_sub: the subscription
+ *
+ * Waits for invalidations in flight that overlap the subscription, for no
+ * others, and for as long as it takes; mmu_interval_read_begin_timeout() and
+ * mmu_interval_read_begin_killable() do not. The first reader of an address
+ * space may also wait for those that began before its first subscription.
+ *
+ * Context: Process context, may sleep. Nothing is held that callbacks take.
+ *
+ * Return: the sequence number for mmu_interval_read_retry().
+ */
+unsigned long
+mmu_interval_read_begin(struct mmu_interval_notifier *interval_sub)
+{
+	unsigned long seq;
+
+	might_wait_for_invalidation();
+	if (!read_begins(interval_sub, &seq))
+		wait_event(intervals_of(interval_sub)->wq,
+			   read_begins(interval_sub, &seq));
+	return seq;
+}
+EXPORT_SYMBOL_GPL(mmu_interval_read_begin);
+
+/**
+ * mmu_interval_read_begin_timeout() - mmu_interval_read_begin() within a time
+ * @interval_sub: the subscription
+ * @timeout: jiffies to wait at most
+ * @seq: receives the sequence number for mmu_interval_read_retry()
+ *
+ * Context: As mmu_interval_read_begin().
+ *
+ * Return: 0, -ETIMEDOUT if an overlapping invalidation was in flight all the
+ * time, or -EINTR if the calling task is being killed.
+ */
+int mmu_interval_read_begin_timeout(struct mmu_interval_notifier *interval_sub,
+				    unsigned long timeout, unsigned long *seq)
+{
+	long left;
+
+	might_wait_for_invalidation();
+	if (read_begins(interval_sub, seq))
+		return 0;
+	left = wait_event_killable_timeout(intervals_of(interval_sub)->wq,
+					   read_begins(interval_sub, seq),
+					   min_t(unsigned long, timeout,
+						 MAX_SCHEDULE_TIMEOUT));
+	if (left > 0)
+		return 0;
+	return left ? -EINTR : -ETIMEDOUT;
+}
+EXPORT_SYMBOL_GPL(mmu_interval_read_begin_timeout);
+
+/**
+ * mmu_interval_read_begin_killable() - mmu_interval_read_begin() that a fatal
+ *	signal ends
+ * @interval_sub: the subscription
+ * @seq: receives the sequence number for mmu_interval_read_retry()
+ *
+ * Context: As mmu_interval_read_begin().
+ *
+ * Return: 0, or -EINTR if the calling task is being killed.
+ */
+int mmu_interval_read_begin_killable(struct mmu_interval_notifier *interval_sub,
+				     unsigned long *seq)
+{
+	return mmu_interval_read_begin_timeout(interval_sub,
+					       MAX_SCHEDULE_TIMEOUT, seq);
+}
+EXPORT_SYMBOL_GPL(mmu_interval_read_begin_killable);
+
+/* In place of a task: this subscription's driver has been reported. */
+#define REPORTED	((struct task_struct *)1)
+
+/**
+ * mmu_interval_note_stale() - a task came with a stale sequence
+ * @interval_sub: the subscription
+ * @seq: the sequence
+ * @caller: whence it came
+ *
+ * It may not have known. If it comes with the same one once more, it does not
+ * begin anew as it should, and its loop may have no end: this is reported, once
+ * for each subscription.
+ *
+ * Context: Any. What is kept may be overwritten by others at any time; then
+ * there is no report.
+ */
+void mmu_interval_note_stale(struct mmu_interval_notifier *interval_sub,
+			     unsigned long seq, const void *caller)
+{
+	struct task_struct *task = READ_ONCE(interval_sub->stale_task);
+
+	if (task == REPORTED)
+		return;
+	if (task != current || READ_ONCE(interval_sub->stale_seq) != seq) {
+		WRITE_ONCE(interval_sub->stale_seq, seq);
+		WRITE_ONCE(interval_sub->stale_task, current);
+		return;
+	}
+	WRITE_ONCE(interval_sub->stale_task, REPORTED);
+	pr_warn("hmm: %pS came back with a stale sequence number instead of a new one from mmu_interval_read_begin()\n",
+		caller);
+}
+
+/* Subscribing */
+
+/* From here on, all invalidations in flight are on the list. */
+static void intervals_settled(struct rcu_head *rcu)
+{
+	struct mmu_intervals *intervals =
+		container_of(rcu, struct mmu_intervals, rcu);
+
+	spin_lock(&intervals->lock);
+	intervals->settled = true;
+	spin_unlock(&intervals->lock);
+	wake_up_all(&intervals->wq);
+	mmdrop_sched(intervals->mm);
+}
+
+/* The intervals of @mm, in use. mmap_lock is held for writing. */
+static struct mmu_intervals *intervals_use(struct mm_struct *mm)
+{
+	struct mmu_notifier_subscriptions *subscriptions =
+		mmu_subscriptions_of(mm);
+	struct mmu_intervals *intervals;
+
+	if (!subscriptions)
+		return NULL;
+	intervals = &subscriptions->intervals;
+	if (intervals->used)
+		return intervals;
+
+	mmgrab(mm);
+	intervals->mm = mm;
+	/* Pairs with the acquire in intervals_in_use(), and with the flights' SRCU. */
+	smp_store_release(&intervals->used, true);
+	call_srcu(&mmu_notifier_flights, &intervals->rcu, intervals_settled);
+	return intervals;
+}
+
+/* The intervals of @mm if they are in use; no lock is needed. */
+static struct mmu_intervals *intervals_in_use(struct mm_struct *mm)
+{
+	struct mmu_notifier_subscriptions *subscriptions =
+		READ_ONCE(mm->notifier_subscriptions);
+
+	if (!subscriptions || !smp_load_acquire(&subscriptions->intervals.used))
+		return NULL;
+	return &subscriptions->intervals;
+}
+
+static int last_of(unsigned long start, unsigned long length,
+		   unsigned long *last)
+{
+	if (!length || check_add_overflow(start, length - 1, last))
+		return -EOVERFLOW;
+	return 0;
+}
+
+static void intervals_insert(struct mmu_intervals *intervals,
+			     struct mmu_interval_notifier *sub)
+{
+	sub->state = (struct mmu_interval_state){};
+	sub->release = NULL;
+	sub->stale_task = NULL;
+
+	spin_lock(&intervals->lock);
+	sub->invalidate_seq = intervals->seq;
+	interval_tree_insert(&sub->interval_tree, &intervals->tree);
+	spin_unlock(&intervals->lock);
+}
+
+static int check_insert(struct mmu_interval_notifier *sub, struct mm_struct *mm,
+			unsigned long start, unsigned long length,
+			const struct mmu_interval_notifier_ops *ops)
+{
+	WARN_ON_ONCE(ops->invalidate_start && !ops->invalidate_finish);
+	if (WARN_ON(atomic_read(&mm->mm_users) <= 0))
+		return -EINVAL;
+
+	sub->mm = mm;
+	sub->ops = ops;
+	sub->interval_tree.start = start;
+	return last_of(start, length, &sub->interval_tree.last);
+}
+
+/**
+ * mmu_interval_notifier_insert() - subscribe to a range of an address space
+ * @interval_sub: the subscription; the caller's until it has been removed
+ * @mm: the address space
+ * @start: first address
+ * @length: how many bytes; the range need not be mapped
+ * @ops: the callbacks
+ *
+ * The callbacks may be called before this returns. The mm_struct stays until the
+ * subscription is removed.
+ *
+ * Context: Process context, may sleep; not under mmap_lock. The caller keeps the
+ * address space alive (mmget()).
+ *
+ * Return: 0, -EOVERFLOW for a range that is empty or goes beyond the last
+ * address, -EINVAL for an address space that is at its end, or -ENOMEM.
+ */
+int mmu_interval_notifier_insert(struct mmu_interval_notifier *interval_sub,
+				 struct mm_struct *mm, unsigned long start,
+				 unsigned long length,
+				 const struct mmu_interval_notifier_ops *ops)
+{
+	struct mmu_intervals *intervals;
+	int ret;
+
+	might_lock(&mm->mmap_lock);
+	ret = check_insert(interval_sub, mm, start, length, ops);
+	if (ret)
+		return ret;
+
+	intervals = intervals_in_use(mm);
+	if (!intervals) {
+		mmap_write_lock(mm);
+		intervals = intervals_use(mm);
+		mmap_write_unlock(mm);
+	}
+	if (!intervals)
+		return -ENOMEM;
+
+	mmgrab(mm);
+	intervals_insert(intervals, interval_sub);
+	return 0;
+}
+EXPORT_SYMBOL_GPL(mmu_interval_notifier_insert);
+
+/**
+ * mmu_interval_notifier_insert_locked() - the same with mmap_lock held
+ * @interval_sub: the subscription; the caller's until it has been removed
+ * @mm: the address space
+ * @start: first address
+ * @length: how many bytes
+ * @ops: the callbacks
+ *
+ * Context: Process context, may sleep. The caller holds mmap_lock for writing.
+ *
+ * Return: as mmu_interval_notifier_insert().
+ */
+int mmu_interval_notifier_insert_locked(
+	struct mmu_interval_notifier *interval_sub, struct mm_struct *mm,
+	unsigned long start, unsigned long length,
+	const struct mmu_interval_notifier_ops *ops)
+{
+	struct mmu_intervals *intervals;
+	int ret;
+
+	mmap_assert_write_locked(mm);
+	ret = check_insert(interval_sub, mm, start, length, ops);
+	if (ret)
+		return ret;
+	intervals = intervals_use(mm);
+	if (!intervals)
+		return -ENOMEM;
+
+	mmgrab(mm);
+	intervals_insert(intervals, interval_sub);
+	return 0;
+}
+EXPORT_SYMBOL_GPL(mmu_interval_notifier_insert_locked);
+
+static bool resized(struct mmu_interval_notifier *sub, unsigned long start,
+		    unsigned long last)
+{
+	struct mmu_intervals *intervals = intervals_of(sub);
+	struct interval_tree_node *node = &sub->interval_tree;
+
+	guard(spinlock)(&intervals->lock);
+	if (mmu_flights_overlap(&intervals->flights, node->start, node->last))
+		return false;
+	interval_tree_remove(node, &intervals->tree);
+	node->start = start;
+	node->last = last;
+	interval_tree_insert(node, &intervals->tree);
+	WRITE_ONCE(sub->invalidate_seq, mmu_seq_next(&intervals->seq));
+	return true;
+}
+
+/**
+ * mmu_interval_notifier_resize() - move a subscription to another range
+ * @interval_sub: the subscription
+ * @start: first address
+ * @length: how many bytes
+ *
+ * Takes effect between two invalidations: each one is told that overlaps the
+ * range of its time. Those in flight that overlap the old range are waited for.
+ * All readers have to begin again. What the device has outside of the new range
+ * is no longer looked after: take it away before, or at once under the lock of
+ * mmu_interval_read_retry().
+ *
+ * Context: Process context, may sleep. Nothing is held that callbacks take; not
+ * from a callback of this subscription.
+ *
+ * Return: 0, -EOVERFLOW as mmu_interval_notifier_insert(), or -EINTR if the
+ * calling task is being killed; then nothing has changed.
+ */
+int mmu_interval_notifier_resize(struct mmu_interval_notifier *interval_sub,
+				 unsigned long start, unsigned long length)
+{
+	unsigned long last;
+	int ret = last_of(start, length, &last);
+
+	if (ret)
+		return ret;
+	might_wait_for_invalidation();
+	ret = wait_event_killable(intervals_of(interval_sub)->wq,
+				  resized(interval_sub, start, last));
+	return ret ? -EINTR : 0;
+}
+EXPORT_SYMBOL_GPL(mmu_interval_notifier_resize);
+
+/* True if it is out of the tree, false if the last callback will take it out. */
+static bool intervals_remove(struct mmu_intervals *intervals,
+			     struct mmu_interval_notifier *sub,
+			     void (*release)(struct mmu_interval_notifier *sub))
+{
+	guard(spinlock)(&intervals->lock);
+	WARN_ON(sub->state.removed);
+	sub->release = release;
+	if (!mmu_state_remove(&sub->state))
+		return false;
+	interval_tree_remove(&sub->interval_tree, &intervals->tree);
+	return true;
+}
+
+static bool is_out(struct mmu_intervals *intervals,
+		   const struct mmu_interval_notifier *sub)
+{
+	guard(spinlock)(&intervals->lock);
+	return RB_EMPTY_NODE(&sub->interval_tree.rb);
+}
+
+/**
+ * mmu_interval_notifier_remove() - end a subscription
+ * @interval_sub: the subscription
+ *
+ * Waits for callbacks of this subscription that are running, and for nothing
+ * else. When it returns no callback is running, and none will.
+ *
+ * Context: Process context, may sleep. Nothing is held that its callbacks take.
+ * From callbacks of other subscriptions it may be called, from its own not:
+ * mmu_interval_notifier_remove_async() is for these.
+ */
+void mmu_interval_notifier_remove(struct mmu_interval_notifier *interval_sub)
+{
+	struct mmu_intervals *intervals = intervals_of(interval_sub);
+	struct mm_struct *mm = interval_sub->mm;
+
+	might_sleep();
+	if (!intervals_remove(intervals, interval_sub, NULL))
+		wait_event(intervals->wq, is_out(intervals, interval_sub));
+	mmdrop(mm);
+}
+EXPORT_SYMBOL_GPL(mmu_interval_notifier_remove);
+
+/**
+ * mmu_interval_notifier_remove_async() - end a subscription without waiting
+ * @interval_sub: the subscription
+ * @release: called once nothing can reach the subscription any more, to free it;
+ *	must not sleep
+ *
+ * No callback begins once this returns. @release is called before it returns if
+ * none is running, or else by the last one when it has ended.
+ *
+ * Context: Any but interrupts, callbacks of the subscription included.
+ */
+void mmu_interval_notifier_remove_async(
+	struct mmu_interval_notifier *interval_sub,
+	void (*release)(struct mmu_interval_notifier *interval_sub))
+{
+	struct mm_struct *mm = interval_sub->mm;
+
+	if (!intervals_remove(intervals_of(interval_sub), interval_sub, release))
+		return;
+	release(interval_sub);
+	mmdrop_sched(mm);
+}
+EXPORT_SYMBOL_GPL(mmu_interval_notifier_remove_async);
