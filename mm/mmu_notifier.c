@@ -332,17 +332,8 @@ static void subscriptions_add(struct mmu_notifier_subscriptions *subscriptions,
 	spin_unlock(&subscriptions->lock);
 }
 
-/**
- * __mmu_notifier_register() - mmu_notifier_register() with mmap_lock held
- * @subscription: the subscription, with its ops set
- * @mm: the address space
- *
- * Context: Process context, may sleep. The caller holds mmap_lock for writing.
- *
- * Return: as mmu_notifier_register().
- */
-int __mmu_notifier_register(struct mmu_notifier *subscription,
-			    struct mm_struct *mm)
+/* mmap_lock is held for writing. */
+static int subscribe(struct mmu_notifier *subscription, struct mm_struct *mm)
 {
 	const struct mmu_notifier_ops *ops = subscription->ops;
 	struct mmu_notifier_subscriptions *subscriptions;
@@ -363,9 +354,32 @@ int __mmu_notifier_register(struct mmu_notifier *subscription,
 	subscription->mm = mm;
 	subscription->users = 1;
 	subscriptions_add(subscriptions, subscription);
-	/* Invalidations in flight may have missed it. */
-	synchronize_srcu_expedited(&mmu_notifier_flights);
 	return 0;
+}
+
+/* Invalidations in flight may have missed a new subscription. */
+static void wait_for_flights(void)
+{
+	synchronize_srcu_expedited(&mmu_notifier_flights);
+}
+
+/**
+ * __mmu_notifier_register() - mmu_notifier_register() with mmap_lock held
+ * @subscription: the subscription, with its ops set
+ * @mm: the address space
+ *
+ * Context: Process context, may sleep. The caller holds mmap_lock for writing.
+ *
+ * Return: as mmu_notifier_register().
+ */
+int __mmu_notifier_register(struct mmu_notifier *subscription,
+			    struct mm_struct *mm)
+{
+	int ret = subscribe(subscription, mm);
+
+	if (!ret)
+		wait_for_flights();
+	return ret;
 }
 EXPORT_SYMBOL_GPL(__mmu_notifier_register);
 
@@ -392,8 +406,10 @@ int mmu_notifier_register(struct mmu_notifier *subscription,
 	int ret;
 
 	mmap_write_lock(mm);
-	ret = __mmu_notifier_register(subscription, mm);
+	ret = subscribe(subscription, mm);
 	mmap_write_unlock(mm);
+	if (!ret)
+		wait_for_flights();
 	return ret;
 }
 EXPORT_SYMBOL_GPL(mmu_notifier_register);

@@ -5,7 +5,8 @@
  * Invariant: with the mirror's lock held, each entry of the table is a page
  * that the CPU's page table maps at that address (or, for THMM_ATOMIC, has
  * set aside for us), with at least the entry's access. Entries hold no
- * reference: an invalidation takes them out before the page can go.
+ * reference: an invalidation takes them out before the page can go, or takes
+ * write access from them if that is all the CPU loses.
  *
  * Entries come in one way only: read the CPU's page table under a sequence
  * number, take the lock, find the number still good, store. Migration is no
@@ -22,9 +23,17 @@
 
 #include "test_hmm.h"
 
-/* Take the entries of pages @first to @last out of the table. */
+/* What is left of an entry when the CPU loses write access, and nothing else */
+static void *without_write(void *entry)
+{
+	if (xa_is_zero(entry) || xa_pointer_tag(entry) == THMM_ATOMIC)
+		return NULL;
+	return xa_tag_pointer(xa_untag_pointer(entry), THMM_READ);
+}
+
+/* Take the entries of pages @first to @last out of the table, or to write from them. */
 static void mirror_revoke(struct thmm_mirror *mirror, unsigned long first, unsigned long last,
-			  bool may_sleep)
+			  bool write_only, bool may_sleep)
 {
 	XA_STATE(xas, &mirror->table, first);
 	unsigned int seen = 0;
@@ -34,7 +43,7 @@ static void mirror_revoke(struct thmm_mirror *mirror, unsigned long first, unsig
 
 	xas_lock(&xas);
 	xas_for_each(&xas, entry, last) {
-		xas_store(&xas, NULL);
+		xas_store(&xas, write_only ? without_write(entry) : NULL);
 		if (++seen % XA_CHECK_SCHED)
 			continue;
 		xas_pause(&xas);
@@ -63,7 +72,7 @@ static bool mirror_invalidate(struct mmu_interval_notifier *notifier,
 
 	mmu_interval_set_seq(notifier, seq);
 	mirror_revoke(mirror, range->start >> PAGE_SHIFT, (range->end - 1) >> PAGE_SHIFT,
-		      may_sleep);
+		      mmu_notifier_range_update_to_read_only(range), may_sleep);
 	mutex_unlock(&mirror->lock);
 
 	thmm_count(mirror->device, THMM_INVALIDATIONS, 1);

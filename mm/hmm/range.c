@@ -159,13 +159,18 @@ int hmm_range_fault(struct hmm_range *range)
 {
 	struct hmm_faulter faulter = { .tried = HMM_NOT_TRIED };
 	struct hmm_walk w __uninitialized;
+	enum hmm_outcome outcome;
 
 	if (!hmm_range_is_valid(range))
 		return -EINVAL;
 	mmap_assert_locked(range->notifier->mm);
 
 	hmm_walk_init(&w, range);
-	return hmm_outcome_to_errno(hmm_advance(&w, &faulter));
+	outcome = hmm_advance(&w, &faulter);
+	if (unlikely(outcome == HMM_COLLIDED))
+		mmu_interval_note_stale(range->notifier, range->notifier_seq,
+					(void *)_RET_IP_);
+	return hmm_outcome_to_errno(outcome);
 }
 EXPORT_SYMBOL(hmm_range_fault);
 
@@ -214,15 +219,31 @@ static int hmm_attempts_init(struct hmm_attempts *a, struct hmm_range *range,
 	return 0;
 }
 
-/* Take a new sequence number and forget what was recorded under the old one. */
-static void hmm_attempts_begin(struct hmm_attempts *a, struct hmm_range *range)
+/* How long invalidations may still be waited for, in jiffies */
+static unsigned long hmm_attempts_time_left(const struct hmm_attempts *a)
 {
+	long left = a->deadline - jiffies;
+
+	return a->timeout ? max(left, 0L) : MAX_SCHEDULE_TIMEOUT;
+}
+
+/*
+ * Take a new sequence number and forget what was recorded under the old one.
+ * Returns an errno where there is none to be had.
+ */
+static int hmm_attempts_begin(struct hmm_attempts *a, struct hmm_range *range)
+{
+	int ret;
+
 	if (a->packed)
 		hmm_requests_unpack(range->hmm_pfns, a->packed,
 				    hmm_range_nr(range));
 	hmm_walk_init(&a->walk, range);
 	a->faulter.tried = HMM_NOT_TRIED;
-	range->notifier_seq = mmu_interval_read_begin(range->notifier);
+	ret = mmu_interval_read_begin_timeout(range->notifier,
+					      hmm_attempts_time_left(a),
+					      &range->notifier_seq);
+	return ret == -ETIMEDOUT ? -EBUSY : ret;
 }
 
 /* Advance under the lock of one VMA. False if there is no such VMA to be had. */
@@ -283,16 +304,18 @@ static int hmm_attempts_advance(struct hmm_attempts *a, struct mm_struct *mm,
 static int hmm_attempts_run(struct hmm_attempts *a, struct hmm_range *range)
 {
 	enum hmm_outcome outcome = HMM_COLLIDED;
-	int ret;
+	int ret = 0;
 
 	for (;;) {
 		if (outcome == HMM_COLLIDED)
-			hmm_attempts_begin(a, range);
+			ret = hmm_attempts_begin(a, range);
 		else if (outcome == HMM_UNLOCKED)
 			/* A fault has gone ahead: that is no invalidation's time. */
 			a->deadline = jiffies + a->timeout;
 		else
 			return hmm_outcome_to_errno(outcome);
+		if (ret)
+			return ret;
 
 		if (fatal_signal_pending(current))
 			return -EINTR;
@@ -315,14 +338,13 @@ static int hmm_attempts_run(struct hmm_attempts *a, struct hmm_range *range)
  * is mirrored under that VMA's lock if it can be, without waiting for mmap_lock.
  *
  * Time that a fault handler spends with the lock dropped does not count
- * against @timeout, nor does the timeout interrupt a fault. Waiting for an
- * invalidation in progress is not interrupted either.
+ * against @timeout, nor does the timeout interrupt a fault.
  *
  * Context: Process context, may sleep. The caller does not hold mmap_lock, and
  * keeps the mm alive.
  *
  * Return: as for hmm_range_fault(); -EBUSY only after @timeout, -EINTR also
- * when a fatal signal ended the wait for mmap_lock, -ENOMEM also when there was
+ * when a fatal signal ended the wait for an invalidation or for a lock, -ENOMEM also when there was
  * no memory to keep the requests of the slots.
  */
 int hmm_range_fault_unlocked_timeout(struct hmm_range *range,

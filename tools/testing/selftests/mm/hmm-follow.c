@@ -125,6 +125,67 @@ TEST_F(follow, private_copy_of_a_file)
 }
 
 /*
+ * Where the CPU loses write access and nothing else, the device may go on
+ * reading what it has.
+ */
+
+/* How often the device has to fault for it; -1 if it reads something else. */
+static int faults_to_read(int fd, char *map, __u64 seed)
+{
+	char data[BYTES] = { 0 };
+	struct answer answer = device_ask(fd, HMM_DMIRROR_READ, map, data, N);
+
+	return !answer.rc && pattern_is(data, N, seed) ? (int)answer.faults : -1;
+}
+
+TEST_F(follow, reads_survive_fork)
+{
+	struct keeper child;
+	char old[BYTES];
+
+	pattern_fill(old, N, 1);
+	ASSERT_EQ(0, device_writes(self->fd, self->map, N, 1));
+	keeper_start(&child);
+	EXPECT_EQ(0, faults_to_read(self->fd, self->map, 1));
+	ASSERT_EQ(0, device_writes(self->fd, self->map, N, 2));
+	EXPECT_EQ(0, faults_to_read(self->fd, self->map, 2));
+	EXPECT_TRUE(child_sees(&child, self->map, old));
+	keeper_stop(&child);
+}
+
+TEST_F(follow, reads_survive_mprotect)
+{
+	ASSERT_EQ(0, device_writes(self->fd, self->map, N, 1));
+	ASSERT_EQ(0, mprotect(self->map, BYTES, PROT_READ));
+	EXPECT_EQ(0, faults_to_read(self->fd, self->map, 1));
+	EXPECT_NE(0, device_writes(self->fd, self->map, N, 2));
+	EXPECT_EQ(0, faults_to_read(self->fd, self->map, 1));
+	ASSERT_EQ(0, mprotect(self->map, BYTES, PROT_READ | PROT_WRITE));
+	ASSERT_EQ(0, device_writes(self->fd, self->map, N, 2));
+	EXPECT_TRUE(pattern_is(self->map, N, 2));
+}
+
+TEST_F(follow, reads_do_not_survive_prot_none)
+{
+	ASSERT_EQ(0, device_writes(self->fd, self->map, N, 1));
+	ASSERT_EQ(0, mprotect(self->map, BYTES, PROT_NONE));
+	EXPECT_EQ(-1, faults_to_read(self->fd, self->map, 1));
+}
+
+TEST_F(follow, reads_survive_soft_dirty)
+{
+	int refs = open("/proc/self/clear_refs", O_WRONLY);
+
+	ASSERT_GE(refs, 0);
+	ASSERT_EQ(0, device_writes(self->fd, self->map, N, 1));
+	ASSERT_EQ(1, write(refs, "4", 1));
+	EXPECT_EQ(0, faults_to_read(self->fd, self->map, 1));
+	ASSERT_EQ(0, device_writes(self->fd, self->map, N, 2));
+	EXPECT_TRUE(pattern_is(self->map, N, 2));
+	close(refs);
+}
+
+/*
  * What the device wrote must survive reclaim, although the CPU's page table
  * entry may be writable and clean.
  */
