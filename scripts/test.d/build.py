@@ -47,13 +47,15 @@ class Builder:
         return program
 
     def tool(self, name):
-        """A program of tools/mm."""
-        source = os.path.join(self.repository, f"tools/mm/{name}.c")
-        headers = glob.glob(os.path.join(self.repository, "tools/mm/*/*.h"))
+        """A program of tools/mm: some-name.c and, if it has several files, some_name_*.c."""
+        folder = os.path.join(self.repository, "tools/mm")
+        parts = sorted(glob.glob(os.path.join(folder, f"{name.replace('-', '_')}_*.c")))
+        sources = [os.path.join(folder, f"{name}.c"), *parts]
+        headers = glob.glob(os.path.join(folder, "*.h")) + glob.glob(os.path.join(folder, "*/*.h"))
         program = os.path.join(self.out, name)
-        if not newer_than(program, [source, *headers]):
-            run(["gcc", "-static", "-O2", "-Wall", "-D_GNU_SOURCE", "-I", self.stock, source, "-o", f"{program}.new",
-                 "-lpthread"])
+        if not newer_than(program, [*sources, *headers]):
+            run(["gcc", "-static", "-O2", "-Wall", "-D_GNU_SOURCE", "-I", self.stock, *sources, "-o",
+                 f"{program}.new", "-lpthread"])
             os.replace(f"{program}.new", program)
         return program
 

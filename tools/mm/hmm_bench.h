@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What the files of hmm-bench share: rows, memory to measure on, and calls of
+ * the module.
+ *
+ * Functions return 0, or a negative errno after failed() has noted why;
+ * -EOPNOTSUPP says that this kernel's HMM lacks what is measured.
+ */
+#ifndef _HMM_BENCH_H
+#define _HMM_BENCH_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/mman.h>
+
+#include "hmm_bench/hmm_bench_uapi.h"
+
+#define MIB		0x100000UL
+#define PAGE_BYTES	4096UL
+#define HUGE_BYTES	(2 * MIB)
+#define HUGE_PAGES	(HUGE_BYTES / PAGE_BYTES)
+
+#define PRESENT_BYTES	(512 * MIB)	/* no row maps more */
+
+#define PRIVATE		(MAP_PRIVATE | MAP_ANONYMOUS)
+#define SHARED		(MAP_SHARED | MAP_ANONYMOUS)
+
+#define THP_FOLDER	"/sys/kernel/mm/transparent_hugepage"
+
+enum kind { PAGES_4K, FOLIOS_64K, SHMEM_4K, THP, HUGETLB, HOLE };
+
+enum sense {
+	NO_GOAL,
+	AT_MOST,
+	AT_LEAST,
+};
+
+struct row {
+	const char *name;
+	const char *label;	/* after a blank: belongs to the row above */
+	enum sense sense;
+	double goal;
+	int (*measure)(const struct row *row, double *value);
+	enum kind kind;
+	unsigned int flags;	/* HMM_BENCH_* */
+	enum hmm_bench_op op;
+};
+
+/* The rows of a section, up to one without a name */
+extern const struct row present_rows[];
+extern const struct row short_rows[];
+extern const struct row untouched_rows[];
+extern const struct row writer_rows[];
+
+/* Common */
+extern uint64_t seed;
+extern char why[128];	/* the last failure */
+
+int failed(const char *format, ...);
+unsigned long below(unsigned long limit);	/* at random */
+double now(void);
+int put(const char *path, const char *text);
+
+/* Memory of a kind, behind mappings of its own */
+unsigned int order_of(enum kind kind);		/* of its folios */
+char *map(enum kind kind, unsigned long size);
+char *map_present(enum kind kind, unsigned long size);
+
+/* The module */
+int open_device(void);
+int call(struct hmm_bench_call *args);
+
+#endif /* _HMM_BENCH_H */

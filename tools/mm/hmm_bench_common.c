@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: GPL-2.0
+/* What all measurements of hmm-bench need: memory, and calls of the module */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "hmm_bench.h"
+
+#define PLACE		0x10000000000UL	/* of the memory that rows map */
+
+static int device = -1;
+uint64_t seed = 1;
+char why[128];
+
+int failed(const char *format, ...)
+{
+	va_list arguments;
+
+	va_start(arguments, format);
+	vsnprintf(why, sizeof(why), format, arguments);
+	va_end(arguments);
+	return -EIO;
+}
+
+unsigned long below(unsigned long limit)
+{
+	seed ^= seed << 13;
+	seed ^= seed >> 7;
+	seed ^= seed << 17;
+	return (seed >> 11) % limit;
+}
+
+double now(void)
+{
+	struct timespec time;
+
+	clock_gettime(CLOCK_MONOTONIC, &time);
+	return time.tv_sec + time.tv_nsec / 1e9;
+}
+
+/* Memory */
+
+/* What stands behind a mapping */
+struct memory {
+	unsigned int order;	/* of its folios */
+	int flags;		/* for mmap() */
+	const char *folios_64k;	/* settings of transparent_hugepage */
+	const char *folios_2m;
+};
+
+static const struct memory memories[] = {
+	[PAGES_4K]	= { 0, PRIVATE, "never", "never" },
+	[FOLIOS_64K]	= { 4, PRIVATE, "always", "never" },
+	[SHMEM_4K]	= { 0, SHARED, "never", "never" },
+	[THP]		= { 9, PRIVATE, "never", "always" },
+	[HUGETLB]	= { 9, PRIVATE | MAP_HUGETLB, "never", "never" },
+	[HOLE]		= { 0, PRIVATE, "never", "never" },
+};
+
+unsigned int order_of(enum kind kind)
+{
+	return memories[kind].order;
+}
+
+int put(const char *path, const char *text)
+{
+	FILE *file = fopen(path, "w");
+	bool wrote = file && fputs(text, file) >= 0;
+
+	if (file && fclose(file))
+		wrote = false;
+	return wrote ? 0 : failed("cannot write %s to %s", text, path);
+}
+
+static int choose_folios(const struct memory *memory)
+{
+	int rc = put(THP_FOLDER "/hugepages-64kB/enabled", memory->folios_64k);
+
+	return rc ?: put(THP_FOLDER "/hugepages-2048kB/enabled",
+			 memory->folios_2m);
+}
+
+char *map(enum kind kind, unsigned long size)
+{
+	const struct memory *memory = &memories[kind];
+	char *place = (char *)PLACE + below(512) * HUGE_BYTES;
+	char *at;
+
+	if (choose_folios(memory))
+		return NULL;
+	at = mmap(place, size, PROT_READ | PROT_WRITE,
+		  memory->flags | MAP_FIXED_NOREPLACE, -1, 0);
+	if (at == MAP_FAILED) {
+		failed("mmap: %s", strerror(errno));
+		return NULL;
+	}
+	return at;
+}
+
+char *map_present(enum kind kind, unsigned long size)
+{
+	char *at = map(kind, size);
+	unsigned long i;
+
+	for (i = 0; at && i < size; i += PAGE_BYTES)
+		at[i] = 1;
+	return at;
+}
+
+/* Calls of the module */
+
+int open_device(void)
+{
+	device = open("/dev/hmm_bench", O_RDWR | O_CLOEXEC);
+	return device < 0 ? failed("/dev/hmm_bench: %s", strerror(errno)) : 0;
+}
+
+int call(struct hmm_bench_call *args)
+{
+	if (!args->step)
+		args->step = 1;
+	if (!ioctl(device, HMM_BENCH_CALL, args))
+		return 0;
+	if (errno == EOPNOTSUPP)
+		return -EOPNOTSUPP;
+	return failed("operation %u: %s", args->op, strerror(errno));
+}
