@@ -4,19 +4,25 @@
  *
  * An operation is one entry of bench_ops. Only its run() is timed; what it
  * needs beforehand is done by arm(). The quickest of several runs is the one
- * that no interrupt disturbed.
+ * that no interrupt disturbed. Apart from that, an open file holds subscriptions
+ * for as long as it is told to.
  */
+#include <linux/atomic.h>
 #include <linux/cleanup.h>
+#include <linux/delay.h>
 #include <linux/fs.h>
 #include <linux/hmm.h>
+#include <linux/jiffies.h>
 #include <linux/miscdevice.h>
 #include <linux/mm.h>
 #include <linux/mmap_lock.h>
 #include <linux/mmu_notifier.h>
 #include <linux/module.h>
+#include <linux/mutex.h>
 #include <linux/overflow.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
+#include <linux/spinlock.h>
 #include <linux/timex.h>
 #include <linux/uaccess.h>
 
@@ -38,17 +44,78 @@ struct bench_job {
 
 /**
  * struct bench_op - one operation
+ * @subscribes: the job's notifier is the operation's own affair
  * @arm: optional, before each run; what it takes is kept when it fails
  * @run: what is timed
+ * @undo: optional, after each run that succeeded
  * @disarm: optional, after each run that was armed
  * @inspect: optional, after the last run
  */
 struct bench_op {
+	bool subscribes;
 	int (*arm)(struct bench_job *job);
 	int (*run)(struct bench_job *job);
+	void (*undo)(struct bench_job *job);
 	void (*disarm)(struct bench_job *job);
 	void (*inspect)(struct bench_job *job);
 };
+
+/**
+ * struct bench_holder - subscriptions that an open file holds
+ * @lock: one ioctl at a time inserts, removes and uses them
+ * @subs: the subscriptions, under @lock
+ * @count: how many of them are inserted, under @lock
+ * @seq_lock: what a driver would have for mmu_interval_read_retry()
+ * @sleep_us: how long a callback sleeps; set before there are any
+ * @relay_end: until then callbacks wait for one another, in jiffies; likewise
+ * @sleeping: how many callbacks sleep
+ */
+struct bench_holder {
+	struct mutex lock;	/* of the file's ioctls */
+	struct bench_sub *subs;
+	unsigned int count;
+	spinlock_t seq_lock;	/* of the callbacks */
+	unsigned int sleep_us;
+	unsigned long relay_end;
+	atomic_t sleeping;
+};
+
+/**
+ * struct bench_sub - one of them
+ * @notifier: the subscription
+ * @holder: whose it is
+ */
+struct bench_sub {
+	struct mmu_interval_notifier notifier;
+	struct bench_holder *holder;
+};
+
+/* The job's notifier */
+
+static bool bench_invalidate(struct mmu_interval_notifier *notifier,
+			     const struct mmu_notifier_range *range,
+			     unsigned long cur_seq)
+{
+	mmu_interval_set_seq(notifier, cur_seq);
+	return true;
+}
+
+static const struct mmu_interval_notifier_ops bench_notifier_ops = {
+	.invalidate = bench_invalidate,
+};
+
+static int job_subscribe(struct bench_job *job)
+{
+	return mmu_interval_notifier_insert(&job->notifier, job->mm,
+					    job->range.start,
+					    job->range.end - job->range.start,
+					    &bench_notifier_ops);
+}
+
+static void job_unsubscribe(struct bench_job *job)
+{
+	mmu_interval_notifier_remove(&job->notifier);
+}
 
 /* Operations */
 
@@ -123,7 +190,7 @@ static int run_look_up(struct bench_job *job)
 {
 	unsigned long addr = job->range.start;
 	struct vm_area_struct *vma = vma_lookup(job->mm, addr);
-	spinlock_t *ptl;
+	spinlock_t *ptl;	/* the PTE's */
 	pmd_t *pmdp;
 	pte_t pte;
 
@@ -139,6 +206,22 @@ static int run_look_up(struct bench_job *job)
 	job->range.hmm_pfns[0] = pte_pfn(pte);
 	spin_unlock(ptl);
 	return pte_present(pte) ? 0 : -EFAULT;
+}
+
+static int run_read(struct bench_job *job)
+{
+	unsigned long seq = mmu_interval_read_begin(&job->notifier);
+
+	return mmu_interval_read_retry(&job->notifier, seq) ? -EAGAIN : 0;
+}
+
+static int run_insert_remove(struct bench_job *job)
+{
+	int rc = job_subscribe(job);
+
+	if (!rc)
+		job_unsubscribe(job);
+	return rc;
 }
 
 /* The caller leaves its memory alone meanwhile: the answers still hold. */
@@ -189,6 +272,16 @@ static const struct bench_op bench_ops[HMM_BENCH_OPS] = {
 		.run = run_look_up,
 		.disarm = disarm_mmap_lock,
 	},
+	[HMM_BENCH_READ] = { .run = run_read },
+	[HMM_BENCH_INSERT] = {
+		.subscribes = true,
+		.run = job_subscribe,
+		.undo = job_unsubscribe,
+	},
+	[HMM_BENCH_INSERT_REMOVE] = {
+		.subscribes = true,
+		.run = run_insert_remove,
+	},
 };
 
 /* Timing */
@@ -212,6 +305,8 @@ static int time_once(const struct bench_op *op, struct bench_job *job,
 	rc = op->run(job);
 	*cycles = get_cycles() - *cycles;
 	job->call.faults = faults_of_current() - faults;
+	if (!rc && op->undo)
+		op->undo(job);
 	if (op->disarm)
 		op->disarm(job);
 	return rc;
@@ -235,9 +330,8 @@ static int time_quickest(const struct bench_op *op, struct bench_job *job,
 	return 0;
 }
 
-static int job_time(struct bench_job *job)
+static int job_time(struct bench_job *job, const struct bench_op *op)
 {
-	const struct bench_op *op = &bench_ops[job->call.op];
 	u64 overhead, cycles;
 	int rc = time_quickest(&nothing, job, 16, &overhead);
 
@@ -250,20 +344,6 @@ static int job_time(struct bench_job *job)
 		op->inspect(job);
 	return 0;
 }
-
-/* The notifier */
-
-static bool bench_invalidate(struct mmu_interval_notifier *notifier,
-			     const struct mmu_notifier_range *range,
-			     unsigned long cur_seq)
-{
-	mmu_interval_set_seq(notifier, cur_seq);
-	return true;
-}
-
-static const struct mmu_interval_notifier_ops bench_notifier_ops = {
-	.invalidate = bench_invalidate,
-};
 
 /* Jobs */
 
@@ -297,16 +377,27 @@ static int default_flags(u32 flags, unsigned long *hmm)
 #endif
 }
 
+static int job_time_subscribed(struct bench_job *job, const struct bench_op *op)
+{
+	int rc = job_subscribe(job);
+
+	if (rc)
+		return rc;
+	rc = job_time(job, op);
+	job_unsubscribe(job);
+	return rc;
+}
+
 static int job_run(struct bench_job *job)
 {
 	const struct hmm_bench_call *call = &job->call;
-	unsigned long size = call->npages << PAGE_SHIFT;
+	const struct bench_op *op = &bench_ops[call->op];
 	int rc;
 
 	job->mm = current->mm;
 	job->range.notifier = &job->notifier;
 	job->range.start = call->addr;
-	job->range.end = call->addr + size;
+	job->range.end = call->addr + (call->npages << PAGE_SHIFT);
 	rc = default_flags(call->flags, &job->range.default_flags);
 	if (rc)
 		return rc;
@@ -315,25 +406,166 @@ static int job_run(struct bench_job *job)
 	if (!job->range.hmm_pfns)
 		return -ENOMEM;
 
-	rc = mmu_interval_notifier_insert(&job->notifier, job->mm, call->addr,
-					  size, &bench_notifier_ops);
-	if (!rc) {
-		rc = job_time(job);
-		mmu_interval_notifier_remove(&job->notifier);
-	}
+	rc = op->subscribes ? job_time(job, op) : job_time_subscribed(job, op);
 	kvfree(job->range.hmm_pfns);
 	return rc;
 }
 
-static long bench_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
+/* Subscriptions that are held */
+
+static bool held_invalidate(struct mmu_interval_notifier *notifier,
+			    const struct mmu_notifier_range *range,
+			    unsigned long cur_seq)
 {
-	void __user *uarg = (void __user *)arg;
+	struct bench_holder *holder =
+		container_of(notifier, struct bench_sub, notifier)->holder;
+
+	spin_lock(&holder->seq_lock);
+	mmu_interval_set_seq(notifier, cur_seq);
+	spin_unlock(&holder->seq_lock);
+	return true;
+}
+
+static const struct mmu_interval_notifier_ops held_ops = {
+	.invalidate = held_invalidate,
+};
+
+/* A callback may return if it leaves another one behind, or the relay is over. */
+static bool may_return(struct bench_holder *holder)
+{
+	if (atomic_add_unless(&holder->sleeping, -1, 1))
+		return true;
+	if (time_before(jiffies, holder->relay_end))
+		return false;
+	atomic_dec(&holder->sleeping);
+	return true;
+}
+
+static bool sleep_and_invalidate(struct mmu_interval_notifier *notifier,
+				 const struct mmu_notifier_range *range,
+				 unsigned long cur_seq)
+{
+	struct bench_holder *holder =
+		container_of(notifier, struct bench_sub, notifier)->holder;
+
+	if (!mmu_notifier_range_blockable(range))
+		return false;
+	held_invalidate(notifier, range, cur_seq);
+	atomic_inc(&holder->sleeping);
+	do {
+		fsleep(holder->sleep_us);
+	} while (!may_return(holder));
+	return true;
+}
+
+static const struct mmu_interval_notifier_ops sleeping_ops = {
+	.invalidate = sleep_and_invalidate,
+};
+
+static void holder_drop(struct bench_holder *holder)
+{
+	while (holder->count) {
+		struct bench_sub *sub = &holder->subs[--holder->count];
+
+		mmu_interval_notifier_remove(&sub->notifier);
+		cond_resched();
+	}
+	kvfree(holder->subs);
+	holder->subs = NULL;
+}
+
+static int holder_insert(struct bench_holder *holder,
+			 const struct hmm_bench_hold *hold)
+{
+	const struct mmu_interval_notifier_ops *ops =
+		hold->sleep_us ? &sleeping_ops : &held_ops;
+
+	while (holder->count < hold->count) {
+		struct bench_sub *sub = &holder->subs[holder->count];
+		u64 page = hold->stride * holder->count;
+		int rc;
+
+		sub->holder = holder;
+		rc = mmu_interval_notifier_insert(&sub->notifier, current->mm,
+						  hold->addr +
+						  (page << PAGE_SHIFT),
+						  hold->npages << PAGE_SHIFT,
+						  ops);
+		if (rc)
+			return rc;
+		holder->count++;
+		cond_resched();
+	}
+	return 0;
+}
+
+static int check_hold(const struct hmm_bench_hold *hold)
+{
+	u64 pages, end;
+
+	if (!hold->count || hold->count > HMM_BENCH_MAX_HELD ||
+	    !hold->npages || hold->npages > HMM_BENCH_MAX_PAGES ||
+	    hold->stride > HMM_BENCH_MAX_STRIDE ||
+	    hold->sleep_us > HMM_BENCH_MAX_SLEEP_US ||
+	    hold->relay_ms > HMM_BENCH_MAX_RELAY_MS ||
+	    hold->unused || !PAGE_ALIGNED(hold->addr))
+		return -EINVAL;
+	/* A relay without sleep would keep the CPU. */
+	if (hold->relay_ms && !hold->sleep_us)
+		return -EINVAL;
+	pages = hold->stride * hold->count + hold->npages;
+	if (check_add_overflow(hold->addr, pages << PAGE_SHIFT, &end))
+		return -EINVAL;
+	return 0;
+}
+
+static int bench_hold(struct bench_holder *holder, const void __user *uarg)
+{
+	struct hmm_bench_hold hold;
 	int rc;
 
-	if (cmd != HMM_BENCH_CALL)
-		return -ENOTTY;
+	if (copy_from_user(&hold, uarg, sizeof(hold)))
+		return -EFAULT;
+	rc = check_hold(&hold);
+	if (rc)
+		return rc;
 
+	guard(mutex)(&holder->lock);
+	if (holder->subs)
+		return -EBUSY;
+	holder->subs = kvcalloc(hold.count, sizeof(*holder->subs), GFP_KERNEL);
+	if (!holder->subs)
+		return -ENOMEM;
+	holder->sleep_us = hold.sleep_us;
+	holder->relay_end = jiffies + msecs_to_jiffies(hold.relay_ms);
+	rc = holder_insert(holder, &hold);
+	if (rc)
+		holder_drop(holder);
+	return rc;
+}
+
+static int bench_drop(struct bench_holder *holder)
+{
+	guard(mutex)(&holder->lock);
+	holder_drop(holder);
+	return 0;
+}
+
+static int bench_read_held(struct bench_holder *holder)
+{
+	guard(mutex)(&holder->lock);
+	if (!holder->count)
+		return -ENOENT;
+	mmu_interval_read_begin(&holder->subs[0].notifier);
+	return 0;
+}
+
+/* The device */
+
+static int bench_call(void __user *uarg)
+{
 	struct bench_job *job __free(kfree) = kzalloc_obj(*job);
+	int rc;
 
 	if (!job)
 		return -ENOMEM;
@@ -347,8 +579,50 @@ static long bench_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 	return copy_to_user(uarg, &job->call, sizeof(job->call)) ? -EFAULT : 0;
 }
 
+static long bench_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
+{
+	struct bench_holder *holder = file->private_data;
+	void __user *uarg = (void __user *)arg;
+
+	switch (cmd) {
+	case HMM_BENCH_CALL:
+		return bench_call(uarg);
+	case HMM_BENCH_HOLD:
+		return bench_hold(holder, uarg);
+	case HMM_BENCH_DROP:
+		return bench_drop(holder);
+	case HMM_BENCH_READ_HELD:
+		return bench_read_held(holder);
+	default:
+		return -ENOTTY;
+	}
+}
+
+static int bench_open(struct inode *inode, struct file *file)
+{
+	struct bench_holder *holder = kzalloc_obj(*holder);
+
+	if (!holder)
+		return -ENOMEM;
+	mutex_init(&holder->lock);
+	spin_lock_init(&holder->seq_lock);
+	file->private_data = holder;
+	return 0;
+}
+
+static int bench_release(struct inode *inode, struct file *file)
+{
+	struct bench_holder *holder = file->private_data;
+
+	bench_drop(holder);
+	kfree(holder);
+	return 0;
+}
+
 static const struct file_operations bench_fops = {
 	.owner = THIS_MODULE,
+	.open = bench_open,
+	.release = bench_release,
 	.unlocked_ioctl = bench_ioctl,
 };
 

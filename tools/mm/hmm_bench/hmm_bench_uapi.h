@@ -2,7 +2,8 @@
 /*
  * /dev/hmm_bench: runs one operation of the HMM API on the caller's memory and
  * tells how many cycles it took. In a QEMU that counts instructions (-icount
- * shift=0) a cycle is an instruction.
+ * shift=0) a cycle is an instruction. It also holds subscriptions, for what is
+ * to be measured in their presence.
  *
  * An ioctl fails when the operation did, or when this kernel's HMM lacks it
  * (EOPNOTSUPP).
@@ -17,6 +18,10 @@
 #define HMM_BENCH_MAX_PAGES	_BITULL(18)
 #define HMM_BENCH_MAX_REPEAT	4096
 #define HMM_BENCH_LOOPS		1000000	/* of two instructions each */
+#define HMM_BENCH_MAX_HELD	_BITULL(17)
+#define HMM_BENCH_MAX_STRIDE	_BITULL(20)
+#define HMM_BENCH_MAX_SLEEP_US	1000000
+#define HMM_BENCH_MAX_RELAY_MS	60000
 
 enum hmm_bench_op {
 	HMM_BENCH_LOOP,			/* a known number of instructions */
@@ -24,6 +29,9 @@ enum hmm_bench_op {
 	HMM_BENCH_RANGE_FAULT_UNLOCKED,	/* the form that takes mmap_lock */
 	HMM_BENCH_POPULATE,		/* handle_mm_fault() and nothing else */
 	HMM_BENCH_LOOK_UP,		/* finding and locking a PTE */
+	HMM_BENCH_READ,			/* mmu_interval_read_begin(), _retry() */
+	HMM_BENCH_INSERT,		/* mmu_interval_notifier_insert() */
+	HMM_BENCH_INSERT_REMOVE,	/* ... and mmu_interval_notifier_remove() */
 	HMM_BENCH_OPS,
 };
 
@@ -62,6 +70,33 @@ struct hmm_bench_call {
 	__u32 folio_order;
 };
 
+/**
+ * struct hmm_bench_hold - interval subscriptions that stay
+ * @addr: first address of the first one, page aligned
+ * @npages: number of pages of each
+ * @stride: pages from the beginning of one to that of the next; may be 0
+ * @count: how many
+ * @sleep_us: how long each callback sleeps; 0: it does not
+ * @relay_ms: if not 0: for so long, from now on, a callback returns only while
+ *	another one sleeps, so that from the first one on there is always one
+ * @unused: 0
+ */
+struct hmm_bench_hold {
+	__u64 addr;
+	__u64 npages;
+	__u64 stride;
+	__u32 count;
+	__u32 sleep_us;
+	__u32 relay_ms;
+	__u32 unused;
+};
+
 #define HMM_BENCH_CALL		_IOWR('h', 0xa0, struct hmm_bench_call)
+/* Subscribe to the caller's memory; each open file can do it once at a time. */
+#define HMM_BENCH_HOLD		_IOW('h', 0xa1, struct hmm_bench_hold)
+/* Remove what the file holds; so does closing it. */
+#define HMM_BENCH_DROP		_IO('h', 0xa2)
+/* mmu_interval_read_begin() of the first one that the file holds */
+#define HMM_BENCH_READ_HELD	_IO('h', 0xa3)
 
 #endif /* _HMM_BENCH_UAPI_H */
