@@ -34,6 +34,7 @@
 struct section {
 	const char *title;
 	bool by_clock;
+	bool apart;		/* see measure_apart() */
 	const struct row *rows;	/* up to one without a name */
 };
 
@@ -69,13 +70,19 @@ static int take_memory_beforehand(void)
 }
 
 static const struct section sections[] = {	/* up to one without rows */
-	{ "everything present, 512 MiB (instructions per page)", false,
-	  present_rows },
-	{ "a call for one page (instructions)", false, short_rows },
+	{ "everything present, 512 MiB (instructions per page)",
+	  .rows = present_rows },
+	{ "a call for one page (instructions)", .rows = short_rows },
 	{ "never touched, fault and write asked for (instructions per page)",
-	  false, untouched_rows },
+	  .rows = untouched_rows },
+	{ "interval subscriptions (instructions)",
+	  .apart = true, .rows = interval_rows },
+	{ "the first subscription of an address space (instructions)",
+	  .apart = true, .rows = first_rows },
+	{ "MADV_DONTNEED of a page, by subscriptions (instructions)",
+	  .apart = true, .rows = madvise_rows },
 	{ "while a thread maps and unmaps (pages per second, by the clock)",
-	  true, writer_rows },
+	  .by_clock = true, .rows = writer_rows },
 	{ }
 };
 
@@ -103,10 +110,11 @@ static bool wanted(const char *name, char **patterns)
 	return false;
 }
 
-static int show(const struct row *row)
+static int show(const struct row *row, bool apart)
 {
 	double value = 0;
-	int rc = row->measure(row, &value);
+	int rc = apart ? measure_apart(row->measure, row, &value) :
+			 row->measure(row, &value);
 
 	if (!rc)
 		printf("row\t%s\t%.6g\n", row->name, value);
@@ -129,7 +137,7 @@ static int show_all(bool by_clock, char **patterns)
 			continue;
 		for (row = section->rows; row->name; row++)
 			if (wanted(row->name, patterns))
-				failures += show(row);
+				failures += show(row, section->apart);
 	}
 	return failures;
 }

@@ -44,6 +44,7 @@ struct row {
 	enum kind kind;
 	unsigned int flags;	/* HMM_BENCH_* */
 	enum hmm_bench_op op;
+	unsigned long count;	/* of what the label says */
 };
 
 /* The rows of a section, up to one without a name */
@@ -51,6 +52,9 @@ extern const struct row present_rows[];
 extern const struct row short_rows[];
 extern const struct row untouched_rows[];
 extern const struct row writer_rows[];
+extern const struct row interval_rows[];
+extern const struct row first_rows[];
+extern const struct row madvise_rows[];
 
 /* Common */
 extern uint64_t seed;
@@ -69,5 +73,13 @@ char *map_present(enum kind kind, unsigned long size);
 /* The module */
 int open_device(void);
 int call(struct hmm_bench_call *args);
+int hold(const struct hmm_bench_hold *args);
+
+/*
+ * Measure in a process that ends with it, so that nothing has to be taken back.
+ * Nobody has ever subscribed to its address space.
+ */
+int measure_apart(int (*measure)(const struct row *row, double *value),
+		  const struct row *row, double *value);
 
 #endif /* _HMM_BENCH_H */

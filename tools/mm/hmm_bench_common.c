@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -130,4 +131,63 @@ int call(struct hmm_bench_call *args)
 	if (errno == EOPNOTSUPP)
 		return -EOPNOTSUPP;
 	return failed("operation %u: %s", args->op, strerror(errno));
+}
+
+int hold(const struct hmm_bench_hold *args)
+{
+	if (!ioctl(device, HMM_BENCH_HOLD, args))
+		return 0;
+	return failed("%u subscriptions: %s", args->count, strerror(errno));
+}
+
+/* A process of its own */
+
+struct answer {
+	int rc;
+	double value;
+	char why[sizeof(why)];
+};
+
+/* What the parent's file holds is the parent's. */
+static void answer(int (*measure)(const struct row *row, double *value),
+		   const struct row *row, struct answer *to)
+{
+	close(device);
+	to->rc = open_device() ?: measure(row, &to->value);
+	memcpy(to->why, why, sizeof(why));
+}
+
+static int wait_for_answer(pid_t child, const struct answer *from,
+			   double *value)
+{
+	int status;
+
+	if (waitpid(child, &status, 0) != child)
+		return failed("waitpid: %s", strerror(errno));
+	if (status)
+		return failed("the process ended with status %#x", status);
+	*value = from->value;
+	memcpy(why, from->why, sizeof(why));
+	return from->rc;
+}
+
+int measure_apart(int (*measure)(const struct row *row, double *value),
+		  const struct row *row, double *value)
+{
+	struct answer *shared = mmap(NULL, sizeof(*shared),
+				     PROT_READ | PROT_WRITE, SHARED, -1, 0);
+	pid_t child;
+	int rc;
+
+	if (shared == MAP_FAILED)
+		return failed("mmap: %s", strerror(errno));
+	child = fork();
+	if (!child) {
+		answer(measure, row, shared);
+		_exit(0);
+	}
+	rc = child < 0 ? failed("fork: %s", strerror(errno)) :
+			 wait_for_answer(child, shared, value);
+	munmap(shared, sizeof(*shared));
+	return rc;
 }

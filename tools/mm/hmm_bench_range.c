@@ -219,10 +219,10 @@ static int measure_writer(const struct row *row, double *value)
 
 /* The rows */
 
-#define LOCKED		HMM_BENCH_RANGE_FAULT
-#define UNLOCKED	HMM_BENCH_RANGE_FAULT_UNLOCKED
-#define POPULATE	HMM_BENCH_POPULATE
-#define LOOK_UP		HMM_BENCH_LOOK_UP
+#define LOCKED		.op = HMM_BENCH_RANGE_FAULT
+#define UNLOCKED	.op = HMM_BENCH_RANGE_FAULT_UNLOCKED
+#define POPULATE	.op = HMM_BENCH_POPULATE
+#define LOOK_UP		.op = HMM_BENCH_LOOK_UP
 
 const struct row present_rows[] = {
 	{ "present-4k", "anonymous, 4K PTEs",

@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Interval subscriptions: what they cost those who have them, and those who
+ * change the memory.
+ */
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "hmm_bench.h"
+
+#define OTHERS		0x20000000000UL	/* where other subscriptions are */
+#define FAR		(1024 * MIB)
+#define POSITIONS	256UL		/* in the tree of the others */
+#define INSERTIONS	16		/* at each, of which the quickest counts */
+#define READS		256
+#define PROCESSES	5		/* each subscribes for the first time */
+#define SETTLE_US	100000	/* several grace periods */
+#define MADVISES	64
+
+/* A page lies between one subscription and the next. */
+static int hold_others(unsigned long count)
+{
+	const struct hmm_bench_hold others = {
+		.addr = OTHERS,
+		.npages = 1,
+		.stride = 2,
+		.count = count,
+	};
+
+	return hold(&others);
+}
+
+/* Just behind the one of this number */
+static int insert_behind(unsigned long number, double *value)
+{
+	struct hmm_bench_call args = {
+		.op = HMM_BENCH_INSERT_REMOVE,
+		.addr = OTHERS + (2 * number + 1) * PAGE_BYTES,
+		.npages = 1,
+		.repeat = INSERTIONS,
+	};
+	int rc = call(&args);
+
+	*value = args.cycles;
+	return rc;
+}
+
+/* How far down the tree a place is differs; this is the mean of many. */
+static int measure_insert(const struct row *row, double *value)
+{
+	double sum = 0, one = 0;
+	unsigned long i;
+	int rc = hold_others(row->count);
+
+	for (i = 0; !rc && i < POSITIONS; i++) {
+		rc = insert_behind(i * row->count / POSITIONS, &one);
+		sum += one;
+	}
+	*value = sum / POSITIONS;
+	return rc;
+}
+
+/* The one that reads is the only one there is. */
+static int measure_read(const struct row *row, double *value)
+{
+	struct hmm_bench_call args = {
+		.op = row->op,
+		.addr = OTHERS,
+		.npages = 1,
+		.repeat = READS,
+	};
+	int rc = call(&args);
+
+	*value = args.cycles;
+	return rc;
+}
+
+/* The first subscription */
+
+/* Neighbours differ in protection, and so are not merged. */
+static int add_mappings(unsigned long count)
+{
+	unsigned long i;
+	char *at;
+
+	if (!count)
+		return 0;
+	at = mmap(NULL, count * PAGE_BYTES, PROT_READ, PRIVATE, -1, 0);
+	if (at == MAP_FAILED)
+		return failed("mmap: %s", strerror(errno));
+	for (i = 1; i < count; i += 2)
+		if (mprotect(at + i * PAGE_BYTES, PAGE_BYTES, PROT_NONE))
+			return failed("mprotect: %s", strerror(errno));
+	return 0;
+}
+
+static int subscribe_first(const struct row *row, double *value)
+{
+	struct hmm_bench_call args = {
+		.op = HMM_BENCH_INSERT,
+		.addr = OTHERS,
+		.npages = 1,
+		.repeat = 1,
+	};
+	int rc = add_mappings(row->count) ?: call(&args);
+
+	*value = args.cycles;
+	return rc;
+}
+
+/* What an insertion leaves to be done later shall not be done in the next one. */
+static int measure_first(const struct row *row, double *value)
+{
+	double one = 0;
+	int i, rc = 0;
+
+	for (i = 0; !rc && i < PROCESSES; i++) {
+		rc = measure_apart(subscribe_first, row, &one);
+		if (!i || one < *value)
+			*value = one;
+		usleep(SETTLE_US);
+	}
+	return rc;
+}
+
+/* A page is given back, with subscriptions here or there */
+
+/* A tick is an instruction, as get_cycles() has it in the kernel. */
+static uint64_t ticks(void)
+{
+#ifdef __x86_64__
+	uint32_t low, high;
+
+	/* The page is touched before the clock is read. */
+	asm volatile("rdtsc" : "=a" (low), "=d" (high) : : "memory");
+	return (uint64_t)high << 32 | low;
+#else
+	return 0;
+#endif
+}
+
+static uint64_t ticks_of_nothing(void)
+{
+	uint64_t quickest = UINT64_MAX;
+	int i;
+
+	for (i = 0; i < MADVISES; i++) {
+		uint64_t spent = ticks();
+
+		spent = ticks() - spent;
+		if (spent < quickest)
+			quickest = spent;
+	}
+	return quickest;
+}
+
+static int time_madvise(char *page, double *value)
+{
+	uint64_t quickest = UINT64_MAX;
+	int i;
+
+	for (i = 0; i < MADVISES; i++) {
+		uint64_t spent;
+		int rc;
+
+		*page = 1;
+		spent = ticks();
+		rc = madvise(page, PAGE_BYTES, MADV_DONTNEED);
+		spent = ticks() - spent;
+		if (rc)
+			return failed("madvise: %s", strerror(errno));
+		if (spent < quickest)
+			quickest = spent;
+	}
+	*value = quickest - ticks_of_nothing();
+	return 0;
+}
+
+/* The neighbours keep the page table. */
+static char *map_page(void)
+{
+	char *at = map_present(PAGES_4K, HUGE_BYTES);
+
+	return at ? at + HUGE_BYTES / 2 : NULL;
+}
+
+static int measure_madvise(const struct row *row, double *value)
+{
+	char *page = map_page();
+	struct hmm_bench_hold overlapping = {
+		.addr = (uintptr_t)page,
+		.npages = 1,
+		.count = row->count,
+	};
+	int rc;
+
+	if (!page)
+		return -EIO;
+	rc = row->count ? hold(&overlapping) : 0;
+	return rc ?: time_madvise(page, value);
+}
+
+/* One on each side, so that the tree has to be searched */
+static int measure_madvise_elsewhere(const struct row *row, double *value)
+{
+	char *page = map_page();
+	struct hmm_bench_hold elsewhere = {
+		.addr = (uintptr_t)page - FAR,
+		.npages = 1,
+		.stride = 2 * FAR / PAGE_BYTES,
+		.count = row->count,
+	};
+
+	if (!page)
+		return -EIO;
+	return hold(&elsewhere) ?: time_madvise(page, value);
+}
+
+/* The rows */
+
+const struct row interval_rows[] = {
+	{ "insert-1", "insert and remove, 1 other",
+	  AT_MOST, 253, measure_insert, .count = 1 },
+	{ "insert-1k", " 1,000 others",
+	  AT_MOST, 361, measure_insert, .count = 1000 },
+	{ "insert-100k", " 100,000 others",
+	  AT_MOST, 428, measure_insert, .count = 100000 },
+	{ "read-idle", "read_begin and read_retry, idle",
+	  AT_MOST, 46, measure_read, .op = HMM_BENCH_READ },
+	{ }
+};
+
+const struct row first_rows[] = {
+	{ "first", "few mappings",
+	  AT_MOST, 10092, measure_first, .count = 0 },
+	{ "first-60k", "60,000 mappings more",
+	  AT_MOST, 10092, measure_first, .count = 60000 },
+	{ }
+};
+
+const struct row madvise_rows[] = {
+	{ "madvise", "never a subscription",
+	  AT_MOST, 2142, measure_madvise, .count = 0 },
+	{ "madvise-elsewhere", "two elsewhere",
+	  AT_MOST, 2250, measure_madvise_elsewhere, .count = 2 },
+	{ "madvise-1", "one overlaps",
+	  AT_MOST, 2450, measure_madvise, .count = 1 },
+	{ "madvise-64", "64 overlap",
+	  AT_MOST, 6000, measure_madvise, .count = 64 },
+	{ }
+};
