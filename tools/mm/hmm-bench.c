@@ -13,7 +13,7 @@
  * measured, and "failed: REASON" speaks for itself.
  *
  * To add a row, write its measure function or take one that is there, and give
- * it an entry in the rows[] of a hmm_bench_*.c. An operation that the module does
+ * it an entry in the rows of a hmm_bench_*.c. An operation that the module does
  * not have yet is one entry of its bench_ops[].
  */
 #include <errno.h>
@@ -83,6 +83,8 @@ static const struct section sections[] = {	/* up to one without rows */
 	  .apart = true, .rows = madvise_rows },
 	{ "while a thread maps and unmaps (pages per second, by the clock)",
 	  .by_clock = true, .rows = writer_rows },
+	{ "while another range is being invalidated (seconds, by the clock)",
+	  .by_clock = true, .apart = true, .rows = storm_rows },
 	{ }
 };
 
@@ -181,7 +183,7 @@ int main(int argc, char **argv)
 		}
 	}
 
-	rc = open_device() ?: set_up();
+	rc = open_device(&device) ?: set_up();
 	if (!rc && !by_clock)
 		rc = check_counting();
 	if (!rc)

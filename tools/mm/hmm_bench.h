@@ -45,6 +45,7 @@ struct row {
 	unsigned int flags;	/* HMM_BENCH_* */
 	enum hmm_bench_op op;
 	unsigned long count;	/* of what the label says */
+	const void *trial;	/* known to the measure function */
 };
 
 /* The rows of a section, up to one without a name */
@@ -55,6 +56,7 @@ extern const struct row writer_rows[];
 extern const struct row interval_rows[];
 extern const struct row first_rows[];
 extern const struct row madvise_rows[];
+extern const struct row storm_rows[];
 
 /* Common */
 extern uint64_t seed;
@@ -70,10 +72,11 @@ unsigned int order_of(enum kind kind);		/* of its folios */
 char *map(enum kind kind, unsigned long size);
 char *map_present(enum kind kind, unsigned long size);
 
-/* The module */
-int open_device(void);
+/* The module; each file holds subscriptions of its own. */
+extern int device;
+int open_device(int *file);
 int call(struct hmm_bench_call *args);
-int hold(const struct hmm_bench_hold *args);
+int hold(int file, const struct hmm_bench_hold *args);
 
 /*
  * Measure in a process that ends with it, so that nothing has to be taken back.

@@ -15,7 +15,7 @@
 
 #define PLACE		0x10000000000UL	/* of the memory that rows map */
 
-static int device = -1;
+int device = -1;
 uint64_t seed = 1;
 char why[128];
 
@@ -116,10 +116,10 @@ char *map_present(enum kind kind, unsigned long size)
 
 /* Calls of the module */
 
-int open_device(void)
+int open_device(int *file)
 {
-	device = open("/dev/hmm_bench", O_RDWR | O_CLOEXEC);
-	return device < 0 ? failed("/dev/hmm_bench: %s", strerror(errno)) : 0;
+	*file = open("/dev/hmm_bench", O_RDWR | O_CLOEXEC);
+	return *file < 0 ? failed("/dev/hmm_bench: %s", strerror(errno)) : 0;
 }
 
 int call(struct hmm_bench_call *args)
@@ -133,9 +133,9 @@ int call(struct hmm_bench_call *args)
 	return failed("operation %u: %s", args->op, strerror(errno));
 }
 
-int hold(const struct hmm_bench_hold *args)
+int hold(int file, const struct hmm_bench_hold *args)
 {
-	if (!ioctl(device, HMM_BENCH_HOLD, args))
+	if (!ioctl(file, HMM_BENCH_HOLD, args))
 		return 0;
 	return failed("%u subscriptions: %s", args->count, strerror(errno));
 }
@@ -153,7 +153,7 @@ static void answer(int (*measure)(const struct row *row, double *value),
 		   const struct row *row, struct answer *to)
 {
 	close(device);
-	to->rc = open_device() ?: measure(row, &to->value);
+	to->rc = open_device(&device) ?: measure(row, &to->value);
 	memcpy(to->why, why, sizeof(why));
 }
 

@@ -28,7 +28,7 @@ static int hold_others(unsigned long count)
 		.count = count,
 	};
 
-	return hold(&others);
+	return hold(device, &others);
 }
 
 /* Just behind the one of this number */
@@ -109,7 +109,7 @@ static int subscribe_first(const struct row *row, double *value)
 	return rc;
 }
 
-/* What an insertion leaves to be done later shall not be done in the next one. */
+/* What one insertion leaves to be done later must not disturb the next. */
 static int measure_first(const struct row *row, double *value)
 {
 	double one = 0;
@@ -197,7 +197,7 @@ static int measure_madvise(const struct row *row, double *value)
 
 	if (!page)
 		return -EIO;
-	rc = row->count ? hold(&overlapping) : 0;
+	rc = row->count ? hold(device, &overlapping) : 0;
 	return rc ?: time_madvise(page, value);
 }
 
@@ -214,7 +214,7 @@ static int measure_madvise_elsewhere(const struct row *row, double *value)
 
 	if (!page)
 		return -EIO;
-	return hold(&elsewhere) ?: time_madvise(page, value);
+	return hold(device, &elsewhere) ?: time_madvise(page, value);
 }
 
 /* The rows */

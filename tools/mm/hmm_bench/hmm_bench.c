@@ -430,7 +430,7 @@ static const struct mmu_interval_notifier_ops held_ops = {
 	.invalidate = held_invalidate,
 };
 
-/* A callback may return if it leaves another one behind, or the relay is over. */
+/* A callback may return if another one stays behind, or the relay is over. */
 static bool may_return(struct bench_holder *holder)
 {
 	if (atomic_add_unless(&holder->sleeping, -1, 1))
