@@ -64,9 +64,6 @@
 #include "mmu_interval_state.h"
 #include "mmu_subscriptions.h"
 
-/* Callbacks to be called without taking the lock in between */
-#define CALLS_AT_ONCE	8
-
 void mmu_intervals_init(struct mmu_intervals *intervals)
 {
 	spin_lock_init(&intervals->lock);
@@ -89,23 +86,17 @@ intervals_of(const struct mmu_interval_notifier *sub)
  * @intervals: the tree's
  * @range: the invalidation
  * @seq: its sequence
- * @nr: how many callbacks are running
- * @calls: their subscriptions; %NULL for those that wait for the second pass
- * @last: the last one of them
  * @second: what first passes have left for the second pass
+ * @ended: a subscription has come to its end: see after_calls()
  * @gone: subscriptions to be released once the lock is dropped
- * @wake: somebody waits for a callback that has ended
  */
 struct mmu_visit {
 	struct mmu_intervals *intervals;
 	struct mmu_notifier_range *range;
 	unsigned long seq;
-	unsigned int nr;
-	struct mmu_interval_notifier *calls[CALLS_AT_ONCE];
-	struct mmu_interval_notifier *last;
 	struct llist_head second;
+	bool ended;
 	struct hlist_head gone;
-	bool wake;
 };
 
 static struct mmu_interval_notifier *sub_of(struct interval_tree_node *node)
@@ -113,24 +104,21 @@ static struct mmu_interval_notifier *sub_of(struct interval_tree_node *node)
 	return container_of(node, struct mmu_interval_notifier, interval_tree);
 }
 
-static struct interval_tree_node *next_sub(const struct mmu_visit *visit,
-					   struct interval_tree_node *node)
+static struct interval_tree_node *
+next_overlap(const struct mmu_visit *visit, struct interval_tree_node *node)
 {
 	return interval_tree_iter_next(node, visit->range->flight.first,
 				       visit->range->flight.last);
 }
 
-/* Begin the callbacks of @node and of some behind it. The lock is held. */
-static void begin_calls(struct mmu_visit *visit,
-			struct interval_tree_node *node)
+/* Begin the callback of @node, or of the first behind it. The lock is held. */
+static struct mmu_interval_notifier *begin_call(struct mmu_visit *visit,
+						struct interval_tree_node *node)
 {
-	visit->nr = 0;
-	for (; node && visit->nr < CALLS_AT_ONCE; node = next_sub(visit, node)) {
-		if (!mmu_callback_begin(&sub_of(node)->state))
-			continue;
-		visit->last = sub_of(node);
-		visit->calls[visit->nr++] = visit->last;
-	}
+	for (; node; node = next_overlap(visit, node))
+		if (mmu_callback_begin(&sub_of(node)->state))
+			return sub_of(node);
+	return NULL;
 }
 
 /* A callback has ended, and its second pass. The lock is held. */
@@ -143,30 +131,40 @@ static void end_call(struct mmu_visit *visit, struct mmu_interval_notifier *sub)
 	RB_CLEAR_NODE(&sub->interval_tree.rb);
 	if (sub->release)
 		hlist_add_head(&sub->deferred_item, &visit->gone);
-	else
-		visit->wake = true;
+	visit->ended = true;
 }
 
-/* End the callbacks and find the next subscription. The lock is held. */
-static struct interval_tree_node *end_calls(struct mmu_visit *visit)
+/* What is due when callbacks have ended, and the lock is not held any more */
+static noinline void after_calls(struct mmu_visit *visit)
 {
-	/* First: a callback is what keeps the last one in the tree. */
-	struct interval_tree_node *next =
-		next_sub(visit, &visit->last->interval_tree);
-	unsigned int i;
+	struct mmu_interval_notifier *sub;
+	struct hlist_node *next;
 
-	for (i = 0; i < visit->nr; i++)
-		if (visit->calls[i])
-			end_call(visit, visit->calls[i]);
-	return next;
+	visit->ended = false;
+	wake_up_all(&visit->intervals->wq);
+	hlist_for_each_entry_safe(sub, next, &visit->gone, deferred_item) {
+		struct mm_struct *mm = sub->mm;
+
+		sub->release(sub);
+		mmdrop_sched(mm);
+	}
+	INIT_HLIST_HEAD(&visit->gone);
 }
 
+static void visit_unlock(struct mmu_visit *visit)
+{
+	spin_unlock(&visit->intervals->lock);
+	if (unlikely(visit->ended))
+		after_calls(visit);
+}
+
+/* The first of two passes, or the only one. False if it would have to sleep. */
 static bool call_first_pass(struct mmu_visit *visit,
-			    struct mmu_interval_notifier **call)
+			    struct mmu_interval_notifier *sub, bool *second)
 {
 	struct mmu_interval_notifier_finish *finish = NULL;
-	struct mmu_interval_notifier *sub = *call;
 
+	*second = false;
 	if (!sub->ops->invalidate_start)
 		return sub->ops->invalidate(sub, visit->range, visit->seq);
 
@@ -175,21 +173,36 @@ static bool call_first_pass(struct mmu_visit *visit,
 	if (finish) {
 		finish->notifier = sub;
 		__llist_add(&finish->link, &visit->second);
-		*call = NULL;
+		*second = true;
 	}
 	return true;
 }
 
-/* False if one would have had to sleep, and must not. */
-static bool call_first_passes(struct mmu_visit *visit)
+/*
+ * Call all subscriptions from @node on. The lock is held, but not while they
+ * run, and one is called at a time: a callback may remove any other. False if
+ * one would have had to sleep, and must not.
+ */
+static bool call_first_passes(struct mmu_visit *visit,
+			      struct interval_tree_node *node)
 {
-	unsigned int i;
+	struct mmu_interval_notifier *sub = begin_call(visit, node), *next;
+	bool done = true, second;
 
-	for (i = 0; i < visit->nr; i++)
-		if (!call_first_pass(visit, &visit->calls[i]) &&
-		    !WARN_ON(mmu_notifier_range_blockable(visit->range)))
-			return false;
-	return true;
+	for (; sub; sub = next) {
+		visit_unlock(visit);
+		done = call_first_pass(visit, sub, &second) ||
+		       WARN_ON(mmu_notifier_range_blockable(visit->range));
+		spin_lock(&visit->intervals->lock);
+		/* Before this one ends: its callback keeps it in the tree. */
+		next = NULL;
+		if (done)
+			next = begin_call(visit,
+					  next_overlap(visit, &sub->interval_tree));
+		if (!second)
+			end_call(visit, sub);
+	}
+	return done;
 }
 
 /* In the order of the first passes, so that the oldest is waited for first */
@@ -205,20 +218,7 @@ static void call_second_passes(struct mmu_visit *visit)
 		sub->ops->invalidate_finish(finish);
 		spin_lock(&visit->intervals->lock);
 		end_call(visit, sub);
-		spin_unlock(&visit->intervals->lock);
-	}
-}
-
-static void release_gone(struct mmu_visit *visit)
-{
-	struct mmu_interval_notifier *sub;
-	struct hlist_node *next;
-
-	hlist_for_each_entry_safe(sub, next, &visit->gone, deferred_item) {
-		struct mm_struct *mm = sub->mm;
-
-		sub->release(sub);
-		mmdrop_sched(mm);
+		visit_unlock(visit);
 	}
 }
 
@@ -231,34 +231,47 @@ static noinline int call_all(struct mmu_intervals *intervals,
 			     struct interval_tree_node *node)
 {
 	struct mmu_visit visit __uninitialized;
-	bool done = true;
+	bool done;
 
 	visit.intervals = intervals;
 	visit.range = range;
 	visit.seq = mmu_seq_next(&intervals->seq);
-	visit.wake = false;
+	visit.ended = false;
 	init_llist_head(&visit.second);
 	INIT_HLIST_HEAD(&visit.gone);
 
-	while (done && node) {
-		begin_calls(&visit, node);
-		if (!visit.nr)
-			break;
-		spin_unlock(&intervals->lock);
-		done = call_first_passes(&visit);
-		spin_lock(&intervals->lock);
-		node = end_calls(&visit);
-	}
-	spin_unlock(&intervals->lock);
-
+	done = call_first_passes(&visit, node);
+	visit_unlock(&visit);
 	call_second_passes(&visit);
-	if (visit.wake)
-		wake_up_all(&intervals->wq);
-	release_gone(&visit);
 	if (done)
 		return 0;
 	mmu_intervals_end(intervals, range);
 	return -EAGAIN;
+}
+
+static bool no_flight_up_to(struct mmu_intervals *intervals,
+			    unsigned long number)
+{
+	guard(spinlock)(&intervals->lock);
+	return !mmu_flights_up_to(&intervals->flights, number);
+}
+
+/**
+ * mmu_intervals_wait_for_flights() - wait for all invalidations on the list
+ * @intervals: the address space's
+ *
+ * Waits for those that are there by now, not for later ones.
+ *
+ * Context: Process context, may sleep.
+ */
+void mmu_intervals_wait_for_flights(struct mmu_intervals *intervals)
+{
+	unsigned long number;
+
+	spin_lock(&intervals->lock);
+	number = intervals->flown;
+	spin_unlock(&intervals->lock);
+	wait_event(intervals->wq, no_flight_up_to(intervals, number));
 }
 
 /**
@@ -269,7 +282,7 @@ static noinline int call_all(struct mmu_intervals *intervals,
  * Context: Process context; may sleep if mmu_notifier_range_blockable().
  *
  * Return: 0, or -EAGAIN if it must not sleep and would have to: then it has not
- * begun.
+ * begun. If it is on the list, or was, it is no reader of SRCU any more.
  */
 int mmu_intervals_start(struct mmu_intervals *intervals,
 			struct mmu_notifier_range *range)
@@ -277,13 +290,15 @@ int mmu_intervals_start(struct mmu_intervals *intervals,
 	struct interval_tree_node *node;
 
 	if (!READ_ONCE(intervals->used)) {
-		INIT_LIST_HEAD(&range->flight.link);
+		range->flight.number = 0;
 		return 0;
 	}
 
 	spin_lock(&intervals->lock);
-	mmu_flight_begin(&intervals->flights, &range->flight, range->start,
-			 range->end - 1);
+	mmu_flight_begin(&intervals->flights, &range->flight,
+			 ++intervals->flown, range->start, range->end - 1);
+	/* On the list is as good as in SRCU, and nobody else has to wait. */
+	mmu_notifier_land(range);
 	node = interval_tree_iter_first(&intervals->tree, range->flight.first,
 					range->flight.last);
 	if (unlikely(node))
@@ -305,7 +320,7 @@ void mmu_intervals_end(struct mmu_intervals *intervals,
 	bool wake;
 
 	/* It began before there were interval subscriptions. */
-	if (list_empty(&range->flight.link))
+	if (!range->flight.number)
 		return;
 
 	spin_lock(&intervals->lock);
@@ -336,6 +351,9 @@ void mmu_intervals_release(struct mmu_intervals *intervals,
 
 	mmu_notifier_range_init(&range, MMU_NOTIFY_RELEASE,
 				MMU_NOTIFIER_RANGE_BLOCKABLE, mm, 0, ULONG_MAX);
+	if (!intervals->used)
+		return;
+	mmu_notifier_take_off(&range);
 	mmu_intervals_start(intervals, &range);
 	mmu_intervals_end(intervals, &range);
 }
@@ -534,7 +552,8 @@ static void intervals_insert(struct mmu_intervals *intervals,
 	sub->stale_task = NULL;
 
 	spin_lock(&intervals->lock);
-	sub->invalidate_seq = intervals->seq;
+	/* One of its own: those of invalidations in flight may still be set. */
+	sub->invalidate_seq = mmu_seq_next(&intervals->seq);
 	interval_tree_insert(&sub->interval_tree, &intervals->tree);
 	spin_unlock(&intervals->lock);
 }
@@ -564,8 +583,9 @@ static int check_insert(struct mmu_interval_notifier *sub, struct mm_struct *mm,
  * The callbacks may be called before this returns. The mm_struct stays until the
  * subscription is removed.
  *
- * Context: Process context, may sleep; not under mmap_lock. The caller keeps the
- * address space alive (mmget()).
+ * Context: Process context, may sleep. Not under mmap_lock, except in a callback
+ * of another subscription of this address space. The caller keeps the address
+ * space alive (mmget()).
  *
  * Return: 0, -EOVERFLOW for a range that is empty or goes beyond the last
  * address, -EINVAL for an address space that is at its end, or -ENOMEM.
@@ -578,7 +598,6 @@ int mmu_interval_notifier_insert(struct mmu_interval_notifier *interval_sub,
 	struct mmu_intervals *intervals;
 	int ret;
 
-	might_lock(&mm->mmap_lock);
 	ret = check_insert(interval_sub, mm, start, length, ops);
 	if (ret)
 		return ret;
@@ -657,8 +676,11 @@ static bool resized(struct mmu_interval_notifier *sub, unsigned long start,
  *
  * Takes effect between two invalidations: each one is told that overlaps the
  * range of its time. Those in flight that overlap the old range are waited for.
- * All readers have to begin again. What the device has outside of the new range
- * is no longer looked after: take it away before, or at once under the lock of
+ * All readers have to begin again.
+ *
+ * What the device has outside of the new range is no longer looked after. So
+ * before it shrinks or moves a subscription, a driver takes this away and from
+ * then on admits nothing outside of the new range, both under the lock of
  * mmu_interval_read_retry().
  *
  * Context: Process context, may sleep. Nothing is held that callbacks take; not
@@ -682,13 +704,14 @@ int mmu_interval_notifier_resize(struct mmu_interval_notifier *interval_sub,
 }
 EXPORT_SYMBOL_GPL(mmu_interval_notifier_resize);
 
-/* True if it is out of the tree, false if the last callback will take it out. */
+/* True if it is out of the tree now, false if the last callback takes it out. */
 static bool intervals_remove(struct mmu_intervals *intervals,
 			     struct mmu_interval_notifier *sub,
 			     void (*release)(struct mmu_interval_notifier *sub))
 {
 	guard(spinlock)(&intervals->lock);
-	WARN_ON(sub->state.removed);
+	if (WARN_ON(sub->state.removed))
+		return false;
 	sub->release = release;
 	if (!mmu_state_remove(&sub->state))
 		return false;
@@ -711,8 +734,9 @@ static bool is_out(struct mmu_intervals *intervals,
  * else. When it returns no callback is running, and none will.
  *
  * Context: Process context, may sleep. Nothing is held that its callbacks take.
- * From callbacks of other subscriptions it may be called, from its own not:
- * mmu_interval_notifier_remove_async() is for these.
+ * From callbacks of other subscriptions it may be called if this one's have a
+ * single pass. From its own it may not: mmu_interval_notifier_remove_async() is
+ * for these.
  */
 void mmu_interval_notifier_remove(struct mmu_interval_notifier *interval_sub)
 {
@@ -732,8 +756,8 @@ EXPORT_SYMBOL_GPL(mmu_interval_notifier_remove);
  * @release: called once nothing can reach the subscription any more, to free it;
  *	must not sleep
  *
- * No callback begins once this returns. @release is called before it returns if
- * none is running, or else by the last one when it has ended.
+ * @release is called before this returns if no callback is running, or else when
+ * the last one has ended.
  *
  * Context: Any but interrupts, callbacks of the subscription included.
  */

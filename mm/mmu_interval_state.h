@@ -29,10 +29,13 @@ static inline unsigned long mmu_seq_next(unsigned long *seq)
 	return *seq;
 }
 
+/* The newest flight comes first. */
 static inline void mmu_flight_begin(struct list_head *flights,
 				    struct mmu_flight *flight,
+				    unsigned long number,
 				    unsigned long first, unsigned long last)
 {
+	flight->number = number;
 	flight->first = first;
 	flight->last = last;
 	list_add(&flight->link, flights);
@@ -53,6 +56,14 @@ static inline bool mmu_flights_overlap(const struct list_head *flights,
 		if (flight->first <= last && first <= flight->last)
 			return true;
 	return false;
+}
+
+/* Is a flight left that is as old as @number, or older? */
+static inline bool mmu_flights_up_to(const struct list_head *flights,
+				     unsigned long number)
+{
+	return !list_empty(flights) &&
+	       list_last_entry(flights, struct mmu_flight, link)->number <= number;
 }
 
 /* May a callback begin? Then it has. */

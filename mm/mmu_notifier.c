@@ -11,8 +11,9 @@
  * Flights. An invalidation is in flight from its start to its end. Who
  * subscribes must not learn anything from the page table while an invalidation
  * is in flight that will never tell him. There is no lock against it: all
- * invalidations are readers of SRCU (mmu_notifier_flights), found subscribers
- * or not, and who subscribes waits for those that may have missed him:
+ * invalidations are readers of SRCU (mmu_notifier_flights), whether they find
+ * subscribers or not, and who subscribes waits for those that may have missed
+ * him:
  *
  *	invalidation				subscriber
  *
@@ -29,6 +30,13 @@
  * its own CPU, and does not depend on how many mappings there are. The
  * mmap_lock, which the subscriber holds, would not be enough: the locks of a VMA
  * and of the reverse mapping protect invalidations too.
+ *
+ * SRCU does not tell one address space from another, and a device's callback can
+ * take its time. So where there are interval subscriptions, whose callbacks do,
+ * an invalidation goes to the list of its own address space and is no reader any
+ * more; who subscribes waits for the grace period, and then for that list. What
+ * remains in SRCU are invalidations that call no driver, and those of address
+ * spaces that have subscriptions of this file only, whose callbacks are short.
  * tools/memory-model/litmus-tests/hmm/ has this as MMU-subscribe-*.litmus.
  *
  * In such a flight the subscription appears between start and end. It is told
@@ -151,6 +159,13 @@ static int list_start(struct mmu_notifier_range *range)
 	return mmu_notifier_range_blockable(range) ? 0 : ret;
 }
 
+/* Is it a reader of SRCU still? */
+static void land(struct mmu_notifier_range *range)
+{
+	if (!range->flight.number)
+		mmu_notifier_land(range);
+}
+
 int __mmu_notifier_invalidate_range_start(struct mmu_notifier_range *range)
 {
 	struct mmu_notifier_subscriptions *subscriptions =
@@ -164,8 +179,10 @@ int __mmu_notifier_invalidate_range_start(struct mmu_notifier_range *range)
 	if (ret || hlist_empty(&subscriptions->list))
 		return ret;
 	ret = list_start(range);
-	if (ret)
+	if (ret) {
 		mmu_intervals_end(&subscriptions->intervals, range);
+		land(range);
+	}
 	return ret;
 }
 
@@ -178,6 +195,7 @@ void __mmu_notifier_invalidate_range_end(struct mmu_notifier_range *range)
 	mmu_intervals_end(&subscriptions->intervals, range);
 	if (!hlist_empty(&subscriptions->list))
 		list_end(range);
+	land(range);
 	lock_map_release(&__mmu_notifier_invalidate_range_start_map);
 }
 
@@ -358,9 +376,11 @@ static int subscribe(struct mmu_notifier *subscription, struct mm_struct *mm)
 }
 
 /* Invalidations in flight may have missed a new subscription. */
-static void wait_for_flights(void)
+static void wait_for_flights(struct mm_struct *mm)
 {
+	/* Those that went to the list meanwhile are on it after this. */
 	synchronize_srcu_expedited(&mmu_notifier_flights);
+	mmu_intervals_wait_for_flights(&mm->notifier_subscriptions->intervals);
 }
 
 /**
@@ -378,7 +398,7 @@ int __mmu_notifier_register(struct mmu_notifier *subscription,
 	int ret = subscribe(subscription, mm);
 
 	if (!ret)
-		wait_for_flights();
+		wait_for_flights(mm);
 	return ret;
 }
 EXPORT_SYMBOL_GPL(__mmu_notifier_register);
@@ -409,7 +429,7 @@ int mmu_notifier_register(struct mmu_notifier *subscription,
 	ret = subscribe(subscription, mm);
 	mmap_write_unlock(mm);
 	if (!ret)
-		wait_for_flights();
+		wait_for_flights(mm);
 	return ret;
 }
 EXPORT_SYMBOL_GPL(mmu_notifier_register);

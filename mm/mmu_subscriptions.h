@@ -18,7 +18,8 @@
  * @tree: the subscriptions
  * @flights: the invalidations in flight, which are few: one for each task that
  *	is in the middle of one
- * @seq: of the last invalidation
+ * @flown: how many have ever been in @flights
+ * @seq: of the last invalidation that met a subscription
  * @wq: for whoever waits for an invalidation, or a callback, to end
  * @used: there is, or was, a subscription: invalidations go to @flights.
  *	Never unset; read without the lock.
@@ -31,6 +32,7 @@ struct mmu_intervals {
 	spinlock_t lock;
 	struct rb_root_cached tree;
 	struct list_head flights;
+	unsigned long flown;
 	unsigned long seq;
 	struct wait_queue_head wq;
 	bool used;
@@ -63,6 +65,7 @@ int mmu_intervals_start(struct mmu_intervals *intervals,
 			struct mmu_notifier_range *range);
 void mmu_intervals_end(struct mmu_intervals *intervals,
 		       struct mmu_notifier_range *range);
+void mmu_intervals_wait_for_flights(struct mmu_intervals *intervals);
 void mmu_intervals_release(struct mmu_intervals *intervals,
 			   struct mm_struct *mm);
 

@@ -60,8 +60,9 @@ struct mmu_interval_notifier_finish {
  * @invalidate_finish: The second pass, after the first passes of all
  *	subscriptions.
  *
- * A callback may insert and remove other subscriptions. It may remove its own
- * by mmu_interval_notifier_remove_async() only.
+ * A callback may insert other subscriptions, and remove them if they have a
+ * single pass. It may remove its own, and those with two passes, by
+ * mmu_interval_notifier_remove_async() only.
  */
 struct mmu_interval_notifier_ops {
 	bool (*invalidate)(struct mmu_interval_notifier *interval_sub,
@@ -112,11 +113,13 @@ struct mmu_interval_notifier {
 /**
  * struct mmu_flight - an invalidation in flight, as readers have to know of it
  * @link: among those of the address space
+ * @number: counts them; 0 if it is not among them
  * @first: first address
  * @last: last address
  */
 struct mmu_flight {
 	struct list_head link;
+	unsigned long number;
 	unsigned long first;
 	unsigned long last;
 };

@@ -293,8 +293,6 @@ mmu_notifier_invalidate_range_start_nonblock(struct mmu_notifier_range *range)
 		range->flags &= ~MMU_NOTIFIER_RANGE_BLOCKABLE;
 		ret = __mmu_notifier_invalidate_range_start(range);
 	}
-	if (ret)
-		mmu_notifier_land(range);
 	lock_map_release(&__mmu_notifier_invalidate_range_start_map);
 	return ret;
 }
@@ -311,7 +309,8 @@ mmu_notifier_invalidate_range_end(struct mmu_notifier_range *range)
 
 	if (unlikely(range->subscriptions))
 		__mmu_notifier_invalidate_range_end(range);
-	mmu_notifier_land(range);
+	else
+		mmu_notifier_land(range);
 }
 
 static inline void
