@@ -51,6 +51,9 @@ do {									\
 #define KUNIT_EXPECT_FALSE(test, condition) \
 	KUNIT_COMPARE(test, !!(condition), ==, false, "")
 
+#define kunit_info(test, fmt, ...) \
+	((void)(test), printf("# " fmt "\n", ##__VA_ARGS__))
+
 static int kunit_run(const struct kunit_suite *suite)
 {
 	const struct kunit_case *test_case;

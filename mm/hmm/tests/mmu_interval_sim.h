@@ -1,0 +1,831 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Simulated threads that use interval subscriptions, to find out whether the
+ * state machine in mm/mmu_interval_state.h keeps what it promises.
+ *
+ * Threads take turns, one step at a time, as a random number says. A step is
+ * what mm/mmu_interval.c does while it holds the lock of the intervals, or one
+ * thing that a driver does, or that happens to one page. Whatever the order:
+ *
+ *   - a device holds no other version of a page than the page table does, and
+ *     nothing of a page that is about to change;
+ *   - no callback begins on a removed subscription, nor touches one that is out;
+ *   - a subscription is out when it is removed and has no callbacks, and only
+ *     then;
+ *   - sequences are odd, and each is higher than those before;
+ *   - no callback gives a reader the sequence again that it began with;
+ *   - nobody waits for an invalidation that does not overlap, and all who wait
+ *     go on once the others have done what they had begun.
+ *
+ * The tree is not part of this. An invalidation goes from subscription to
+ * subscription in the tree's order: by first address, then by age.
+ *
+ * A simulation that cannot fail proves nothing. Each enum sim_mutation breaks
+ * one rule, here and not in what is tested.
+ */
+#ifndef _MM_HMM_TESTS_MMU_INTERVAL_SIM_H
+#define _MM_HMM_TESTS_MMU_INTERVAL_SIM_H
+
+#include <linux/mm.h>
+#include <linux/string.h>
+
+#include "../../mmu_interval_state.h"
+#include "random.h"
+
+#define SIM_PAGES		8
+#define SIM_SUBS		5
+#define SIM_INVALIDATORS	3
+#define SIM_READERS		3
+#define SIM_CHANGERS		2
+#define SIM_THREADS		(SIM_INVALIDATORS + SIM_READERS + SIM_CHANGERS)
+#define SIM_AT_ONCE		2	/* callbacks in between two times of the lock */
+#define SIM_TRACE		16
+
+enum sim_mutation {
+	SIM_INTACT,
+	SIM_READER_DOES_NOT_WAIT,
+	SIM_READER_DOES_NOT_CHECK,
+	SIM_READER_WAITS_FOR_ALL,
+	SIM_CALLBACK_SETS_NO_SEQ,
+	SIM_CALLBACK_ON_REMOVED,
+	SIM_FLIGHT_BEGINS_LATE,
+	SIM_FLIGHT_ENDS_EARLY,
+	SIM_SEQ_IS_USED_TWICE,
+	SIM_CURSOR_IS_LET_GO,
+	SIM_REMOVAL_DOES_NOT_WAIT,
+	SIM_INSERT_TAKES_THE_LAST_SEQ,
+	SIM_RESIZE_DOES_NOT_WAIT,
+	SIM_RESIZE_KEEPS_SEQ,
+	SIM_RESIZE_TRIMS_LATE,
+	SIM_RESIZE_TRIMS_ONCE,
+};
+
+/**
+ * struct sim_sub - a subscription and the driver that has it
+ * @sub: what is tested; its pages are addresses
+ * @id: of this life of the slot
+ * @age: orders subscriptions with the same first address
+ * @admit_first: the driver lets its device have pages from here
+ * @admit_last: to here
+ * @device: version of each page that the device has; 0 for none
+ * @running: callbacks, as the model counts them
+ * @users: readers, who keep it from being removed
+ * @alive: false: the memory is freed
+ * @in: in the tree
+ * @removed: as the model has it
+ * @async: freed as soon as it is out
+ * @changing: somebody removes or resizes it
+ * @locked: the driver's lock
+ */
+struct sim_sub {
+	struct mmu_interval_notifier sub;
+	unsigned long id;
+	unsigned long age;
+	unsigned long admit_first;
+	unsigned long admit_last;
+	unsigned int device[SIM_PAGES];
+	unsigned int running;
+	unsigned int users;
+	bool alive;
+	bool in;
+	bool removed;
+	bool async;
+	bool changing;
+	bool locked;
+};
+
+enum sim_phase {
+	SIM_IDLE,
+	/* invalidators */
+	SIM_CALL, SIM_SET_SEQ, SIM_TAKE, SIM_RETURN, SIM_END_CALLS,
+	SIM_SECOND, SIM_SECOND_TAKE, SIM_SECOND_END, SIM_CHANGE, SIM_LAND,
+	/* readers */
+	SIM_BEGIN, SIM_READ, SIM_LOCK, SIM_CHECK, SIM_COMMIT,
+	/* those who insert, remove and resize */
+	SIM_WAIT_OUT, SIM_TRIM, SIM_RESIZE,
+};
+
+struct sim_call {
+	struct sim_sub *sub;	/* NULL: left for the second pass */
+	unsigned long id;
+};
+
+/**
+ * struct sim_thread - one that invalidates, reads or changes subscriptions
+ * @phase: what it does next
+ * @slow: a step is taken in one of so many turns
+ * @first: of the pages that it is about
+ * @last: of the pages that it is about
+ * @at: the page that is next
+ * @seq: of the invalidation, or from the reader's begin
+ * @sub: whom a reader, or who changes, deals with
+ * @versions: what a reader has read
+ * @flight: the invalidation
+ * @flying: it has begun and not ended, as the model has it
+ * @may_block: it may sleep: no callback fails
+ * @failed: one has
+ * @nr: callbacks begun at once
+ * @nr_second: callbacks that wait for the second pass
+ * @pos: the one among them that is next
+ * @calls: those begun at once
+ * @second: those for the second pass
+ * @cursor: the last one begun
+ */
+struct sim_thread {
+	enum sim_phase phase;
+	unsigned int slow;
+	unsigned long first;
+	unsigned long last;
+	unsigned long at;
+	unsigned long seq;
+	struct sim_sub *sub;
+	unsigned int versions[SIM_PAGES];
+	struct mmu_flight flight;
+	bool flying;
+	bool may_block;
+	bool failed;
+	unsigned int nr;
+	unsigned int nr_second;
+	unsigned int pos;
+	struct sim_call calls[SIM_AT_ONCE];
+	struct sim_call second[SIM_SUBS];
+	struct sim_call cursor;
+};
+
+struct sim_step {
+	unsigned int thread;
+	enum sim_phase phase;
+};
+
+/**
+ * struct sim - an address space, its subscribers and all who work on it
+ * @mutation: the rule that is broken
+ * @rnd: decides everything
+ * @flights: what is tested
+ * @seq: what is tested
+ * @last_seq: the model's
+ * @ids: subscriptions that ever were
+ * @ages: times that one was put into the tree
+ * @versions: the page table
+ * @subs: the subscriptions
+ * @threads: invalidators, then readers, then changers
+ * @closing: nobody begins anything new
+ * @wrong: what was found to be wrong, %NULL for nothing
+ * @nr_steps: steps so far
+ * @trace: the last of them
+ */
+struct sim {
+	enum sim_mutation mutation;
+	struct test_random rnd;
+	struct list_head flights;
+	unsigned long seq;
+	unsigned long last_seq;
+	unsigned long ids;
+	unsigned long ages;
+	unsigned int versions[SIM_PAGES];
+	struct sim_sub subs[SIM_SUBS];
+	struct sim_thread threads[SIM_THREADS];
+	bool closing;
+	const char *wrong;
+	unsigned int nr_steps;
+	struct sim_step trace[SIM_TRACE];
+};
+
+static inline void sim_wrong(struct sim *sim, const char *what)
+{
+	if (!sim->wrong)
+		sim->wrong = what;
+}
+
+static inline bool sim_one_in(struct sim *sim, unsigned int nr)
+{
+	return !test_random_below(&sim->rnd, nr);
+}
+
+static inline bool sim_overlaps(unsigned long first, unsigned long last,
+				const struct sim_sub *s)
+{
+	return s->sub.interval_tree.start <= last &&
+	       first <= s->sub.interval_tree.last;
+}
+
+/* Some pages, @most at most */
+static inline void sim_some_pages(struct sim *sim, unsigned long most,
+				  unsigned long *first, unsigned long *last)
+{
+	*first = test_random_below(&sim->rnd, SIM_PAGES);
+	*last = *first + test_random_below(&sim->rnd, most);
+	if (*last >= SIM_PAGES)
+		*last = SIM_PAGES - 1;
+}
+
+/* A new sequence, as the model sees it */
+static inline unsigned long sim_next_seq(struct sim *sim)
+{
+	unsigned long seq = mmu_seq_next(&sim->seq);
+
+	if (sim->mutation == SIM_SEQ_IS_USED_TWICE && sim_one_in(sim, 2)) {
+		sim->seq -= 2;
+		return sim->seq;
+	}
+	if (!(seq & 1) || seq <= sim->last_seq)
+		sim_wrong(sim, "a sequence is even, or no higher than the last");
+	sim->last_seq = seq;
+	return seq;
+}
+
+/* The model's answer to mmu_flights_overlap() */
+static inline bool sim_in_flight(const struct sim *sim, const struct sim_sub *s)
+{
+	unsigned int i;
+
+	for (i = 0; i < SIM_INVALIDATORS; i++) {
+		const struct sim_thread *t = &sim->threads[i];
+
+		if (t->flying && sim_overlaps(t->first, t->last, s))
+			return true;
+	}
+	return false;
+}
+
+/* Does who is about to read, or to resize, have to wait? */
+static inline bool sim_has_to_wait(struct sim *sim, const struct sim_sub *s)
+{
+	bool waits = mmu_flights_overlap(&sim->flights,
+					 s->sub.interval_tree.start,
+					 s->sub.interval_tree.last);
+
+	if (sim->mutation == SIM_READER_WAITS_FOR_ALL)
+		waits = !list_empty(&sim->flights);
+	if (waits && !sim_in_flight(sim, s))
+		sim_wrong(sim, "one waits, and nothing that overlaps is in flight");
+	return waits;
+}
+
+static inline bool sim_lock(struct sim_sub *s)
+{
+	if (s->locked)
+		return false;
+	s->locked = true;
+	return true;
+}
+
+static inline void sim_take(struct sim_sub *s, unsigned long first,
+			    unsigned long last)
+{
+	for (; first <= last; first++)
+		s->device[first] = 0;
+}
+
+/* Invalidators */
+
+static inline bool sim_is_there(struct sim *sim, const struct sim_call *call)
+{
+	if (call->sub->alive && call->sub->in && call->sub->id == call->id)
+		return true;
+	sim_wrong(sim, "a subscription is gone while somebody is using it");
+	return false;
+}
+
+/* Is @a in front of @b in the tree? */
+static inline bool sim_before(const struct sim_sub *a, const struct sim_sub *b)
+{
+	if (a->sub.interval_tree.start != b->sub.interval_tree.start)
+		return a->sub.interval_tree.start < b->sub.interval_tree.start;
+	return a->age < b->age;
+}
+
+/* The first of the subscriptions that overlap and are behind @prev in order */
+static inline struct sim_sub *sim_next_sub(struct sim *sim,
+					   const struct sim_thread *t,
+					   const struct sim_sub *prev)
+{
+	struct sim_sub *best = NULL;
+	unsigned int i;
+
+	for (i = 0; i < SIM_SUBS; i++) {
+		struct sim_sub *s = &sim->subs[i];
+
+		if (!s->in || !sim_overlaps(t->first, t->last, s))
+			continue;
+		if (prev && !sim_before(prev, s))
+			continue;
+		if (!best || sim_before(s, best))
+			best = s;
+	}
+	return best;
+}
+
+static inline void sim_begin_calls(struct sim *sim, struct sim_thread *t,
+				   struct sim_sub *s)
+{
+	t->nr = 0;
+	t->pos = 0;
+	for (; s && t->nr < SIM_AT_ONCE; s = sim_next_sub(sim, t, s)) {
+		if (!mmu_callback_begin(&s->sub.state)) {
+			if (sim->mutation != SIM_CALLBACK_ON_REMOVED)
+				continue;
+			s->sub.state.callbacks++;
+		}
+		if (s->removed)
+			sim_wrong(sim, "a callback begins on a removed subscription");
+		s->running++;
+		t->cursor = (struct sim_call){ .sub = s, .id = s->id };
+		t->calls[t->nr++] = t->cursor;
+	}
+	t->phase = t->nr ? SIM_CALL : SIM_SECOND;
+}
+
+static inline void sim_end_call(struct sim *sim, const struct sim_call *call)
+{
+	struct sim_sub *s = call->sub;
+
+	if (!sim_is_there(sim, call))
+		return;
+	s->running--;
+	if (!mmu_callback_end(&s->sub.state))
+		return;
+	s->in = false;
+	if (s->async)
+		s->alive = false;
+}
+
+static inline void sim_take_off(struct sim *sim, struct sim_thread *t)
+{
+	struct sim_sub *s;
+
+	sim_some_pages(sim, 3, &t->first, &t->last);
+	t->may_block = !sim_one_in(sim, 4);
+	t->failed = false;
+	t->flying = true;
+	t->nr_second = 0;
+	if (sim->mutation != SIM_FLIGHT_BEGINS_LATE)
+		mmu_flight_begin(&sim->flights, &t->flight, t->first, t->last);
+	t->at = t->first;
+	t->pos = 0;
+	t->phase = SIM_SECOND;
+	s = sim_next_sub(sim, t, NULL);
+	if (!s)
+		return;
+	t->seq = sim_next_seq(sim);
+	sim_begin_calls(sim, t, s);
+}
+
+static inline void sim_call(struct sim *sim, struct sim_thread *t)
+{
+	struct sim_call *call = &t->calls[t->pos];
+
+	if (!sim_is_there(sim, call))
+		return;
+	if (!t->may_block && sim_one_in(sim, 4)) {
+		t->failed = true;
+		t->phase = SIM_END_CALLS;
+	} else if (sim_lock(call->sub)) {
+		t->phase = SIM_SET_SEQ;
+	}
+}
+
+/* A callback has set a sequence, which no reader may have from before. */
+static inline void sim_check_readers(struct sim *sim, const struct sim_sub *s)
+{
+	unsigned int i;
+
+	for (i = SIM_INVALIDATORS; i < SIM_INVALIDATORS + SIM_READERS; i++) {
+		const struct sim_thread *t = &sim->threads[i];
+
+		if (t->sub == s && t->phase >= SIM_READ &&
+		    t->seq == s->sub.invalidate_seq)
+			sim_wrong(sim, "a sequence has come back to a reader");
+	}
+}
+
+static inline void sim_set_seq(struct sim *sim, struct sim_thread *t)
+{
+	struct sim_sub *s = t->calls[t->pos].sub;
+
+	if (sim->mutation != SIM_CALLBACK_SETS_NO_SEQ) {
+		mmu_interval_set_seq(&s->sub, t->seq);
+		sim_check_readers(sim, s);
+	}
+	if (sim_one_in(sim, 3)) {
+		if (t->nr_second == SIM_SUBS) {
+			sim_wrong(sim, "an invalidation calls a subscription twice");
+			return;
+		}
+		t->second[t->nr_second++] = t->calls[t->pos];
+		t->calls[t->pos].sub = NULL;
+		s->locked = false;
+		t->phase = ++t->pos < t->nr ? SIM_CALL : SIM_END_CALLS;
+		return;
+	}
+	t->phase = SIM_TAKE;
+}
+
+/* The end of a callback, which may remove its own subscription. */
+static inline void sim_return(struct sim *sim, struct sim_thread *t)
+{
+	struct sim_sub *s = t->calls[t->pos].sub;
+
+	s->locked = false;
+	if (!s->users && !s->changing && sim_one_in(sim, 8)) {
+		s->changing = true;
+		s->async = true;
+		s->removed = true;
+		if (mmu_state_remove(&s->sub.state))
+			sim_wrong(sim, "a callback runs, and is not counted");
+	}
+	t->phase = ++t->pos < t->nr ? SIM_CALL : SIM_END_CALLS;
+}
+
+static inline void sim_end_calls(struct sim *sim, struct sim_thread *t)
+{
+	bool let_go = sim->mutation == SIM_CURSOR_IS_LET_GO;
+	struct sim_sub *next = NULL;
+	unsigned int i;
+
+	if (!let_go && sim_is_there(sim, &t->cursor))
+		next = sim_next_sub(sim, t, t->cursor.sub);
+	for (i = 0; i < t->nr; i++)
+		if (t->calls[i].sub)
+			sim_end_call(sim, &t->calls[i]);
+	if (let_go && sim_is_there(sim, &t->cursor))
+		next = sim_next_sub(sim, t, t->cursor.sub);
+
+	t->pos = 0;
+	t->phase = SIM_SECOND;
+	if (next && !t->failed)
+		sim_begin_calls(sim, t, next);
+	if (t->phase == SIM_SECOND)
+		t->pos = 0;
+}
+
+static inline void sim_second(struct sim *sim, struct sim_thread *t)
+{
+	if (t->pos < t->nr_second) {
+		if (sim_is_there(sim, &t->second[t->pos]) &&
+		    sim_lock(t->second[t->pos].sub))
+			t->phase = SIM_SECOND_TAKE;
+		return;
+	}
+	if (sim->mutation == SIM_FLIGHT_BEGINS_LATE)
+		mmu_flight_begin(&sim->flights, &t->flight, t->first, t->last);
+	if (sim->mutation == SIM_FLIGHT_ENDS_EARLY)
+		mmu_flight_end(&t->flight);
+	t->phase = t->failed ? SIM_LAND : SIM_CHANGE;
+}
+
+static inline void sim_land(struct sim *sim, struct sim_thread *t)
+{
+	if (sim->mutation != SIM_FLIGHT_ENDS_EARLY)
+		mmu_flight_end(&t->flight);
+	t->flying = false;
+	t->phase = SIM_IDLE;
+}
+
+static inline void sim_invalidate(struct sim *sim, struct sim_thread *t)
+{
+	switch (t->phase) {
+	case SIM_IDLE:
+		if (!sim->closing)
+			sim_take_off(sim, t);
+		break;
+	case SIM_CALL:
+		sim_call(sim, t);
+		break;
+	case SIM_SET_SEQ:
+		sim_set_seq(sim, t);
+		break;
+	case SIM_TAKE:
+		sim_take(t->calls[t->pos].sub, t->first, t->last);
+		t->phase = SIM_RETURN;
+		break;
+	case SIM_RETURN:
+		sim_return(sim, t);
+		break;
+	case SIM_END_CALLS:
+		sim_end_calls(sim, t);
+		break;
+	case SIM_SECOND:
+		sim_second(sim, t);
+		break;
+	case SIM_SECOND_TAKE:
+		sim_take(t->second[t->pos].sub, t->first, t->last);
+		t->second[t->pos].sub->locked = false;
+		t->phase = SIM_SECOND_END;
+		break;
+	case SIM_SECOND_END:
+		sim_end_call(sim, &t->second[t->pos++]);
+		t->phase = SIM_SECOND;
+		break;
+	case SIM_CHANGE:
+		sim->versions[t->at]++;
+		if (t->at++ == t->last)
+			t->phase = SIM_LAND;
+		break;
+	default:
+		sim_land(sim, t);
+		break;
+	}
+}
+
+/* Readers */
+
+/* A subscription that nobody removes or, with @whole, deals with at all */
+static inline struct sim_sub *sim_pick(struct sim *sim, bool whole)
+{
+	struct sim_sub *s = &sim->subs[test_random_below(&sim->rnd, SIM_SUBS)];
+
+	if (!s->alive || s->removed)
+		return NULL;
+	return whole && s->changing ? NULL : s;
+}
+
+static inline void sim_read_begin(struct sim *sim, struct sim_thread *t)
+{
+	if (sim->mutation != SIM_READER_DOES_NOT_WAIT &&
+	    sim_has_to_wait(sim, t->sub))
+		return;
+	t->seq = t->sub->sub.invalidate_seq;
+	t->first = t->sub->sub.interval_tree.start;
+	t->last = t->sub->sub.interval_tree.last;
+	t->at = t->first;
+	t->phase = SIM_READ;
+}
+
+static inline void sim_commit(struct sim_thread *t)
+{
+	struct sim_sub *s = t->sub;
+	unsigned long page;
+
+	for (page = t->first; page <= t->last; page++)
+		if (page >= s->admit_first && page <= s->admit_last)
+			s->device[page] = t->versions[page];
+	s->locked = false;
+	s->users--;
+	t->phase = SIM_IDLE;
+}
+
+static inline void sim_read(struct sim *sim, struct sim_thread *t)
+{
+	switch (t->phase) {
+	case SIM_IDLE:
+		t->sub = sim->closing ? NULL : sim_pick(sim, false);
+		if (!t->sub)
+			break;
+		t->sub->users++;
+		t->phase = SIM_BEGIN;
+		break;
+	case SIM_BEGIN:
+		sim_read_begin(sim, t);
+		break;
+	case SIM_READ:
+		t->versions[t->at] = sim->versions[t->at];
+		if (t->at++ == t->last)
+			t->phase = SIM_LOCK;
+		break;
+	case SIM_LOCK:
+		if (sim_lock(t->sub))
+			t->phase = SIM_CHECK;
+		break;
+	case SIM_CHECK:
+		t->phase = SIM_COMMIT;
+		if (sim->mutation != SIM_READER_DOES_NOT_CHECK &&
+		    mmu_interval_read_retry(&t->sub->sub, t->seq)) {
+			t->sub->locked = false;
+			t->phase = SIM_BEGIN;
+		}
+		break;
+	default:
+		sim_commit(t);
+		break;
+	}
+}
+
+/* Those who insert, remove and resize */
+
+static inline void sim_insert(struct sim *sim)
+{
+	struct sim_sub *s = &sim->subs[test_random_below(&sim->rnd, SIM_SUBS)];
+	bool old_seq = sim->mutation == SIM_INSERT_TAKES_THE_LAST_SEQ;
+
+	if (s->alive)
+		return;
+	*s = (struct sim_sub){
+		.id = ++sim->ids,
+		.age = ++sim->ages,
+		.alive = true,
+		.in = true,
+	};
+	sim_some_pages(sim, 5, &s->admit_first, &s->admit_last);
+	s->sub.interval_tree.start = s->admit_first;
+	s->sub.interval_tree.last = s->admit_last;
+	s->sub.invalidate_seq = old_seq ? sim->seq : sim_next_seq(sim);
+}
+
+static inline void sim_remove(struct sim *sim, struct sim_thread *t, bool async)
+{
+	struct sim_sub *s = t->sub;
+
+	s->changing = true;
+	s->async = async;
+	s->removed = true;
+	if (mmu_state_remove(&s->sub.state)) {
+		s->in = false;
+		s->alive = false;
+	} else if (sim->mutation == SIM_REMOVAL_DOES_NOT_WAIT) {
+		s->alive = false;
+	} else if (!async) {
+		t->phase = SIM_WAIT_OUT;
+	}
+}
+
+static inline void sim_change(struct sim *sim, struct sim_thread *t)
+{
+	unsigned int what = test_random_below(&sim->rnd, 8);
+
+	if (what < 3) {
+		sim_insert(sim);
+		return;
+	}
+	t->sub = sim_pick(sim, true);
+	if (!t->sub)
+		return;
+	if (what < 5) {
+		if (!t->sub->users)
+			sim_remove(sim, t, what == 4);
+		return;
+	}
+	t->sub->changing = true;
+	sim_some_pages(sim, 5, &t->first, &t->last);
+	t->phase = sim->mutation == SIM_RESIZE_TRIMS_LATE ? SIM_RESIZE :
+							    SIM_TRIM;
+}
+
+/*
+ * What the device must not have once the subscription is resized is taken from
+ * it, and not let in any more, before: the new range is all that is looked
+ * after from then on.
+ */
+static inline void sim_trim(struct sim *sim, struct sim_thread *t)
+{
+	bool late = sim->mutation == SIM_RESIZE_TRIMS_LATE;
+	struct sim_sub *s = t->sub;
+	unsigned long page;
+
+	if (!sim_lock(s))
+		return;
+	for (page = 0; page < SIM_PAGES; page++)
+		if (page < t->first || page > t->last)
+			s->device[page] = 0;
+	if (sim->mutation != SIM_RESIZE_TRIMS_ONCE) {
+		s->admit_first = t->first;
+		s->admit_last = t->last;
+	}
+	s->locked = false;
+	s->changing = !late;
+	t->phase = late ? SIM_IDLE : SIM_RESIZE;
+}
+
+static inline void sim_resize(struct sim *sim, struct sim_thread *t)
+{
+	struct sim_sub *s = t->sub;
+
+	if (sim->mutation != SIM_RESIZE_DOES_NOT_WAIT &&
+	    sim_has_to_wait(sim, s))
+		return;
+	s->sub.interval_tree.start = t->first;
+	s->sub.interval_tree.last = t->last;
+	s->age = ++sim->ages;
+	if (sim->mutation != SIM_RESIZE_KEEPS_SEQ)
+		s->sub.invalidate_seq = sim_next_seq(sim);
+	if (sim->mutation == SIM_RESIZE_TRIMS_LATE) {
+		t->phase = SIM_TRIM;
+		return;
+	}
+	s->admit_first = t->first;
+	s->admit_last = t->last;
+	s->changing = false;
+	t->phase = SIM_IDLE;
+}
+
+static inline void sim_subscribe(struct sim *sim, struct sim_thread *t)
+{
+	switch (t->phase) {
+	case SIM_IDLE:
+		if (!sim->closing)
+			sim_change(sim, t);
+		break;
+	case SIM_TRIM:
+		sim_trim(sim, t);
+		break;
+	case SIM_RESIZE:
+		sim_resize(sim, t);
+		break;
+	default:
+		if (t->sub->in)
+			break;
+		t->sub->alive = false;
+		t->phase = SIM_IDLE;
+		break;
+	}
+}
+
+/* The whole */
+
+static inline void sim_check(struct sim *sim)
+{
+	unsigned int i, page;
+
+	for (i = 0; i < SIM_SUBS; i++) {
+		const struct sim_sub *s = &sim->subs[i];
+
+		if (!s->alive)
+			continue;
+		if (s->in == (s->removed && !s->running))
+			sim_wrong(sim, "a subscription is out too early, or too late");
+		if (s->removed)
+			continue;
+		for (page = 0; page < SIM_PAGES; page++)
+			if (s->device[page] &&
+			    s->device[page] != sim->versions[page])
+				sim_wrong(sim, "a device has a page that has changed");
+	}
+}
+
+static inline void sim_step(struct sim *sim, unsigned int nr)
+{
+	struct sim_step *step = &sim->trace[sim->nr_steps % SIM_TRACE];
+	struct sim_thread *t = &sim->threads[nr];
+	enum sim_phase before = t->phase;
+
+	if (nr < SIM_INVALIDATORS)
+		sim_invalidate(sim, t);
+	else if (nr < SIM_INVALIDATORS + SIM_READERS)
+		sim_read(sim, t);
+	else
+		sim_subscribe(sim, t);
+	sim_check(sim);
+
+	if (before == t->phase && !sim->wrong)
+		return;
+	*step = (struct sim_step){ .thread = nr, .phase = before };
+	sim->nr_steps++;
+}
+
+static inline bool sim_all_idle(const struct sim *sim)
+{
+	unsigned int i;
+
+	for (i = 0; i < SIM_THREADS; i++)
+		if (sim->threads[i].phase != SIM_IDLE)
+			return false;
+	return true;
+}
+
+/* Liveness: all can finish what they have begun. */
+static inline void sim_close(struct sim *sim)
+{
+	unsigned int i;
+
+	sim->closing = true;
+	for (i = 0; i < 1000 && !sim->wrong && !sim_all_idle(sim); i++)
+		sim_step(sim, i % SIM_THREADS);
+	if (!sim_all_idle(sim))
+		sim_wrong(sim, "threads wait for ever");
+	sim->closing = false;
+}
+
+/* Run with @seed for about @nr_turns turns. False if something was wrong. */
+static inline bool sim_run(struct sim *sim, enum sim_mutation mutation,
+			   unsigned int seed, unsigned int nr_turns)
+{
+	unsigned int turn, nr;
+
+	memset(sim, 0, sizeof(*sim));
+	sim->mutation = mutation;
+	sim->rnd.state = seed * 2654435761U | 1;
+	sim->seq = MMU_FIRST_SEQ;
+	sim->last_seq = MMU_FIRST_SEQ;
+	INIT_LIST_HEAD(&sim->flights);
+	for (nr = 0; nr < SIM_PAGES; nr++)
+		sim->versions[nr] = 1;
+
+	for (turn = 0; turn < nr_turns && !sim->wrong; turn++) {
+		/* Now and then, others become the slow ones. */
+		if (!(turn % 64)) {
+			for (nr = 0; nr < SIM_THREADS; nr++)
+				sim->threads[nr].slow = sim_one_in(sim, 3) ?
+							256 : 1;
+			if (sim_one_in(sim, 16))
+				sim_close(sim);
+		}
+		nr = test_random_below(&sim->rnd, SIM_THREADS);
+		if (sim_one_in(sim, sim->threads[nr].slow))
+			sim_step(sim, nr);
+	}
+	if (!sim->wrong)
+		sim_close(sim);
+	return !sim->wrong;
+}
+
+#endif /* _MM_HMM_TESTS_MMU_INTERVAL_SIM_H */
