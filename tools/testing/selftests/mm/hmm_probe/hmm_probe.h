@@ -8,7 +8,8 @@
  *	hmm_oracle.c		the page tables, one page at a time
  *
  * hmm_probe_map.c, the device's special mappings, and hmm_probe_hold.c, which
- * holds the mmap lock, stand alone.
+ * holds the mmap lock, stand alone. So does the second device, for subscriptions
+ * (hmm_probe_notify.h).
  */
 #ifndef _HMM_PROBE_H
 #define _HMM_PROBE_H
@@ -126,5 +127,8 @@ void probe_map_exit(void);
 int probe_hold(struct probe_mirror *mirror, const u64 __user *arg);
 int probe_await_hold(struct probe_mirror *mirror);
 int probe_let_go(struct probe_mirror *mirror);
+
+int probe_notify_init(void);
+void probe_notify_exit(void);
 
 #endif /* _HMM_PROBE_H */

@@ -491,12 +491,20 @@ static struct miscdevice probe_device = {
 
 static int __init probe_init(void)
 {
-	return misc_register(&probe_device);
+	int rc = probe_notify_init();
+
+	if (rc)
+		return rc;
+	rc = misc_register(&probe_device);
+	if (rc)
+		probe_notify_exit();
+	return rc;
 }
 
 static void __exit probe_exit(void)
 {
 	misc_deregister(&probe_device);
+	probe_notify_exit();
 	probe_map_exit();
 }
 
