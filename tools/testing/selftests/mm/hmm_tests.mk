@@ -8,7 +8,7 @@
 # and may set CC and HMM_CFLAGS.
 
 HMM_TESTS := hmm-range hmm-defects hmm-oracle hmm-stress hmm-failure hmm-fuzz \
-	hmm-sparse hmm-lock \
+	hmm-sparse hmm-lock hmm-notifier \
 	hmm-mirror hmm-follow hmm-migrate hmm-exclusive hmm-coherent hmm-evict \
 	hmm-orders hmm-devices hmm-fork hmm-invalidate hmm-remap hmm-advise \
 	hmm-hugetlb hmm-memcg hmm-uffd hmm-driver hmm-matrix
@@ -20,7 +20,7 @@ HMM_MATRIX := $(HMM_DIR)/hmm_matrix_memory.c
 ifneq ($(HMM_OUT),)
 HMM_BUILD = $(CC) -static -O2 -Wall -D_GNU_SOURCE= $(HMM_CFLAGS) \
 	-I$(HMM_KSRC)/tools/testing/selftests -I$(HMM_KSRC) -I$(HMM_DIR)
-HMM_HEADERS := $(wildcard $(HMM_DIR)/hmm_*.h) $(HMM_DIR)/hmm_probe/hmm_probe_uapi.h
+HMM_HEADERS := $(wildcard $(HMM_DIR)/hmm_*.h) $(wildcard $(HMM_DIR)/hmm_probe/*_uapi.h)
 
 .PHONY: hmm-selftests
 hmm-selftests: $(HMM_TESTS:%=$(HMM_OUT)/%)
