@@ -903,6 +903,33 @@ TEST_F(hmm_notifier, first_interval_waits_for_what_it_missed)
 	EXPECT_EQ(0, sub_state(self->b).starts);
 }
 
+/* Not even the first subscriptions have anything to do with other processes. */
+
+static void __noreturn hold_in_child(struct _test_data_hmm_notifier *self)
+{
+	interval(self->a, self->map, N);
+	hold(self->map, self->a, START);
+	pthread_join(self->dropper.thread, NULL);
+	_exit(0);
+}
+
+TEST_F(hmm_notifier, other_processes_are_not_waited_for)
+{
+	pid_t pid = fork_off();
+
+	if (!pid)
+		hold_in_child(self);
+	while (!sub_state(self->a).running)
+		usleep(1000);
+	interval(self->b, self->map, N);
+	EXPECT_EQ(0, sub_try(self->b, HMM_NOTIFY_READ, SOON_MS));
+	EXPECT_EQ(0, sub_place(self->c, HMM_NOTIFY_SUBSCRIBE, HMM_NOTIFY_LIST,
+			       self->map, N * PAGE_BYTES, SOON_MS));
+	EXPECT_EQ(1, sub_state(self->a).running);
+	sub_ioctl(self->a, HMM_NOTIFY_LET_GO, NULL);
+	EXPECT_NE(-1, wait_for_child(pid, SOON_MS / 1000));
+}
+
 static bool wait_for_live(int fd, __u64 live)
 {
 	unsigned int tries;
