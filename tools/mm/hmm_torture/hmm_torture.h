@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Torture of the MMU notifiers: what the parts of the module share.
+ *
+ * Vocabulary:
+ *   arena	HMM_TORTURE_PAGES pages of the process, which it changes all the
+ *		time
+ *   mirror	what a subscription's device would have: the PFNs of pages that
+ *		may be written to. Who looks at one under its lock must find
+ *		just that in the page table.
+ *   slot	the place of a subscription. Readers and resizers hold it for
+ *		reading, inserters and removers for writing.
+ *   copy	a second, possibly broken build of the notifiers inside of this
+ *		module: see hmm_torture_feed.c
+ */
+#ifndef _HMM_TORTURE_H
+#define _HMM_TORTURE_H
+
+#include <linux/list.h>
+#include <linux/mmu_notifier.h>
+#include <linux/mutex.h>
+#include <linux/rwsem.h>
+#include <linux/spinlock.h>
+#include <linux/wait.h>
+
+#include "hmm_torture_uapi.h"
+
+/* Many more than the core calls at once, so that it has to find its way back. */
+#define TORTURE_SLOTS	24
+
+struct torture_sub;
+
+struct torture_slot {
+	struct rw_semaphore sem;
+	struct torture_sub *sub;
+};
+
+/**
+ * struct torture_flight - an invalidation in the copy
+ * @link: in &torture.flights, or in &torture.refused for good
+ * @of: the real one
+ * @range: the copy's
+ */
+struct torture_flight {
+	struct list_head link;
+	const struct mmu_notifier_range *of;
+	struct mmu_notifier_range range;
+};
+
+/**
+ * struct torture - one process under torture
+ * @real: its address space
+ * @mm: the address space as the notifiers under torture know it
+ * @start: where the arena begins
+ * @seed: of @dice
+ * @quiet: nothing is removed
+ * @dice: how often they were thrown
+ * @slots: where subscriptions are
+ * @subs: how many have not been buried yet
+ * @idle: woken when there are none
+ * @dead_lock: of @dead and @nr_dead
+ * @dead: subscriptions that are gone; kept for a while, to see who calls them
+ * @nr_dead: how many
+ * @gate: tells the copy of starts
+ * @tail: tells the copy of ends
+ * @flights_lock: of @flights and @refused
+ * @flights: what the copy was told of
+ * @refused: what it has refused; kept, in case it has not let go
+ */
+struct torture {
+	struct mm_struct *real;
+	struct mm_struct *mm;
+	unsigned long start;
+	u32 seed;
+	bool quiet;
+	atomic_t dice;
+	struct torture_slot slots[TORTURE_SLOTS];
+	atomic_t subs;
+	wait_queue_head_t idle;
+	spinlock_t dead_lock;	/* of the next two */
+	struct list_head dead;
+	unsigned int nr_dead;
+	struct mmu_notifier gate;
+	struct mmu_notifier tail;
+	spinlock_t flights_lock;	/* of the next two */
+	struct list_head flights;
+	struct list_head refused;
+};
+
+/**
+ * struct torture_sub - a subscription and its mirror
+ * @magic: whether it is alive
+ * @notifier: the subscription
+ * @torture: whose
+ * @slot: where it was inserted
+ * @two_pass: which callbacks it has
+ * @running: callbacks that have begun and not ended, second passes included
+ * @released: how often release was called
+ * @resizing: held by who resizes
+ * @lock: the driver's lock, of all that follows
+ * @first: first page that may be mirrored
+ * @last: last one
+ * @pfns: the mirror; 0 for pages that are not in it
+ * @grave: in &torture.dead
+ */
+struct torture_sub {
+	unsigned long magic;
+	struct mmu_interval_notifier notifier;
+	struct torture *torture;
+	struct torture_slot *slot;
+	bool two_pass;
+	atomic_t running;
+	atomic_t released;
+	struct mutex resizing;	/* one at a time */
+	struct mutex lock;	/* the driver's, of all that follows */
+	unsigned int first;
+	unsigned int last;
+	unsigned long pfns[HMM_TORTURE_PAGES];
+	struct list_head grave;
+};
+
+/* hmm_torture_main.c */
+void torture_fail(const char *what);
+void torture_count(enum hmm_torture_count what);
+u32 torture_dice(struct torture *torture, u32 sides);
+
+/* hmm_torture_sub.c */
+int torture_insert(struct torture *torture, struct torture_slot *slot);
+void torture_remove(struct torture_sub *sub);
+void torture_remove_async(struct torture_sub *sub);
+void torture_drop(struct torture_sub *sub, unsigned int first,
+		  unsigned int last);
+void torture_free_dead(struct torture *torture);
+
+/* hmm_torture_ops.c */
+int torture_do(struct torture *torture, enum hmm_torture_op op);
+
+#ifdef HMM_TORTURE_COPY
+#define TORTURE_COPY	1
+
+/* hmm_torture_copy.c */
+struct mm_struct *torture_copy_mm(void);
+void torture_copy_mm_free(struct mm_struct *mm);
+int torture_copy_begin(struct torture_flight *flight, bool blockable);
+void torture_copy_end(struct torture_flight *flight);
+void torture_copy_exit(struct mm_struct *mm);
+int torture_sham(struct torture *torture);
+
+/* hmm_torture_feed.c */
+int torture_feed(struct torture *torture);
+void torture_starve(struct torture *torture);
+
+#else
+#define TORTURE_COPY	0
+
+static inline int torture_sham(struct torture *torture)
+{
+	return -EOPNOTSUPP;
+}
+
+static inline int torture_feed(struct torture *torture)
+{
+	torture->mm = torture->real;
+	return 0;
+}
+
+static inline void torture_starve(struct torture *torture)
+{
+}
+
+#endif /* HMM_TORTURE_COPY */
+
+#endif /* _HMM_TORTURE_H */

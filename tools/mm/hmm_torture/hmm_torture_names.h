@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Names of the copy of the notifiers: included before everything else by all
+ * files that belong to the copy or use it, so that declarations, definitions
+ * and calls agree.
+ */
+#ifndef _HMM_TORTURE_NAMES_H
+#define _HMM_TORTURE_NAMES_H
+
+#define mmu_interval_read_begin copy_interval_read_begin
+#define mmu_interval_read_begin_killable copy_interval_read_begin_killable
+#define mmu_interval_read_begin_timeout copy_interval_read_begin_timeout
+#define mmu_interval_notifier_insert copy_interval_notifier_insert
+#define mmu_interval_notifier_insert_locked copy_interval_notifier_insert_locked
+#define mmu_interval_notifier_resize copy_interval_notifier_resize
+#define mmu_interval_notifier_remove copy_interval_notifier_remove
+#define mmu_interval_notifier_remove_async copy_interval_notifier_remove_async
+#define mmu_interval_note_stale copy_interval_note_stale
+
+#define mmu_notifier_flights copy_notifier_flights
+#define __mmu_notifier_invalidate_range_start_map copy_notifier_start_map
+#define mmu_notifier_range_update_to_read_only copy_notifier_to_read_only
+#define mmu_notifier_get_locked copy_notifier_get_locked
+#define mmu_notifier_put copy_notifier_put
+#define mmu_notifier_synchronize copy_notifier_synchronize
+#define mmu_notifier_register copy_notifier_register
+#define __mmu_notifier_register copy_notifier_register_locked
+#define mmu_notifier_unregister copy_notifier_unregister
+#define __mmu_notifier_subscriptions_destroy copy_notifier_destroy
+#define __mmu_notifier_release copy_notifier_release
+#define __mmu_notifier_clear_flush_young copy_notifier_clear_flush_young
+#define __mmu_notifier_clear_young copy_notifier_clear_young
+#define __mmu_notifier_test_young copy_notifier_test_young
+#define __mmu_notifier_invalidate_range_start copy_notifier_start
+#define __mmu_notifier_invalidate_range_end copy_notifier_end
+#define __mmu_notifier_arch_invalidate_secondary_tlbs copy_notifier_arch_tlbs
+
+#define mmu_subscriptions_of copy_subscriptions_of
+#define mmu_intervals_init copy_intervals_init
+#define mmu_intervals_start copy_intervals_start
+#define mmu_intervals_end copy_intervals_end
+#define mmu_intervals_release copy_intervals_release
+
+#endif /* _HMM_TORTURE_NAMES_H */

@@ -1,0 +1,329 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * A subscription under torture: its callbacks, and its life from insertion to
+ * the grave.
+ */
+#include <linux/delay.h>
+#include <linux/mm.h>
+#include <linux/slab.h>
+
+#include "hmm_torture.h"
+
+#define ALIVE	0x6d697272UL
+#define GONE	0x676f6e65UL
+
+/* How many of the dead are kept */
+#define GRAVES	512
+
+/**
+ * struct torture_finish - what a first pass leaves to the second
+ * @finish: the core's
+ * @span: the subscription's range during the first pass
+ * @start: what is invalidated
+ * @end: first address behind
+ * @may_sleep: in the second pass as well
+ */
+struct torture_finish {
+	struct mmu_interval_notifier_finish finish;
+	struct interval_tree_node span;
+	unsigned long start;
+	unsigned long end;
+	bool may_sleep;
+};
+
+static struct torture_sub *sub_of(struct mmu_interval_notifier *notifier)
+{
+	return container_of(notifier, struct torture_sub, notifier);
+}
+
+/* Take pages from the mirror. The driver's lock is held, or nobody knows it. */
+void torture_drop(struct torture_sub *sub, unsigned int first,
+		  unsigned int last)
+{
+	unsigned int page;
+
+	for (page = first; page <= last; page++)
+		sub->pfns[page] = 0;
+}
+
+static void drop_addresses(struct torture_sub *sub, unsigned long start,
+			   unsigned long end)
+{
+	unsigned long arena = sub->torture->start;
+	unsigned long behind = arena + HMM_TORTURE_PAGES * PAGE_SIZE;
+
+	start = max(start, arena);
+	end = min(end, behind);
+	if (start < end)
+		torture_drop(sub, (start - arena) >> PAGE_SHIFT,
+			     (end - 1 - arena) >> PAGE_SHIFT);
+}
+
+/* Callbacks */
+
+static void sometimes_sleep(struct torture *torture, bool may_sleep)
+{
+	if (may_sleep && !torture_dice(torture, 12))
+		usleep_range(50, 100 + torture_dice(torture, 1000));
+}
+
+/* False if there is nothing that could be told. */
+static bool begin_callback(struct torture_sub *sub,
+			   const struct mmu_notifier_range *range,
+			   struct interval_tree_node *span)
+{
+	if (READ_ONCE(sub->magic) != ALIVE) {
+		torture_fail("a callback of a subscription that is gone");
+		return false;
+	}
+	atomic_inc(&sub->running);
+	torture_count(HMM_TORTURE_CALLBACKS);
+	if (range->event == MMU_NOTIFY_RELEASE)
+		torture_count(HMM_TORTURE_EXITS);
+	if (!mmu_notifier_range_blockable(range))
+		torture_count(HMM_TORTURE_NONBLOCKING);
+
+	span->start = READ_ONCE(sub->notifier.interval_tree.start);
+	span->last = READ_ONCE(sub->notifier.interval_tree.last);
+	if (range->start > span->last || range->end - 1 < span->start)
+		torture_fail("a callback of one that does not overlap");
+	return true;
+}
+
+static void end_callback(struct torture_sub *sub,
+			 const struct interval_tree_node *span)
+{
+	if (READ_ONCE(sub->magic) != ALIVE)
+		torture_fail("a subscription went during its callback");
+	if (span->start != READ_ONCE(sub->notifier.interval_tree.start) ||
+	    span->last != READ_ONCE(sub->notifier.interval_tree.last))
+		torture_fail("a subscription moved during its callback");
+	atomic_dec(&sub->running);
+}
+
+/*
+ * Remove this one or another. A slot that is in use is left alone: its reader
+ * may be waiting for the invalidation that we are in.
+ */
+static void sometimes_remove(struct torture_sub *sub)
+{
+	struct torture *torture = sub->torture;
+	struct torture_slot *slot = sub->slot;
+	struct torture_sub *victim;
+
+	if (torture->quiet || torture_dice(torture, 32))
+		return;
+	if (torture_dice(torture, 2))
+		slot = &torture->slots[torture_dice(torture, TORTURE_SLOTS)];
+	if (!down_write_trylock(&slot->sem))
+		return;
+	victim = slot->sub;
+	slot->sub = NULL;
+	if (victim) {
+		torture_remove_async(victim);
+		torture_count(HMM_TORTURE_FROM_CALLBACKS);
+	}
+	up_write(&slot->sem);
+}
+
+/*
+ * What every invalidation needs: readers begin again, and pages leave the
+ * mirror, unless a second pass will see to them. False if that means to sleep
+ * and it is not allowed.
+ */
+static bool take_away(struct torture_sub *sub,
+		      const struct mmu_notifier_range *range,
+		      unsigned long seq, bool later)
+{
+	bool may_sleep = mmu_notifier_range_blockable(range);
+
+	sometimes_sleep(sub->torture, may_sleep);
+	if (may_sleep) {
+		mutex_lock(&sub->lock);
+	} else if (!torture_dice(sub->torture, 8) ||
+		   !mutex_trylock(&sub->lock)) {
+		torture_count(HMM_TORTURE_REFUSALS);
+		return false;
+	}
+	mmu_interval_set_seq(&sub->notifier, seq);
+	if (!later)
+		drop_addresses(sub, range->start, range->end);
+	mutex_unlock(&sub->lock);
+
+	/* Entries change when all have been told: others may read until then. */
+	sometimes_sleep(sub->torture, may_sleep);
+	sometimes_remove(sub);
+	return true;
+}
+
+static bool torture_invalidate(struct mmu_interval_notifier *notifier,
+			       const struct mmu_notifier_range *range,
+			       unsigned long seq)
+{
+	struct torture_sub *sub = sub_of(notifier);
+	struct interval_tree_node span;
+	bool done;
+
+	if (!begin_callback(sub, range, &span))
+		return true;
+	done = take_away(sub, range, seq, false);
+	end_callback(sub, &span);
+	return done;
+}
+
+static bool torture_invalidate_start(struct mmu_interval_notifier *notifier,
+				     const struct mmu_notifier_range *range,
+				     unsigned long seq,
+				     struct mmu_interval_notifier_finish **left)
+{
+	struct torture_sub *sub = sub_of(notifier);
+	struct torture_finish *finish;
+	struct interval_tree_node span;
+	bool done;
+
+	if (!begin_callback(sub, range, &span))
+		return true;
+	finish = kmalloc_obj(*finish, GFP_NOWAIT);
+	done = take_away(sub, range, seq,
+			 finish && mmu_notifier_range_blockable(range));
+	if (!done || !finish) {
+		kfree(finish);
+		end_callback(sub, &span);
+		return done;
+	}
+	finish->span = span;
+	finish->start = range->start;
+	finish->end = range->end;
+	finish->may_sleep = mmu_notifier_range_blockable(range);
+	*left = &finish->finish;
+	return true;
+}
+
+static void
+torture_invalidate_finish(struct mmu_interval_notifier_finish *left)
+{
+	struct torture_finish *finish =
+		container_of(left, struct torture_finish, finish);
+	struct torture_sub *sub = sub_of(left->notifier);
+
+	torture_count(HMM_TORTURE_SECOND_PASSES);
+	sometimes_sleep(sub->torture, finish->may_sleep);
+	/* Where it must not sleep, the first pass has done it. */
+	if (finish->may_sleep) {
+		mutex_lock(&sub->lock);
+		drop_addresses(sub, finish->start, finish->end);
+		mutex_unlock(&sub->lock);
+	}
+	end_callback(sub, &finish->span);
+	kfree(finish);
+}
+
+static const struct mmu_interval_notifier_ops one_pass_ops = {
+	.invalidate = torture_invalidate,
+};
+
+static const struct mmu_interval_notifier_ops two_pass_ops = {
+	.invalidate_start = torture_invalidate_start,
+	.invalidate_finish = torture_invalidate_finish,
+};
+
+/* Life */
+
+/*
+ * It is gone. The notifier itself is left as it is: what still calls it is to be
+ * reported by the callback, and not by a crash. The oldest grave is cleared.
+ */
+static void bury(struct torture_sub *sub)
+{
+	struct torture *torture = sub->torture;
+	struct torture_sub *oldest = NULL;
+
+	WRITE_ONCE(sub->magic, GONE);
+	spin_lock(&torture->dead_lock);
+	list_add_tail(&sub->grave, &torture->dead);
+	if (++torture->nr_dead > GRAVES) {
+		oldest = list_first_entry(&torture->dead, struct torture_sub,
+					  grave);
+		list_del(&oldest->grave);
+		torture->nr_dead--;
+	}
+	/* Under the lock, which who waits takes too before it frees all this. */
+	if (atomic_dec_and_test(&torture->subs))
+		wake_up(&torture->idle);
+	spin_unlock(&torture->dead_lock);
+	kfree(oldest);
+}
+
+static void torture_released(struct mmu_interval_notifier *notifier)
+{
+	struct torture_sub *sub = sub_of(notifier);
+
+	if (atomic_inc_return(&sub->released) != 1 ||
+	    READ_ONCE(sub->magic) != ALIVE) {
+		torture_fail("a subscription was released twice");
+		return;
+	}
+	if (atomic_read(&sub->running))
+		torture_fail("released while a callback runs");
+	torture_count(HMM_TORTURE_RELEASES);
+	bury(sub);
+}
+
+void torture_remove(struct torture_sub *sub)
+{
+	mmu_interval_notifier_remove(&sub->notifier);
+	if (atomic_read(&sub->running))
+		torture_fail("remove has returned while a callback runs");
+	if (atomic_read(&sub->released))
+		torture_fail("release was called for one that was waited for");
+	bury(sub);
+}
+
+void torture_remove_async(struct torture_sub *sub)
+{
+	mmu_interval_notifier_remove_async(&sub->notifier, torture_released);
+}
+
+/* Insert one into an empty slot, which is held for writing. */
+int torture_insert(struct torture *torture, struct torture_slot *slot)
+{
+	struct torture_sub *sub = kzalloc_obj(*sub);
+	int ret;
+
+	if (!sub)
+		return -ENOMEM;
+	sub->magic = ALIVE;
+	sub->torture = torture;
+	sub->slot = slot;
+	sub->two_pass = !torture_dice(torture, 3);
+	mutex_init(&sub->resizing);
+	mutex_init(&sub->lock);
+	sub->first = torture_dice(torture, HMM_TORTURE_PAGES);
+	sub->last = sub->first +
+		    torture_dice(torture, HMM_TORTURE_PAGES - sub->first);
+
+	/* Callbacks may come before this returns. */
+	atomic_inc(&torture->subs);
+	ret = mmu_interval_notifier_insert(&sub->notifier, torture->mm,
+					   torture->start +
+					   sub->first * PAGE_SIZE,
+					   (sub->last - sub->first + 1) *
+					   PAGE_SIZE,
+					   sub->two_pass ? &two_pass_ops :
+							   &one_pass_ops);
+	if (ret) {
+		atomic_dec(&torture->subs);
+		kfree(sub);
+		return ret;
+	}
+	slot->sub = sub;
+	return 0;
+}
+
+void torture_free_dead(struct torture *torture)
+{
+	struct torture_sub *sub, *next;
+
+	list_for_each_entry_safe(sub, next, &torture->dead, grave)
+		kfree(sub);
+}
