@@ -21,6 +21,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <stdnoreturn.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -39,10 +40,6 @@
 #define LIFE_SECONDS	3
 #define INTERVAL	15
 #define END_SECONDS	15	/* what a killed process may take to end */
-
-#ifndef __noreturn
-#define __noreturn	__attribute__((noreturn))
-#endif
 
 #ifndef SYS_process_mrelease
 #define SYS_process_mrelease	448
@@ -238,7 +235,7 @@ static double now(void)
 	return time.tv_sec + time.tv_nsec / 1e9;
 }
 
-static void __noreturn failed(const char *what, const char *which)
+static noreturn void failed(const char *what, const char *which)
 {
 	printf("hmm-torture: FAILURE: %s%s\n", what, which);
 	fflush(stdout);
