@@ -19,8 +19,10 @@ override FILES := $(value FILES)
 override KARGS := $(value KARGS)
 override QARGS := $(value QARGS)
 override ROWS := $(value ROWS)
+override MUTANTS := $(value MUTANTS)
 
-export IMPL CONFIG KSRC KARGS QARGS MEM SMP RUN FILES KCONFIG CHAOS SEEDS ROWS KEEP TIMEOUT V BUILD KDIR
+export IMPL CONFIG KSRC KARGS QARGS MEM SMP RUN FILES KCONFIG CHAOS SEEDS ROWS KEEP SECONDS SEED MUTANTS TIMEOUT V BUILD \
+	KDIR
 
 # $(call one_of,NAME,WORDS): the value of NAME must be one of WORDS
 one_of = $(if $(filter-out 1,$(words $($1)))$(filter-out $2,$($1)),$(error $1=$($1): give one of: $2))
@@ -41,13 +43,15 @@ help:
 #= KSRC      your own clean kernel tree, taken instead of Debian's source package
 #= KARGS     more kernel parameters
 #= QARGS     more QEMU options
-#= MEM, SMP  the VM's memory (4G) and processors (2)
+#= MEM, SMP  the VM's memory (4G) and processors (2; make torture: 1, 2 and 4)
 #= TIMEOUT   seconds that the VM, or one test, may take
 #= RUN       the command for make vm
 #= FILES     files and folders copied into the VM for it
 #= CHAOS     which programs make chaos runs: sqlite3 cc sort python3 stress-ng (default: all)
 #= SEEDS     of make bench, a boot of each kernel for each (1 2 3)
 #= ROWS      which rows make bench measures, by name: 'present-* one-page' (default: all)
+#= SECONDS   of make torture, over 1, 2 and 4 processors (600)
+#= MUTANTS   which broken notifiers make torture tries first, by name; - for none (default: all)
 #= KEEP      1 has make bench write its table to bench/results.txt as well
 #= KCONFIG   the kernel configuration for make deb
 #= V         1 shows the commands of a build as well
@@ -79,7 +83,7 @@ assemble: fetch
 built: assemble
 	@scripts/build-kernel $(IMPL) $(CONFIG) >/dev/null
 
-.PHONY: run test quick prove fuzz chaos kselftest bench shell vm kernel deb lint clean distclean
+.PHONY: run test quick prove fuzz chaos torture kselftest bench shell vm kernel deb lint clean distclean
 
 #: make kernel    build the kernel; the last line is the build folder, for make -C FOLDER M=...
 kernel: assemble
@@ -112,6 +116,10 @@ fuzz: built
 #: make chaos     real programs, CHAOS='NAMES', while dummy devices migrate their memory
 chaos: deps-chaos built
 	@scripts/test chaos
+
+#: make torture   SECONDS=600 SEED=1: torture the notifiers, after showing that broken ones do not survive it
+torture: built
+	@scripts/torture
 
 #: make kselftest our selftests and hmm-tests, built, installed and run by kselftest's own means
 kselftest: built

@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: GPL-2.0
+"""What one boot of hmm-torture shows."""
+import re
+
+# By scripts/vm: the kernel died, or reported a problem. Anything else that goes wrong says nothing of a mutant.
+ENDED_EARLY, KERNEL_REPORT = 121, 123
+FAILURE = re.compile(r"^hmm-torture: FAILURE: (.*)")
+SUCCESS = re.compile(r"^hmm-torture: SUCCESS")
+
+
+class Outcome:
+    """How one boot ended: what scripts/vm printed, and its status."""
+
+    def __init__(self, lines, status):
+        self.status = status
+        self.failure = next((found[1] for found in map(FAILURE.match, lines) if found), None)
+        self.success = not status and not self.failure and any(map(SUCCESS.match, lines))
+
+    def caught(self):
+        """What gave a mutant away; None if nothing did."""
+        if self.failure:
+            return self.failure
+        return "the kernel's own report" if self.status in (ENDED_EARLY, KERNEL_REPORT) else None
+
+    def trouble(self):
+        """Why it is no success."""
+        return self.failure or f"no verdict (status {self.status} of the VM)"
