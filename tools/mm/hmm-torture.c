@@ -209,6 +209,9 @@ static void live(bool quiet)
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	device = open(DEVICE, O_RDWR | O_CLOEXEC);
 	map_anew(ARENA, HMM_TORTURE_PAGES * page_size);
+	/* The first subscription is to meet invalidations that are under way. */
+	for (changer = 0; changer < CHANGERS; changer++)
+		begin_thread(change, (void *)changer);
 	if (device < 0 || ioctl(device, HMM_TORTURE_SET_UP, &arena))
 		_exit(1);
 
@@ -219,8 +222,6 @@ static void live(bool quiet)
 		for (j = 0; j < workers[i].number; j++)
 			begin_thread(work, (void *)&workers[i]);
 	}
-	for (changer = 0; changer < CHANGERS; changer++)
-		begin_thread(change, (void *)changer);
 	for (;;)
 		pause();
 }
@@ -242,12 +243,20 @@ static noreturn void failed(const char *what, const char *which)
 	_exit(1);
 }
 
+/* What says nothing about notifiers is no failure of theirs. */
+static noreturn void give_up(const char *what)
+{
+	printf("hmm-torture: ERROR: %s: %s\n", what, strerror(errno));
+	fflush(stdout);
+	_exit(1);
+}
+
 static struct hmm_torture_state look(void)
 {
 	struct hmm_torture_state state;
 
 	if (ioctl(device, HMM_TORTURE_STATE, &state))
-		failed("the device does not tell its state", "");
+		give_up("state");
 	if (state.failure[0])
 		failed(state.failure, "");
 	return state;
@@ -330,7 +339,7 @@ static void one_life(bool quiet, double until)
 	int status;
 
 	if (process < 0)
-		failed("fork", "");
+		give_up("fork");
 	if (!process)
 		live(quiet);
 	if (end > until)
@@ -392,7 +401,7 @@ int main(int argc, char **argv)
 	page_size = sysconf(_SC_PAGESIZE);
 	device = open(DEVICE, O_RDWR | O_CLOEXEC);
 	if (device < 0)
-		failed("no " DEVICE ": ", strerror(errno));
+		give_up(DEVICE);
 	run(seconds);
 	return 0;
 }
