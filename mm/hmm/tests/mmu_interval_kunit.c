@@ -50,7 +50,7 @@ static void flights_overlap_where_they_touch(struct kunit *test)
 	struct list_head flights;
 
 	INIT_LIST_HEAD(&flights);
-	mmu_flight_begin(&flights, &flight, 10, 20);
+	mmu_flight_begin(&flights, &flight, 1, 10, 20);
 	KUNIT_EXPECT_FALSE(test, mmu_flights_overlap(&flights, 0, 9));
 	KUNIT_EXPECT_TRUE(test, mmu_flights_overlap(&flights, 0, 10));
 	KUNIT_EXPECT_TRUE(test, mmu_flights_overlap(&flights, 15, 15));
@@ -67,7 +67,7 @@ static void flights_reach_both_ends(struct kunit *test)
 	struct list_head flights;
 
 	INIT_LIST_HEAD(&flights);
-	mmu_flight_begin(&flights, &flight, 0, ~0UL);
+	mmu_flight_begin(&flights, &flight, 1, 0, ~0UL);
 	KUNIT_EXPECT_TRUE(test, mmu_flights_overlap(&flights, 0, 0));
 	KUNIT_EXPECT_TRUE(test, mmu_flights_overlap(&flights, ~0UL, ~0UL));
 	mmu_flight_end(&flight);
@@ -81,13 +81,19 @@ static void flights_end_in_any_order(struct kunit *test)
 
 	INIT_LIST_HEAD(&flights);
 	for (i = 0; i < 3; i++)
-		mmu_flight_begin(&flights, &flight[i], i * 10, i * 10 + 5);
+		mmu_flight_begin(&flights, &flight[i], i + 1, i * 10,
+				 i * 10 + 5);
+	KUNIT_EXPECT_FALSE(test, mmu_flights_up_to(&flights, 0));
+	KUNIT_EXPECT_TRUE(test, mmu_flights_up_to(&flights, 1));
 	mmu_flight_end(&flight[1]);
 	KUNIT_EXPECT_TRUE(test, mmu_flights_overlap(&flights, 5, 5));
 	KUNIT_EXPECT_FALSE(test, mmu_flights_overlap(&flights, 6, 19));
 	KUNIT_EXPECT_TRUE(test, mmu_flights_overlap(&flights, 20, 20));
 	mmu_flight_end(&flight[0]);
+	KUNIT_EXPECT_FALSE(test, mmu_flights_up_to(&flights, 2));
+	KUNIT_EXPECT_TRUE(test, mmu_flights_up_to(&flights, 3));
 	mmu_flight_end(&flight[2]);
+	KUNIT_EXPECT_FALSE(test, mmu_flights_up_to(&flights, ~0UL));
 	KUNIT_EXPECT_TRUE(test, list_empty(&flights));
 }
 

@@ -162,6 +162,7 @@ struct sim_step {
  * @mutation: the rule that is broken
  * @rnd: decides everything
  * @flights: what is tested
+ * @flown: numbers of @flights
  * @seq: what is tested
  * @last_seq: the model's
  * @ids: subscriptions that ever were
@@ -178,6 +179,7 @@ struct sim {
 	enum sim_mutation mutation;
 	struct test_random rnd;
 	struct list_head flights;
+	unsigned long flown;
 	unsigned long seq;
 	unsigned long last_seq;
 	unsigned long ids;
@@ -360,7 +362,8 @@ static inline void sim_take_off(struct sim *sim, struct sim_thread *t)
 	t->flying = true;
 	t->nr_second = 0;
 	if (sim->mutation != SIM_FLIGHT_BEGINS_LATE)
-		mmu_flight_begin(&sim->flights, &t->flight, t->first, t->last);
+		mmu_flight_begin(&sim->flights, &t->flight, ++sim->flown,
+				 t->first, t->last);
 	t->at = t->first;
 	t->pos = 0;
 	t->phase = SIM_SECOND;
@@ -468,7 +471,8 @@ static inline void sim_second(struct sim *sim, struct sim_thread *t)
 		return;
 	}
 	if (sim->mutation == SIM_FLIGHT_BEGINS_LATE)
-		mmu_flight_begin(&sim->flights, &t->flight, t->first, t->last);
+		mmu_flight_begin(&sim->flights, &t->flight, ++sim->flown,
+				 t->first, t->last);
 	if (sim->mutation == SIM_FLIGHT_ENDS_EARLY)
 		mmu_flight_end(&t->flight);
 	t->phase = t->failed ? SIM_LAND : SIM_CHANGE;

@@ -38,6 +38,9 @@ static inline bool list_empty(const struct list_head *head)
 	return head->next == head;
 }
 
+#define list_last_entry(head, type, member)				\
+	container_of((head)->prev, type, member)
+
 #define list_for_each_entry(item, head, member)				\
 	for (item = container_of((head)->next, __typeof__(*item), member); \
 	     &item->member != (head);					\
