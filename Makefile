@@ -83,7 +83,7 @@ assemble: fetch
 built: assemble
 	@scripts/build-kernel $(IMPL) $(CONFIG) >/dev/null
 
-.PHONY: run test quick prove fuzz chaos torture kselftest bench shell vm kernel deb lint clean distclean
+.PHONY: run test quick prove fuzz chaos torture litmus kselftest bench shell vm kernel deb lint clean distclean
 
 #: make kernel    build the kernel; the last line is the build folder, for make -C FOLDER M=...
 kernel: assemble
@@ -120,6 +120,10 @@ chaos: deps-chaos built
 #: make torture   SECONDS=600 SEED=1: torture the notifiers, after showing that broken ones do not survive it
 torture: built
 	@scripts/torture
+
+#: make litmus    check the ordering claims against the kernel's memory model
+litmus: fetch
+	@scripts/litmus
 
 #: make kselftest our selftests and hmm-tests, built, installed and run by kselftest's own means
 kselftest: built

@@ -111,7 +111,7 @@ class Builder:
         It builds modules among their sources, hence the copy. Of mm's programs only hmm-*: others need libcap-dev
         and libnuma-dev.
         """
-        folder = os.path.dirname(self.module_out)
+        folder = self.modules_out
         selftests = os.path.join(folder, "src/tools/testing/selftests")
         installed = os.path.join(folder, "kselftest_install")
         build = f"O={self.kernel_build}"
