@@ -62,6 +62,8 @@ static const struct {
 	[HMM_TORTURE_REMOVES] = { "removes", ALWAYS },
 	[HMM_TORTURE_ASYNCS] = { "asyncs", ALWAYS },
 	[HMM_TORTURE_FROM_CALLBACKS] = { "from-callbacks", ALWAYS },
+	[HMM_TORTURE_CALLBACK_REMOVES] = { "callback-removes", IN_ALL },
+	[HMM_TORTURE_CALLBACK_INSERTS] = { "callback-inserts", IN_ALL },
 	[HMM_TORTURE_RELEASES] = { "releases", ALWAYS },
 	[HMM_TORTURE_RESIZES] = { "resizes", ALWAYS },
 	[HMM_TORTURE_LISTS] = { "lists", ALWAYS },

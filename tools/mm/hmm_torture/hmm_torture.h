@@ -25,7 +25,7 @@
 
 #include "hmm_torture_uapi.h"
 
-/* Many more than the core calls at once, so that it has to find its way back. */
+/* So many that an invalidation meets several, and has to find its way on. */
 #define TORTURE_SLOTS	24
 
 struct torture_sub;
@@ -54,6 +54,7 @@ struct torture_flight {
  * @start: where the arena begins
  * @seed: of @dice
  * @quiet: nothing is removed
+ * @ending: nothing is inserted any more; set before the slots are emptied
  * @dice: how often they were thrown
  * @slots: where subscriptions are
  * @subs: how many have not been buried yet
@@ -73,6 +74,7 @@ struct torture {
 	unsigned long start;
 	u32 seed;
 	bool quiet;
+	bool ending;
 	atomic_t dice;
 	struct torture_slot slots[TORTURE_SLOTS];
 	atomic_t subs;
@@ -125,7 +127,8 @@ void torture_count(enum hmm_torture_count what);
 u32 torture_dice(struct torture *torture, u32 sides);
 
 /* hmm_torture_sub.c */
-int torture_insert(struct torture *torture, struct torture_slot *slot);
+int torture_insert(struct torture *torture, struct torture_slot *slot,
+		   gfp_t gfp);
 void torture_remove(struct torture_sub *sub);
 void torture_remove_async(struct torture_sub *sub);
 void torture_drop(struct torture_sub *sub, unsigned int first,

@@ -102,10 +102,16 @@ static bool remove_all(struct torture *torture)
 {
 	unsigned int i;
 
+	/* Invalidations may go on, and their callbacks use slots too. */
+	WRITE_ONCE(torture->ending, true);
 	for (i = 0; i < TORTURE_SLOTS; i++) {
-		struct torture_sub *sub = torture->slots[i].sub;
+		struct torture_slot *slot = &torture->slots[i];
+		struct torture_sub *sub;
 
-		torture->slots[i].sub = NULL;
+		down_write(&slot->sem);
+		sub = slot->sub;
+		slot->sub = NULL;
+		up_write(&slot->sem);
 		if (sub && torture_dice(torture, 2))
 			torture_remove(sub);
 		else if (sub)

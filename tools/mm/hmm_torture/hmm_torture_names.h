@@ -39,6 +39,7 @@
 #define mmu_intervals_init copy_intervals_init
 #define mmu_intervals_start copy_intervals_start
 #define mmu_intervals_end copy_intervals_end
+#define mmu_intervals_wait_for_flights copy_intervals_wait_for_flights
 #define mmu_intervals_release copy_intervals_release
 
 #endif /* _HMM_TORTURE_NAMES_H */

@@ -208,7 +208,7 @@ static int do_insert(struct torture *torture)
 
 	down_write(&slot->sem);
 	if (!slot->sub) {
-		ret = torture_insert(torture, slot);
+		ret = torture_insert(torture, slot, GFP_KERNEL);
 		if (!ret)
 			torture_count(HMM_TORTURE_INSERTS);
 	}

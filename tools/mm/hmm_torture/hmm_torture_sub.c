@@ -5,6 +5,7 @@
  */
 #include <linux/delay.h>
 #include <linux/mm.h>
+#include <linux/sched/mm.h>
 #include <linux/slab.h>
 
 #include "hmm_torture.h"
@@ -101,11 +102,41 @@ static void end_callback(struct torture_sub *sub,
 	atomic_dec(&sub->running);
 }
 
+/* @slot is empty, and held for writing. */
+static void insert_from_callback(struct torture *torture,
+				 struct torture_slot *slot)
+{
+	/* At the end of an address space nobody may subscribe any more. */
+	if (READ_ONCE(torture->ending) || !mmget_not_zero(torture->mm))
+		return;
+	/* Not to reclaim, which may be what we are called for. */
+	if (!torture_insert(torture, slot, GFP_NOWAIT))
+		torture_count(HMM_TORTURE_CALLBACK_INSERTS);
+	mmput_async(torture->mm);
+}
+
 /*
- * Remove this one or another. A slot that is in use is left alone: its reader
- * may be waiting for the invalidation that we are in.
+ * Only a callback of a single pass may be waited for, and not one that may wait
+ * for this one: who waits has the lower slot.
  */
-static void sometimes_remove(struct torture_sub *sub)
+static void remove_from_callback(struct torture_sub *sub,
+				 struct torture_sub *victim, bool may_sleep)
+{
+	if (may_sleep && !victim->two_pass && sub->slot < victim->slot &&
+	    torture_dice(sub->torture, 2)) {
+		torture_remove(victim);
+		torture_count(HMM_TORTURE_CALLBACK_REMOVES);
+	} else {
+		torture_remove_async(victim);
+		torture_count(HMM_TORTURE_FROM_CALLBACKS);
+	}
+}
+
+/*
+ * Remove this one or another, or insert one. A slot that is in use is left
+ * alone: its reader may be waiting for the invalidation that we are in.
+ */
+static void sometimes_meddle(struct torture_sub *sub, bool may_sleep)
 {
 	struct torture *torture = sub->torture;
 	struct torture_slot *slot = sub->slot;
@@ -119,11 +150,11 @@ static void sometimes_remove(struct torture_sub *sub)
 		return;
 	victim = slot->sub;
 	slot->sub = NULL;
-	if (victim) {
-		torture_remove_async(victim);
-		torture_count(HMM_TORTURE_FROM_CALLBACKS);
-	}
+	if (!victim)
+		insert_from_callback(torture, slot);
 	up_write(&slot->sem);
+	if (victim)
+		remove_from_callback(sub, victim, may_sleep);
 }
 
 /*
@@ -152,7 +183,7 @@ static bool take_away(struct torture_sub *sub,
 
 	/* Entries change when all have been told: others may read until then. */
 	sometimes_sleep(sub->torture, may_sleep);
-	sometimes_remove(sub);
+	sometimes_meddle(sub, may_sleep);
 	return true;
 }
 
@@ -285,9 +316,10 @@ void torture_remove_async(struct torture_sub *sub)
 }
 
 /* Insert one into an empty slot, which is held for writing. */
-int torture_insert(struct torture *torture, struct torture_slot *slot)
+int torture_insert(struct torture *torture, struct torture_slot *slot,
+		   gfp_t gfp)
 {
-	struct torture_sub *sub = kzalloc_obj(*sub);
+	struct torture_sub *sub = kzalloc_obj(*sub, gfp);
 	int ret;
 
 	if (!sub)
