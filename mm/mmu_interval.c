@@ -121,17 +121,23 @@ static struct mmu_interval_notifier *begin_call(struct mmu_visit *visit,
 	return NULL;
 }
 
-/* A callback has ended, and its second pass. The lock is held. */
-static void end_call(struct mmu_visit *visit, struct mmu_interval_notifier *sub)
+static noinline void take_out(struct mmu_visit *visit,
+			      struct mmu_interval_notifier *sub)
 {
-	if (!mmu_callback_end(&sub->state))
-		return;
 	interval_tree_remove(&sub->interval_tree, &visit->intervals->tree);
 	/* Who waits for this may free it as soon as the lock is dropped. */
 	RB_CLEAR_NODE(&sub->interval_tree.rb);
 	if (sub->release)
 		hlist_add_head(&sub->deferred_item, &visit->gone);
 	visit->ended = true;
+}
+
+/* A callback has ended, and its second pass. The lock is held. */
+static inline void end_call(struct mmu_visit *visit,
+			    struct mmu_interval_notifier *sub)
+{
+	if (unlikely(mmu_callback_end(&sub->state)))
+		take_out(visit, sub);
 }
 
 /* What is due when callbacks have ended, and the lock is not held any more */
@@ -360,19 +366,30 @@ void mmu_intervals_release(struct mmu_intervals *intervals,
 
 /* Readers */
 
-static bool read_begins(struct mmu_interval_notifier *sub, unsigned long *seq)
+/* The usual case: nothing at all is in flight */
+static __always_inline bool read_begins_at_once(struct mmu_interval_notifier *sub,
+						unsigned long *seq)
 {
 	struct mmu_intervals *intervals = intervals_of(sub);
 	bool begins;
 
 	spin_lock(&intervals->lock);
-	begins = intervals->settled &&
-		 !mmu_flights_overlap(&intervals->flights,
-				      sub->interval_tree.start,
-				      sub->interval_tree.last);
+	begins = intervals->settled && list_empty(&intervals->flights);
 	*seq = READ_ONCE(sub->invalidate_seq);
 	spin_unlock(&intervals->lock);
 	return begins;
+}
+
+static bool read_begins(struct mmu_interval_notifier *sub, unsigned long *seq)
+{
+	struct mmu_intervals *intervals = intervals_of(sub);
+
+	guard(spinlock)(&intervals->lock);
+	*seq = READ_ONCE(sub->invalidate_seq);
+	return intervals->settled &&
+	       !mmu_flights_overlap(&intervals->flights,
+				    sub->interval_tree.start,
+				    sub->interval_tree.last);
 }
 
 /* For lockdep: to wait for an invalidation is as bad as to make one. */
@@ -402,7 +419,7 @@ mmu_interval_read_begin(struct mmu_interval_notifier *interval_sub)
 	unsigned long seq;
 
 	might_wait_for_invalidation();
-	if (!read_begins(interval_sub, &seq))
+	if (!read_begins_at_once(interval_sub, &seq))
 		wait_event(intervals_of(interval_sub)->wq,
 			   read_begins(interval_sub, &seq));
 	return seq;
@@ -426,7 +443,7 @@ int mmu_interval_read_begin_timeout(struct mmu_interval_notifier *interval_sub,
 	long left;
 
 	might_wait_for_invalidation();
-	if (read_begins(interval_sub, seq))
+	if (read_begins_at_once(interval_sub, seq))
 		return 0;
 	left = wait_event_killable_timeout(intervals_of(interval_sub)->wq,
 					   read_begins(interval_sub, seq),
@@ -552,7 +569,10 @@ static void intervals_insert(struct mmu_intervals *intervals,
 	sub->stale_task = NULL;
 
 	spin_lock(&intervals->lock);
-	/* One of its own: those of invalidations in flight may still be set. */
+	/*
+	 * One of its own: a reader from before it was removed and inserted
+	 * again must not find the sequence that it left with.
+	 */
 	sub->invalidate_seq = mmu_seq_next(&intervals->seq);
 	interval_tree_insert(&sub->interval_tree, &intervals->tree);
 	spin_unlock(&intervals->lock);
@@ -585,7 +605,8 @@ static int check_insert(struct mmu_interval_notifier *sub, struct mm_struct *mm,
  *
  * Context: Process context, may sleep. Not under mmap_lock, except in a callback
  * of another subscription of this address space. The caller keeps the address
- * space alive (mmget()).
+ * space alive (mmget()); for a callback, which may be told of its end, that
+ * means mmget_not_zero().
  *
  * Return: 0, -EOVERFLOW for a range that is empty or goes beyond the last
  * address, -EINVAL for an address space that is at its end, or -ENOMEM.
@@ -735,8 +756,8 @@ static bool is_out(struct mmu_intervals *intervals,
  *
  * Context: Process context, may sleep. Nothing is held that its callbacks take.
  * From callbacks of other subscriptions it may be called if this one's have a
- * single pass. From its own it may not: mmu_interval_notifier_remove_async() is
- * for these.
+ * single pass and do not wait for the caller's subscription in turn. From its own
+ * it may not: mmu_interval_notifier_remove_async() may be, from all of them.
  */
 void mmu_interval_notifier_remove(struct mmu_interval_notifier *interval_sub)
 {

@@ -41,9 +41,10 @@ static inline void mmu_flight_begin(struct list_head *flights,
 	list_add(&flight->link, flights);
 }
 
+/* Nobody looks at the flight any more. */
 static inline void mmu_flight_end(struct mmu_flight *flight)
 {
-	list_del(&flight->link);
+	__list_del_entry(&flight->link);
 }
 
 /* Is an invalidation in flight that overlaps? */

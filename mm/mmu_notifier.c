@@ -131,7 +131,7 @@ static void call_end(struct mmu_notifier *subscription,
 		non_block_end();
 }
 
-static void list_end(struct mmu_notifier_range *range)
+static noinline void list_end(struct mmu_notifier_range *range)
 {
 	struct mmu_notifier *subscription;
 	int id = srcu_read_lock(&mmu_notifier_calls);
@@ -142,7 +142,7 @@ static void list_end(struct mmu_notifier_range *range)
 	srcu_read_unlock(&mmu_notifier_calls, id);
 }
 
-static int list_start(struct mmu_notifier_range *range)
+static noinline int list_start(struct mmu_notifier_range *range)
 {
 	struct mmu_notifier *subscription;
 	int id = srcu_read_lock(&mmu_notifier_calls);
@@ -199,13 +199,22 @@ void __mmu_notifier_invalidate_range_end(struct mmu_notifier_range *range)
 	lock_map_release(&__mmu_notifier_invalidate_range_start_map);
 }
 
+/* Interval subscriptions have none of what follows: spare them the way there. */
+static bool has_list(const struct mm_struct *mm)
+{
+	return !hlist_empty(&mm->notifier_subscriptions->list);
+}
+
 void __mmu_notifier_arch_invalidate_secondary_tlbs(struct mm_struct *mm,
 						   unsigned long start,
 						   unsigned long end)
 {
 	struct mmu_notifier *subscription;
-	int id = srcu_read_lock(&mmu_notifier_calls);
+	int id;
 
+	if (!has_list(mm))
+		return;
+	id = srcu_read_lock(&mmu_notifier_calls);
 	for_each_subscription(subscription, mm->notifier_subscriptions)
 		if (subscription->ops->arch_invalidate_secondary_tlbs)
 			subscription->ops->arch_invalidate_secondary_tlbs(
@@ -217,9 +226,12 @@ bool __mmu_notifier_clear_flush_young(struct mm_struct *mm,
 				      unsigned long start, unsigned long end)
 {
 	struct mmu_notifier *subscription;
-	int id = srcu_read_lock(&mmu_notifier_calls);
 	bool young = false;
+	int id;
 
+	if (!has_list(mm))
+		return false;
+	id = srcu_read_lock(&mmu_notifier_calls);
 	for_each_subscription(subscription, mm->notifier_subscriptions)
 		if (subscription->ops->clear_flush_young)
 			young |= subscription->ops->clear_flush_young(
@@ -232,9 +244,12 @@ bool __mmu_notifier_clear_young(struct mm_struct *mm,
 				unsigned long start, unsigned long end)
 {
 	struct mmu_notifier *subscription;
-	int id = srcu_read_lock(&mmu_notifier_calls);
 	bool young = false;
+	int id;
 
+	if (!has_list(mm))
+		return false;
+	id = srcu_read_lock(&mmu_notifier_calls);
 	for_each_subscription(subscription, mm->notifier_subscriptions)
 		if (subscription->ops->clear_young)
 			young |= subscription->ops->clear_young(subscription,
@@ -246,9 +261,12 @@ bool __mmu_notifier_clear_young(struct mm_struct *mm,
 bool __mmu_notifier_test_young(struct mm_struct *mm, unsigned long address)
 {
 	struct mmu_notifier *subscription;
-	int id = srcu_read_lock(&mmu_notifier_calls);
 	bool young = false;
+	int id;
 
+	if (!has_list(mm))
+		return false;
+	id = srcu_read_lock(&mmu_notifier_calls);
 	for_each_subscription(subscription, mm->notifier_subscriptions) {
 		if (subscription->ops->test_young)
 			young = subscription->ops->test_young(subscription, mm,

@@ -49,17 +49,24 @@ class KnownFailures:
 
 
 class ExpectedOnBase:
-    """hmm-expected-base: program and test; or "console" and a regular expression for what the kernel may say."""
+    """hmm-expected-base: program and test, "console" and a regular expression for what the kernel may say, or "last"
+    and a program that leaves the kernel in no state for others.
+    """
 
     def __init__(self):
         rows = read_list("hmm-expected-base")
         self._console = [" ".join(row[1:]) for row in rows if row[0] == "console"]
-        self._tests = {(row[0], row[1]) for row in rows if row[0] != "console"}
+        self._last = {row[1] for row in rows if row[0] == "last"}
+        self._tests = {(row[0], row[1]) for row in rows if row[0] not in ("console", "last")}
         self._rows = []
 
     def console(self):
         """What the stock kernel may report while its defects are being shown."""
         return "|".join(self._console)
+
+    def in_order(self, names):
+        """Suites in the order in which they can run."""
+        return sorted(names, key=lambda name: name.rpartition(":")[2] in self._last)
 
     def judge(self, suite):
         """Replace each result by whether it is the one expected, remembering what it was."""

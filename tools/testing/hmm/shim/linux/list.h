@@ -25,7 +25,7 @@ static inline void list_add(struct list_head *item, struct list_head *head)
 }
 
 /* Whoever uses the item afterwards crashes, as in the kernel. */
-static inline void list_del(struct list_head *item)
+static inline void __list_del_entry(struct list_head *item)
 {
 	item->next->prev = item->prev;
 	item->prev->next = item->next;
