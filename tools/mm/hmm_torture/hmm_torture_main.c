@@ -126,6 +126,13 @@ static bool remove_all(struct torture *torture)
 	return true;
 }
 
+/* misc_open() leaves the device here. */
+static int torture_open(struct inode *inode, struct file *file)
+{
+	file->private_data = NULL;
+	return 0;
+}
+
 static int torture_release(struct inode *inode, struct file *file)
 {
 	struct torture *torture = file->private_data;
@@ -182,6 +189,7 @@ static long torture_ioctl(struct file *file, unsigned int command,
 
 static const struct file_operations torture_fops = {
 	.owner = THIS_MODULE,
+	.open = torture_open,
 	.release = torture_release,
 	.unlocked_ioctl = torture_ioctl,
 };
