@@ -548,6 +548,7 @@ static struct mmu_intervals *intervals_in_use(struct mm_struct *mm)
 	struct mmu_notifier_subscriptions *subscriptions =
 		READ_ONCE(mm->notifier_subscriptions);
 
+	/* Pairs with the release in intervals_use(). */
 	if (!subscriptions || !smp_load_acquire(&subscriptions->intervals.used))
 		return NULL;
 	return &subscriptions->intervals;
@@ -650,10 +651,11 @@ EXPORT_SYMBOL_GPL(mmu_interval_notifier_insert);
  *
  * Return: as mmu_interval_notifier_insert().
  */
-int mmu_interval_notifier_insert_locked(
-	struct mmu_interval_notifier *interval_sub, struct mm_struct *mm,
-	unsigned long start, unsigned long length,
-	const struct mmu_interval_notifier_ops *ops)
+int
+mmu_interval_notifier_insert_locked(struct mmu_interval_notifier *interval_sub,
+				    struct mm_struct *mm, unsigned long start,
+				    unsigned long length,
+				    const struct mmu_interval_notifier_ops *ops)
 {
 	struct mmu_intervals *intervals;
 	int ret;
@@ -728,7 +730,7 @@ EXPORT_SYMBOL_GPL(mmu_interval_notifier_resize);
 /* True if it is out of the tree now, false if the last callback takes it out. */
 static bool intervals_remove(struct mmu_intervals *intervals,
 			     struct mmu_interval_notifier *sub,
-			     void (*release)(struct mmu_interval_notifier *sub))
+			     mmu_interval_release_fn release)
 {
 	guard(spinlock)(&intervals->lock);
 	if (WARN_ON(sub->state.removed))
@@ -782,9 +784,9 @@ EXPORT_SYMBOL_GPL(mmu_interval_notifier_remove);
  *
  * Context: Any but interrupts, callbacks of the subscription included.
  */
-void mmu_interval_notifier_remove_async(
-	struct mmu_interval_notifier *interval_sub,
-	void (*release)(struct mmu_interval_notifier *interval_sub))
+void
+mmu_interval_notifier_remove_async(struct mmu_interval_notifier *interval_sub,
+				   mmu_interval_release_fn release)
 {
 	struct mm_struct *mm = interval_sub->mm;
 

@@ -68,10 +68,12 @@ struct lockdep_map __mmu_notifier_invalidate_range_start_map = {
 				  hlist,				\
 				  srcu_read_lock_held(&mmu_notifier_calls))
 
-/* Those that were there when the invalidation began */
-#define for_each_subscription_of(subscription, range)			\
-	for_each_subscription(subscription, (range)->subscriptions)	\
-		if ((subscription)->since <= (range)->registered)
+/* Was it there when the invalidation began? */
+static bool concerns(const struct mmu_notifier *subscription,
+		     const struct mmu_notifier_range *range)
+{
+	return subscription->since <= range->registered;
+}
 
 /**
  * mmu_notifier_range_update_to_read_only() - is write access all that is lost?
@@ -136,8 +138,9 @@ static noinline void list_end(struct mmu_notifier_range *range)
 	struct mmu_notifier *subscription;
 	int id = srcu_read_lock(&mmu_notifier_calls);
 
-	for_each_subscription_of(subscription, range)
-		if (subscription->ops->invalidate_range_end)
+	for_each_subscription(subscription, range->subscriptions)
+		if (concerns(subscription, range) &&
+		    subscription->ops->invalidate_range_end)
 			call_end(subscription, range);
 	srcu_read_unlock(&mmu_notifier_calls, id);
 }
@@ -148,8 +151,9 @@ static noinline int list_start(struct mmu_notifier_range *range)
 	int id = srcu_read_lock(&mmu_notifier_calls);
 	int ret = 0;
 
-	for_each_subscription_of(subscription, range)
-		if (subscription->ops->invalidate_range_start)
+	for_each_subscription(subscription, range->subscriptions)
+		if (concerns(subscription, range) &&
+		    subscription->ops->invalidate_range_start)
 			ret = call_start(subscription, range) ?: ret;
 	srcu_read_unlock(&mmu_notifier_calls, id);
 
@@ -205,6 +209,14 @@ static bool has_list(const struct mm_struct *mm)
 	return !hlist_empty(&mm->notifier_subscriptions->list);
 }
 
+static void call_tlbs(struct mmu_notifier *subscription, struct mm_struct *mm,
+		      unsigned long start, unsigned long end)
+{
+	const struct mmu_notifier_ops *ops = subscription->ops;
+
+	ops->arch_invalidate_secondary_tlbs(subscription, mm, start, end);
+}
+
 void __mmu_notifier_arch_invalidate_secondary_tlbs(struct mm_struct *mm,
 						   unsigned long start,
 						   unsigned long end)
@@ -217,8 +229,7 @@ void __mmu_notifier_arch_invalidate_secondary_tlbs(struct mm_struct *mm,
 	id = srcu_read_lock(&mmu_notifier_calls);
 	for_each_subscription(subscription, mm->notifier_subscriptions)
 		if (subscription->ops->arch_invalidate_secondary_tlbs)
-			subscription->ops->arch_invalidate_secondary_tlbs(
-				subscription, mm, start, end);
+			call_tlbs(subscription, mm, start, end);
 	srcu_read_unlock(&mmu_notifier_calls, id);
 }
 
@@ -234,8 +245,9 @@ bool __mmu_notifier_clear_flush_young(struct mm_struct *mm,
 	id = srcu_read_lock(&mmu_notifier_calls);
 	for_each_subscription(subscription, mm->notifier_subscriptions)
 		if (subscription->ops->clear_flush_young)
-			young |= subscription->ops->clear_flush_young(
-				subscription, mm, start, end);
+			young |= subscription->ops->clear_flush_young(subscription,
+								      mm, start,
+								      end);
 	srcu_read_unlock(&mmu_notifier_calls, id);
 	return young;
 }
@@ -506,6 +518,22 @@ subscriptions_get(struct mmu_notifier_subscriptions *subscriptions,
 	return NULL;
 }
 
+static struct mmu_notifier *
+subscriptions_make(const struct mmu_notifier_ops *ops, struct mm_struct *mm)
+{
+	struct mmu_notifier *made = ops->alloc_notifier(mm);
+	int ret;
+
+	if (IS_ERR(made))
+		return made;
+	made->ops = ops;
+	ret = __mmu_notifier_register(made, mm);
+	if (!ret)
+		return made;
+	ops->free_notifier(made);
+	return ERR_PTR(ret);
+}
+
 /**
  * mmu_notifier_get_locked() - the subscription that an address space has with
  *	certain callbacks, made if need be
@@ -524,25 +552,13 @@ struct mmu_notifier *mmu_notifier_get_locked(const struct mmu_notifier_ops *ops,
 					     struct mm_struct *mm)
 {
 	struct mmu_notifier *subscription = NULL;
-	int ret;
 
 	mmap_assert_write_locked(mm);
 
 	if (mm->notifier_subscriptions)
 		subscription = subscriptions_get(mm->notifier_subscriptions,
 						 ops);
-	if (subscription)
-		return subscription;
-
-	subscription = ops->alloc_notifier(mm);
-	if (IS_ERR(subscription))
-		return subscription;
-	subscription->ops = ops;
-	ret = __mmu_notifier_register(subscription, mm);
-	if (!ret)
-		return subscription;
-	ops->free_notifier(subscription);
-	return ERR_PTR(ret);
+	return subscription ?: subscriptions_make(ops, mm);
 }
 EXPORT_SYMBOL_GPL(mmu_notifier_get_locked);
 

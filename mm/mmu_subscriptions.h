@@ -29,7 +29,7 @@
  * @mm: whose they are; set with @used
  */
 struct mmu_intervals {
-	spinlock_t lock;
+	spinlock_t lock;	/* of all that follows */
 	struct rb_root_cached tree;
 	struct list_head flights;
 	unsigned long flown;
@@ -51,7 +51,7 @@ struct mmu_intervals {
  * Made with the first subscription, freed with the mm_struct.
  */
 struct mmu_notifier_subscriptions {
-	spinlock_t lock;
+	spinlock_t lock;	/* of the list */
 	struct hlist_head list;
 	unsigned long registered;
 	struct mmu_intervals intervals;

@@ -75,6 +75,9 @@ struct mmu_interval_notifier_ops {
 	void (*invalidate_finish)(struct mmu_interval_notifier_finish *finish);
 };
 
+/* Frees a subscription that nothing can reach any more; must not sleep. */
+typedef void (*mmu_interval_release_fn)(struct mmu_interval_notifier *sub);
+
 /**
  * struct mmu_interval_state - what is under way with a subscription
  * @callbacks: how many are running; they keep it in the tree
@@ -103,7 +106,7 @@ struct mmu_interval_notifier {
 	unsigned long invalidate_seq;
 	/* private: under the lock of the intervals */
 	struct mmu_interval_state state;
-	void (*release)(struct mmu_interval_notifier *interval_sub);
+	mmu_interval_release_fn release;
 	struct hlist_node deferred_item;	/* waits for its release */
 	/* private: see mmu_interval_note_stale() */
 	unsigned long stale_seq;
@@ -138,17 +141,18 @@ int mmu_interval_notifier_insert(struct mmu_interval_notifier *interval_sub,
 				 struct mm_struct *mm, unsigned long start,
 				 unsigned long length,
 				 const struct mmu_interval_notifier_ops *ops);
-int mmu_interval_notifier_insert_locked(
-	struct mmu_interval_notifier *interval_sub, struct mm_struct *mm,
-	unsigned long start, unsigned long length,
-	const struct mmu_interval_notifier_ops *ops);
+int
+mmu_interval_notifier_insert_locked(struct mmu_interval_notifier *interval_sub,
+				    struct mm_struct *mm, unsigned long start,
+				    unsigned long length,
+				    const struct mmu_interval_notifier_ops *ops);
 int __must_check
 mmu_interval_notifier_resize(struct mmu_interval_notifier *interval_sub,
 			     unsigned long start, unsigned long length);
 void mmu_interval_notifier_remove(struct mmu_interval_notifier *interval_sub);
-void mmu_interval_notifier_remove_async(
-	struct mmu_interval_notifier *interval_sub,
-	void (*release)(struct mmu_interval_notifier *interval_sub));
+void
+mmu_interval_notifier_remove_async(struct mmu_interval_notifier *interval_sub,
+				   mmu_interval_release_fn release);
 void mmu_interval_note_stale(struct mmu_interval_notifier *interval_sub,
 			     unsigned long seq, const void *caller);
 

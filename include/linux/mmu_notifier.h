@@ -9,6 +9,7 @@
 #ifndef _LINUX_MMU_NOTIFIER_H
 #define _LINUX_MMU_NOTIFIER_H
 
+#include <linux/bits.h>
 #include <linux/list.h>
 #include <linux/mm_types.h>
 #include <linux/mmap_lock.h>
@@ -47,9 +48,9 @@ enum mmu_notifier_event {
 };
 
 /* The callbacks may sleep; the core sets and clears it. */
-#define MMU_NOTIFIER_RANGE_BLOCKABLE	(1 << 0)
+#define MMU_NOTIFIER_RANGE_BLOCKABLE	BIT(0)
 /* With MMU_NOTIFY_PROTECTION_VMA: write access is all that is lost. */
-#define MMU_NOTIFIER_RANGE_WRITE_LOST	(1 << 1)
+#define MMU_NOTIFIER_RANGE_WRITE_LOST	BIT(1)
 
 /**
  * struct mmu_notifier_ops - how a subscription to an address space is told
@@ -97,11 +98,10 @@ struct mmu_notifier_ops {
 				      const struct mmu_notifier_range *range);
 	void (*invalidate_range_end)(struct mmu_notifier *subscription,
 				     const struct mmu_notifier_range *range);
-	void (*arch_invalidate_secondary_tlbs)(
-					struct mmu_notifier *subscription,
-					struct mm_struct *mm,
-					unsigned long start,
-					unsigned long end);
+	void (*arch_invalidate_secondary_tlbs)(struct mmu_notifier *subscription,
+					       struct mm_struct *mm,
+					       unsigned long start,
+					       unsigned long end);
 	struct mmu_notifier *(*alloc_notifier)(struct mm_struct *mm);
 	void (*free_notifier)(struct mmu_notifier *subscription);
 };
@@ -151,7 +151,7 @@ struct mmu_notifier_range {
 	struct mm_struct *mm;
 	unsigned long start;
 	unsigned long end;
-	unsigned flags;
+	unsigned int flags;
 	enum mmu_notifier_event event;
 	void *owner;
 	/* private: from the start to the end */
@@ -366,15 +366,25 @@ struct mmu_notifier_range {
 	unsigned long end;
 };
 
-/* Macros, because the callers' other arguments need not exist. */
-#define mmu_notifier_range_init(range, event, flags, mm, first, behind)	\
-	do {								\
-		(range)->start = (first);				\
-		(range)->end = (behind);				\
-	} while (0)
-#define mmu_notifier_range_init_owner(range, event, flags, mm, first,	\
-				      behind, owner)			\
-	mmu_notifier_range_init(range, event, flags, mm, first, behind)
+static inline void
+mmu_notifier_range_init(struct mmu_notifier_range *range,
+			enum mmu_notifier_event event, unsigned int flags,
+			struct mm_struct *mm, unsigned long start,
+			unsigned long end)
+{
+	range->start = start;
+	range->end = end;
+}
+
+static inline void
+mmu_notifier_range_init_owner(struct mmu_notifier_range *range,
+			      enum mmu_notifier_event event,
+			      unsigned int flags, struct mm_struct *mm,
+			      unsigned long start, unsigned long end,
+			      void *owner)
+{
+	mmu_notifier_range_init(range, event, flags, mm, start, end);
+}
 
 static inline bool
 mmu_notifier_range_blockable(const struct mmu_notifier_range *range)
@@ -442,7 +452,11 @@ static inline void mmu_notifier_subscriptions_destroy(struct mm_struct *mm)
 {
 }
 
-#define mmu_notifier_range_update_to_read_only(range)	false
+static inline bool
+mmu_notifier_range_update_to_read_only(const struct mmu_notifier_range *range)
+{
+	return false;
+}
 
 static inline void mmu_notifier_synchronize(void)
 {

@@ -82,9 +82,8 @@ static inline void hmm_slot_set(unsigned long *slot, unsigned long answer)
 #define HMM_SLOTS_AT_ONCE	16UL
 
 /* Not inlined: that few slots have flags to keep must cost the others nothing. */
-static noinline __maybe_unused void hmm_slots_keep(unsigned long *slots,
-						   unsigned long answer,
-						   unsigned long step)
+static noinline void hmm_slots_keep(unsigned long *slots, unsigned long answer,
+				    unsigned long step)
 {
 	unsigned long i;
 
@@ -101,17 +100,16 @@ static __always_inline void hmm_slots_record_some(unsigned long *slots,
 	if (!step) {
 		unrolled_full
 		for (i = 0; i < HMM_SLOTS_AT_ONCE; i++)
-			hmm_slot_set(slots + i, answer);
+			hmm_slot_set(&slots[i], answer);
 		return;
 	}
 
 	unrolled_full
 	for (i = 0; i < HMM_SLOTS_AT_ONCE; i++)
 		any |= slots[i];
-	if (unlikely(any & HMM_PFN_KEPT)) {
-		hmm_slots_keep(slots, answer, step);
-		return;
-	}
+	if (any & HMM_PFN_KEPT)
+		return hmm_slots_keep(slots, answer, step);
+
 	unrolled_full
 	for (i = 0; i < HMM_SLOTS_AT_ONCE; i++)
 		slots[i] = answer + i * step;

@@ -73,6 +73,7 @@ static inline bool hmm_ptes_are_block(pte_t *ptep, unsigned long nr,
 	for (; nr; nr -= HMM_PTES_AT_ONCE) {
 		unrolled_full
 		for (i = 0; i < HMM_PTES_AT_ONCE; i++)
+			/* With hardware, which changes what does not count */
 			differs |= data_race(pte_val(ptep[i])) ^
 				   (expected + i * PAGE_SIZE);
 		ptep += HMM_PTES_AT_ONCE;

@@ -7,11 +7,9 @@
 #include <stddef.h>
 #include <linux/const.h>
 
-#ifndef __always_inline
-#define __always_inline		inline __attribute__((__always_inline__))
-#endif
-#define noinline		__attribute__((__noinline__))
-#define __maybe_unused		__attribute__((__unused__))
+#include <sys/cdefs.h>		/* __always_inline */
+
+#define noinline
 #define unlikely(x)		__builtin_expect(!!(x), 0)
 #define BIT(nr)			_BITUL(nr)
 #define BITS_PER_LONG		__LONG_WIDTH__
