@@ -100,7 +100,7 @@ static __always_inline void hmm_slots_record_some(unsigned long *slots,
 	if (!step) {
 		unrolled_full
 		for (i = 0; i < HMM_SLOTS_AT_ONCE; i++)
-			hmm_slot_set(&slots[i], answer);
+			hmm_slot_set(slots + i, answer + i * step);
 		return;
 	}
 
