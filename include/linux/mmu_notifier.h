@@ -254,6 +254,22 @@ static inline void mmu_notifier_land(struct mmu_notifier_range *range)
 	srcu_read_unlock_fast(&mmu_notifier_flights, range->reader);
 }
 
+/* @blockable: MMU_NOTIFIER_RANGE_BLOCKABLE, or 0 */
+static inline int mmu_notifier_begin(struct mmu_notifier_range *range,
+				     unsigned int blockable)
+{
+	int refused = 0;
+
+	lock_map_acquire(&__mmu_notifier_invalidate_range_start_map);
+	if (mmu_notifier_take_off(range)) {
+		range->flags = (range->flags & ~MMU_NOTIFIER_RANGE_BLOCKABLE) |
+			       blockable;
+		refused = __mmu_notifier_invalidate_range_start(range);
+	}
+	lock_map_release(&__mmu_notifier_invalidate_range_start_map);
+	return refused;
+}
+
 /**
  * mmu_notifier_invalidate_range_start() - before page table entries change
  * @range: which, and why
@@ -265,13 +281,7 @@ static inline void
 mmu_notifier_invalidate_range_start(struct mmu_notifier_range *range)
 {
 	might_sleep();
-
-	lock_map_acquire(&__mmu_notifier_invalidate_range_start_map);
-	if (mmu_notifier_take_off(range)) {
-		range->flags |= MMU_NOTIFIER_RANGE_BLOCKABLE;
-		__mmu_notifier_invalidate_range_start(range);
-	}
-	lock_map_release(&__mmu_notifier_invalidate_range_start_map);
+	mmu_notifier_begin(range, MMU_NOTIFIER_RANGE_BLOCKABLE);
 }
 
 /**
@@ -286,15 +296,7 @@ mmu_notifier_invalidate_range_start(struct mmu_notifier_range *range)
 static inline int __must_check
 mmu_notifier_invalidate_range_start_nonblock(struct mmu_notifier_range *range)
 {
-	int ret = 0;
-
-	lock_map_acquire(&__mmu_notifier_invalidate_range_start_map);
-	if (mmu_notifier_take_off(range)) {
-		range->flags &= ~MMU_NOTIFIER_RANGE_BLOCKABLE;
-		ret = __mmu_notifier_invalidate_range_start(range);
-	}
-	lock_map_release(&__mmu_notifier_invalidate_range_start_map);
-	return ret;
+	return mmu_notifier_begin(range, 0);
 }
 
 /**
@@ -388,79 +390,58 @@ mmu_notifier_range_init_owner(struct mmu_notifier_range *range,
 
 static inline bool
 mmu_notifier_range_blockable(const struct mmu_notifier_range *range)
-{
-	return true;
-}
+{ return true; }
 
 static inline int mm_has_notifiers(struct mm_struct *mm)
-{
-	return 0;
-}
+{ return 0; }
 
 static inline void mmu_notifier_release(struct mm_struct *mm)
-{
-}
+{ }
 
 static inline bool mmu_notifier_clear_flush_young(struct mm_struct *mm,
 						  unsigned long start,
 						  unsigned long end)
-{
-	return false;
-}
+{ return false; }
 
 static inline bool mmu_notifier_clear_young(struct mm_struct *mm,
 					    unsigned long start,
 					    unsigned long end)
-{
-	return false;
-}
+{ return false; }
 
 static inline bool mmu_notifier_test_young(struct mm_struct *mm,
 					   unsigned long address)
-{
-	return false;
-}
+{ return false; }
 
 static inline void
 mmu_notifier_invalidate_range_start(struct mmu_notifier_range *range)
-{
-}
+{ }
 
 static inline int
 mmu_notifier_invalidate_range_start_nonblock(struct mmu_notifier_range *range)
-{
-	return 0;
-}
+{ return 0; }
 
 static inline void
 mmu_notifier_invalidate_range_end(struct mmu_notifier_range *range)
-{
-}
+{ }
 
 static inline void
 mmu_notifier_arch_invalidate_secondary_tlbs(struct mm_struct *mm,
 					    unsigned long start,
 					    unsigned long end)
-{
-}
+{ }
 
 static inline void mmu_notifier_subscriptions_init(struct mm_struct *mm)
-{
-}
+{ }
 
 static inline void mmu_notifier_subscriptions_destroy(struct mm_struct *mm)
-{
-}
+{ }
 
 static inline bool
 mmu_notifier_range_update_to_read_only(const struct mmu_notifier_range *range)
-{
-	return false;
-}
+{ return false; }
 
 static inline void mmu_notifier_synchronize(void)
-{
-}
+{ }
 
 #endif /* CONFIG_MMU_NOTIFIER */
 
