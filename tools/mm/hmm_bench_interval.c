@@ -217,6 +217,26 @@ static int measure_madvise_elsewhere(const struct row *row, double *value)
 	return hold(device, &elsewhere) ?: time_madvise(page, value);
 }
 
+/*
+ * One on each side has the tree searched. What is left are callbacks, between
+ * which the tree may change.
+ */
+static int measure_madvise_floor(const struct row *row, double *value)
+{
+	const struct row elsewhere = { .count = 2 };
+	struct hmm_bench_call callbacks = {
+		.op = HMM_BENCH_CALLBACKS,
+		.addr = OTHERS,
+		.npages = row->count,
+		.repeat = MADVISES,
+	};
+	int rc = measure_madvise_elsewhere(&elsewhere, value);
+
+	rc = rc ?: call(&callbacks);
+	*value += callbacks.cycles;
+	return rc;
+}
+
 /* The rows */
 
 const struct row interval_rows[] = {
@@ -248,5 +268,7 @@ const struct row madvise_rows[] = {
 	  AT_MOST, 2450, measure_madvise, .count = 1 },
 	{ "madvise-64", "64 overlap",
 	  AT_MOST, 6000, measure_madvise, .count = 64 },
+	{ "madvise-64-floor", "  their callbacks alone, a lock dropped for each",
+	  NO_GOAL, 0, measure_madvise_floor, .count = 64 },
 	{ }
 };

@@ -12,6 +12,7 @@
 #include <linux/delay.h>
 #include <linux/fs.h>
 #include <linux/hmm.h>
+#include <linux/interval_tree.h>
 #include <linux/jiffies.h>
 #include <linux/miscdevice.h>
 #include <linux/mm.h>
@@ -27,38 +28,6 @@
 #include <linux/uaccess.h>
 
 #include "hmm_bench_uapi.h"
-
-/**
- * struct bench_job - one call of the device
- * @notifier: subscribed to the job's range
- * @range: as it goes to the API
- * @mm: the caller's own
- * @call: arguments and results
- */
-struct bench_job {
-	struct mmu_interval_notifier notifier;
-	struct hmm_range range;
-	struct mm_struct *mm;
-	struct hmm_bench_call call;
-};
-
-/**
- * struct bench_op - one operation
- * @subscribes: the job's notifier is the operation's own affair
- * @arm: optional, before each run; what it takes is kept when it fails
- * @run: what is timed
- * @undo: optional, after each run that succeeded
- * @disarm: optional, after each run that was armed
- * @inspect: optional, after the last run
- */
-struct bench_op {
-	bool subscribes;
-	int (*arm)(struct bench_job *job);
-	int (*run)(struct bench_job *job);
-	void (*undo)(struct bench_job *job);
-	void (*disarm)(struct bench_job *job);
-	void (*inspect)(struct bench_job *job);
-};
 
 /**
  * struct bench_holder - subscriptions that an open file holds
@@ -90,6 +59,44 @@ struct bench_sub {
 	struct bench_holder *holder;
 };
 
+/**
+ * struct bench_job - one call of the device
+ * @notifier: subscribed to the job's range
+ * @range: as it goes to the API
+ * @mm: the caller's own
+ * @call: arguments and results
+ * @tree: of subscriptions that nobody but the job knows
+ * @tree_lock: of @tree
+ * @holder: they share it
+ */
+struct bench_job {
+	struct mmu_interval_notifier notifier;
+	struct hmm_range range;
+	struct mm_struct *mm;
+	struct hmm_bench_call call;
+	struct rb_root_cached tree;
+	spinlock_t tree_lock;	/* of the tree */
+	struct bench_holder holder;
+};
+
+/**
+ * struct bench_op - one operation
+ * @subscribes: the job's notifier is the operation's own affair
+ * @arm: optional, before each run; what it takes is kept when it fails
+ * @run: what is timed
+ * @undo: optional, after each run that succeeded
+ * @disarm: optional, after each run that was armed
+ * @inspect: optional, after the last run
+ */
+struct bench_op {
+	bool subscribes;
+	int (*arm)(struct bench_job *job);
+	int (*run)(struct bench_job *job);
+	void (*undo)(struct bench_job *job);
+	void (*disarm)(struct bench_job *job);
+	void (*inspect)(struct bench_job *job);
+};
+
 /* The job's notifier */
 
 static bool bench_invalidate(struct mmu_interval_notifier *notifier,
@@ -116,6 +123,25 @@ static void job_unsubscribe(struct bench_job *job)
 {
 	mmu_interval_notifier_remove(&job->notifier);
 }
+
+/* Subscriptions that are held, and those of HMM_BENCH_CALLBACKS */
+
+static bool held_invalidate(struct mmu_interval_notifier *notifier,
+			    const struct mmu_notifier_range *range,
+			    unsigned long cur_seq)
+{
+	struct bench_holder *holder =
+		container_of(notifier, struct bench_sub, notifier)->holder;
+
+	spin_lock(&holder->seq_lock);
+	mmu_interval_set_seq(notifier, cur_seq);
+	spin_unlock(&holder->seq_lock);
+	return true;
+}
+
+static const struct mmu_interval_notifier_ops held_ops = {
+	.invalidate = held_invalidate,
+};
 
 /* Operations */
 
@@ -224,6 +250,59 @@ static int run_insert_remove(struct bench_job *job)
 	return rc;
 }
 
+static int arm_callbacks(struct bench_job *job)
+{
+	unsigned long i;
+
+	spin_lock_init(&job->tree_lock);
+	spin_lock_init(&job->holder.seq_lock);
+	job->tree = RB_ROOT_CACHED;
+	job->holder.subs = kvcalloc(job->call.npages,
+				    sizeof(*job->holder.subs), GFP_KERNEL);
+	if (!job->holder.subs)
+		return -ENOMEM;
+	for (i = 0; i < job->call.npages; i++) {
+		struct bench_sub *sub = &job->holder.subs[i];
+
+		sub->holder = &job->holder;
+		sub->notifier.ops = &held_ops;
+		sub->notifier.interval_tree.start = job->range.start;
+		sub->notifier.interval_tree.last = job->range.end - 1;
+		interval_tree_insert(&sub->notifier.interval_tree, &job->tree);
+	}
+	return 0;
+}
+
+static void disarm_callbacks(struct bench_job *job)
+{
+	kvfree(job->holder.subs);
+}
+
+/*
+ * What remains of many callbacks when their dispatch costs nothing: each has to
+ * be found, in a tree that others may change while one runs.
+ */
+static int run_callbacks(struct bench_job *job)
+{
+	unsigned long start = job->range.start, last = job->range.end - 1;
+	struct interval_tree_node *node;
+
+	spin_lock(&job->tree_lock);
+	node = interval_tree_iter_first(&job->tree, start, last);
+	while (node) {
+		struct mmu_interval_notifier *notifier =
+			container_of(node, struct mmu_interval_notifier,
+				     interval_tree);
+
+		spin_unlock(&job->tree_lock);
+		notifier->ops->invalidate(notifier, NULL, 1);
+		spin_lock(&job->tree_lock);
+		node = interval_tree_iter_next(node, start, last);
+	}
+	spin_unlock(&job->tree_lock);
+	return 0;
+}
+
 /* The caller leaves its memory alone meanwhile: the answers still hold. */
 static void inspect_slots(struct bench_job *job)
 {
@@ -281,6 +360,11 @@ static const struct bench_op bench_ops[HMM_BENCH_OPS] = {
 	[HMM_BENCH_INSERT_REMOVE] = {
 		.subscribes = true,
 		.run = run_insert_remove,
+	},
+	[HMM_BENCH_CALLBACKS] = {
+		.arm = arm_callbacks,
+		.run = run_callbacks,
+		.disarm = disarm_callbacks,
 	},
 };
 
@@ -412,23 +496,6 @@ static int job_run(struct bench_job *job)
 }
 
 /* Subscriptions that are held */
-
-static bool held_invalidate(struct mmu_interval_notifier *notifier,
-			    const struct mmu_notifier_range *range,
-			    unsigned long cur_seq)
-{
-	struct bench_holder *holder =
-		container_of(notifier, struct bench_sub, notifier)->holder;
-
-	spin_lock(&holder->seq_lock);
-	mmu_interval_set_seq(notifier, cur_seq);
-	spin_unlock(&holder->seq_lock);
-	return true;
-}
-
-static const struct mmu_interval_notifier_ops held_ops = {
-	.invalidate = held_invalidate,
-};
 
 /* A callback may return if another one stays behind, or the relay is over. */
 static bool may_return(struct bench_holder *holder)

@@ -32,6 +32,7 @@ enum hmm_bench_op {
 	HMM_BENCH_READ,			/* mmu_interval_read_begin(), _retry() */
 	HMM_BENCH_INSERT,		/* mmu_interval_notifier_insert() */
 	HMM_BENCH_INSERT_REMOVE,	/* ... and mmu_interval_notifier_remove() */
+	HMM_BENCH_CALLBACKS,		/* one for each page, and nothing else */
 	HMM_BENCH_OPS,
 };
 
