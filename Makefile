@@ -11,7 +11,7 @@ CONFIG ?= run
 TOP := $(CURDIR)
 BUILD := $(TOP)/build
 KDIR := $(BUILD)/$(IMPL)/$(CONFIG)
-CONFIGS := $(filter-out ours,$(basename $(notdir $(wildcard configs/*.config))))
+CONFIGS := $(filter-out ours consumers,$(basename $(notdir $(wildcard configs/*.config))))
 
 # Handed to the scripts as typed: make must not expand the $ of a command or of memmap=
 override RUN := $(value RUN)
@@ -83,7 +83,7 @@ assemble: fetch
 built: assemble
 	@scripts/build-kernel $(IMPL) $(CONFIG) >/dev/null
 
-.PHONY: run test quick prove fuzz chaos torture litmus kselftest bench shell vm kernel deb lint clean distclean
+.PHONY: run test quick prove fuzz chaos torture litmus consumers kselftest bench shell vm kernel deb lint clean distclean
 
 #: make kernel    build the kernel; the last line is the build folder, for make -C FOLDER M=...
 kernel: assemble
@@ -124,6 +124,10 @@ torture: built
 #: make litmus    check the ordering claims against the kernel's memory model
 litmus: fetch
 	@scripts/litmus
+
+#: make consumers compile the drivers that use HMM or the notifiers, unmodified, and check that they would link
+consumers: assemble
+	@scripts/consumers
 
 #: make kselftest our selftests and hmm-tests, built, installed and run by kselftest's own means
 kselftest: built
