@@ -28,7 +28,8 @@ struct mmu_notifier_range;
  *	back, written to disk, copied, joined or split
  * @MMU_NOTIFY_PROTECTION_VMA: the protection of the range changes as a whole
  * @MMU_NOTIFY_PROTECTION_PAGE: pages of the range are write-protected, one here
- *	and one there: fork, and file pages before they are written back
+ *	and one there: by fork, before file pages are written back, before KSM
+ *	compares pages
  * @MMU_NOTIFY_SOFT_DIRTY: pages are write-protected to learn of the next write
  * @MMU_NOTIFY_RELEASE: the address space is at its end
  * @MMU_NOTIFY_MIGRATE: pages are collected for migration by migrate_vma_setup();
