@@ -21,11 +21,6 @@
 #define POOL		4
 #define FREE_PAGES	"/sys/kernel/mm/hugepages/hugepages-2048kB/" \
 			"free_hugepages"
-#define MAP_2_MIB	(21 << 26)
-
-#ifndef MFD_HUGETLB
-#define MFD_HUGETLB	4U
-#endif
 
 FIXTURE(hugetlb)
 {
@@ -49,18 +44,6 @@ FIXTURE_VARIANT_ADD(hugetlb, shared)
 	.shared = true,
 };
 
-/* A file of hugetlb pages; -1 where there are none */
-static int huge_file(size_t bytes)
-{
-	int fd = memfd_create("hmm", MFD_CLOEXEC | MFD_HUGETLB | MAP_2_MIB);
-
-	if (fd >= 0 && ftruncate(fd, bytes)) {
-		close(fd);
-		fd = -1;
-	}
-	return fd;
-}
-
 static long free_pages(void)
 {
 	long pages = read_number(FREE_PAGES);
@@ -81,7 +64,7 @@ FIXTURE_SETUP(hugetlb)
 	if (!reserve_hugetlb(POOL))
 		SKIP(return, "no hugetlb pages");
 	if (variant->shared) {
-		self->file = huge_file(BYTES);
+		self->file = hugetlb_file(BYTES);
 		if (self->file < 0)
 			SKIP(return, "no files of hugetlb pages");
 		self->map = map_at(map_anon(BYTES), BYTES,

@@ -25,25 +25,6 @@
 /* In /proc/self/pagemap: userfaultfd write-protects the page. */
 #define PAGEMAP_UFFD_WP	_BITULL(57)
 
-#ifndef UFFD_FEATURE_WP_UNPOPULATED
-#define UFFD_FEATURE_WP_UNPOPULATED _BITULL(13)
-#endif
-#ifndef UFFD_FEATURE_WP_ASYNC
-#define UFFD_FEATURE_WP_ASYNC	_BITULL(15)
-#endif
-#ifndef UFFDIO_MOVE
-#define UFFD_FEATURE_MOVE	_BITULL(16)
-#define UFFDIO_MOVE		_IOWR(UFFDIO, 0x05, struct uffdio_move)
-
-struct uffdio_move {
-	__u64 dst;
-	__u64 src;
-	__u64 len;
-	__u64 mode;
-	__s64 move;
-};
-#endif
-
 FIXTURE(uffd)
 {
 	int fd;

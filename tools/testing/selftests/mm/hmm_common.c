@@ -19,6 +19,7 @@
 #define HUGETLB_POOL	"/sys/kernel/mm/hugepages/hugepages-2048kB/"
 #define GIGANTIC_POOL	"/sys/kernel/mm/hugepages/hugepages-1048576kB/"
 #define GIGANTIC_MAP	(30 << 26)	/* MAP_HUGE_1GB */
+#define MAP_2_MIB	(21 << 26)
 #define ZRAM_CONTROL	"/sys/class/zram-control/"
 
 void fatal(const char *format, ...)
@@ -429,6 +430,17 @@ int memory_file(size_t bytes)
 	return fd;
 }
 
+int hugetlb_file(size_t bytes)
+{
+	int fd = memfd_create("hmm", MFD_CLOEXEC | MFD_HUGETLB | MAP_2_MIB);
+
+	if (fd >= 0 && ftruncate(fd, bytes)) {
+		close(fd);
+		fd = -1;
+	}
+	return fd;
+}
+
 int collapse_pages(void *addr, size_t bytes)
 {
 	unsigned int tries = 100;
@@ -476,7 +488,7 @@ static void write_swap_header(const char *device, size_t bytes)
 	close(fd);
 }
 
-bool swap_start(struct swap *swap, size_t bytes)
+bool disk_start(struct swap *swap, size_t bytes)
 {
 	char line[32], path[64];
 
@@ -490,6 +502,25 @@ bool swap_start(struct swap *swap, size_t bytes)
 	snprintf(line, sizeof(line), "%zu", bytes);
 	if (!write_line(path, line))
 		fatal("%s: %s", path, strerror(errno));
+	return true;
+}
+
+void disk_stop(struct swap *swap)
+{
+	char line[16];
+
+	if (swap->disk < 0)
+		return;
+	snprintf(line, sizeof(line), "%d", swap->disk);
+	if (!write_line(ZRAM_CONTROL "hot_remove", line))
+		fatal("%s: %s", swap->device, strerror(errno));
+	swap->disk = -1;
+}
+
+bool swap_start(struct swap *swap, size_t bytes)
+{
+	if (!disk_start(swap, bytes))
+		return false;
 	write_swap_header(swap->device, bytes);
 	if (swapon(swap->device, 0))
 		fatal("swapon: %s", strerror(errno));
@@ -519,15 +550,9 @@ bool swap_out(void *map, size_t npages)
 
 void swap_stop(struct swap *swap)
 {
-	char line[16];
-
-	if (swap->disk < 0)
-		return;
-	snprintf(line, sizeof(line), "%d", swap->disk);
-	if (swapoff(swap->device) ||
-	    !write_line(ZRAM_CONTROL "hot_remove", line))
+	if (swap->disk >= 0 && swapoff(swap->device))
 		fatal("swapoff: %s", strerror(errno));
-	swap->disk = -1;
+	disk_stop(swap);
 }
 
 /* The dummy devices */

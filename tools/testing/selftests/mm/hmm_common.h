@@ -53,6 +53,27 @@
 #define MADV_GUARD_INSTALL	102
 #define MADV_GUARD_REMOVE	103
 #endif
+#ifndef MFD_HUGETLB
+#define MFD_HUGETLB		4U
+#endif
+#ifndef UFFD_FEATURE_WP_UNPOPULATED
+#define UFFD_FEATURE_WP_UNPOPULATED _BITULL(13)
+#endif
+#ifndef UFFD_FEATURE_WP_ASYNC
+#define UFFD_FEATURE_WP_ASYNC	_BITULL(15)
+#endif
+#ifndef UFFDIO_MOVE
+#define UFFD_FEATURE_MOVE	_BITULL(16)
+#define UFFDIO_MOVE		_IOWR(UFFDIO, 0x05, struct uffdio_move)
+
+struct uffdio_move {
+	__u64 dst;
+	__u64 src;
+	__u64 len;
+	__u64 mode;
+	__s64 move;
+};
+#endif
 #ifndef UFFDIO_POISON
 #define UFFD_FEATURE_POISON	_BITULL(14)
 #define UFFDIO_POISON		_IOWR(UFFDIO, 0x08, struct uffdio_poison)
@@ -130,6 +151,8 @@ bool reserve_hugetlb(size_t pages);
 /* Gives the pool back; for every fixture's teardown. */
 void release_hugetlb(void);
 int memory_file(size_t bytes);
+/* A file of hugetlb pages of 2 MiB; -1 where there are none */
+int hugetlb_file(size_t bytes);
 /* MADV_COLLAPSE: 0 or a negative errno; not -EAGAIN, which passes. */
 int collapse_pages(void *addr, size_t bytes);
 void write_pages(void *addr, size_t npages, char value);
@@ -151,12 +174,14 @@ bool setting_change(struct setting *setting, const char *path,
 		    const char *value);
 void setting_restore(struct setting *setting);
 
-/* Swap space on a compressed RAM disk. */
+/* A compressed RAM disk, and swap space on one */
 struct swap {
 	int disk;	/* number, or -1 */
 	char device[32];
 };
 
+bool disk_start(struct swap *swap, size_t bytes);
+void disk_stop(struct swap *swap);
 bool swap_start(struct swap *swap, size_t bytes);
 bool swap_out(void *map, size_t npages);
 void swap_stop(struct swap *swap);
