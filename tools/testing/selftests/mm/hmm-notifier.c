@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "kselftest_harness.h"
+#include "hmm_changes.h"
 #include "hmm_common.h"
 #include "hmm_probe/hmm_probe_notify_uapi.h"
 
@@ -36,7 +37,12 @@ enum {
 	EVENT_PROTECTION_PAGE,
 	EVENT_SOFT_DIRTY,
 	EVENT_RELEASE,
+	EVENT_MIGRATE,
+	EVENT_EXCLUSIVE,
 };
+
+/* A set of them, of one or more */
+#define SET(event)	_BITULL(EVENT_##event)
 
 /* Subscriptions */
 
@@ -166,6 +172,14 @@ static void settle(int fd)
 		fatal("the first read_begin does not come back");
 }
 
+static struct hmm_notify_record sub_record(int fd, __u64 index)
+{
+	struct hmm_notify_record record = { .index = index };
+
+	sub_ioctl(fd, HMM_NOTIFY_RECORD, &record);
+	return record;
+}
+
 /* Invalidations */
 
 static void drop(char *page, size_t npages)
@@ -282,6 +296,22 @@ FIXTURE_TEARDOWN(hmm_refusal)
 	EXPECT_EQ(0, state.running);					\
 } while (0)
 
+/* What must not sleep is the reaping, and it says so. */
+#define was_reaped(fd) do {						\
+	__u64 i, reapings = 0;						\
+									\
+	for (i = 0; i < sub_state(fd).records; i++) {			\
+		struct hmm_notify_record record = sub_record(fd, i);	\
+									\
+		if (record.blockable)					\
+			continue;					\
+		reapings++;						\
+		EXPECT_EQ(EVENT_CLEAR, record.event);			\
+		EXPECT_NE(HMM_NOTIFY_YES, record.read_only);		\
+	}								\
+	EXPECT_LT(0, reapings);						\
+} while (0)
+
 TEST_F_TIMEOUT(hmm_refusal, leaves_nothing_behind, 90)
 {
 	int pidfd = syscall(__NR_pidfd_open, self->pid, 0);
@@ -293,6 +323,7 @@ TEST_F_TIMEOUT(hmm_refusal, leaves_nothing_behind, 90)
 	close(pidfd);
 	EXPECT_LT(0, sub_state(self->refuser).refusals);
 	EXPECT_LT(0, sub_state(self->reader).starts);
+	was_reaped(self->reader);
 
 	EXPECT_EQ(0, sub_try(self->reader, HMM_NOTIFY_READ, SOON_MS));
 	EXPECT_EQ(0, sub_try(self->removed, HMM_NOTIFY_REMOVE, SOON_MS));
@@ -991,17 +1022,22 @@ TEST_F(hmm_notifier, exit_releases_a_list_once)
 	begun_is_ended(self->b);
 }
 
+/* The end is told first; then the mappings go. */
 TEST_F(hmm_notifier, exit_tells_an_interval)
 {
-	struct hmm_notify_record record = {};
 	unsigned int i, releases = 0;
+	__u64 told = 0;
 
 	live_and_die(self);
 	for (i = 0; i < sub_state(self->a).records; i++) {
-		record.index = i;
-		sub_ioctl(self->a, HMM_NOTIFY_RECORD, &record);
+		struct hmm_notify_record record = sub_record(self->a, i);
+
+		told |= _BITULL(record.event);
 		releases += record.event == EVENT_RELEASE;
+		EXPECT_EQ(1, record.blockable);
+		EXPECT_NE(HMM_NOTIFY_YES, record.read_only);
 	}
+	EXPECT_EQ(SET(RELEASE) | SET(UNMAP), told);
 	EXPECT_EQ(1, releases);
 	EXPECT_EQ(0, sub_try(self->a, HMM_NOTIFY_READ, SOON_MS));
 	EXPECT_EQ(0, sub_try(self->a, HMM_NOTIFY_REMOVE, SOON_MS));
@@ -1063,224 +1099,400 @@ TEST_F(hmm_notifier, stale_sequence_is_reported_once)
 	close(kmsg);
 }
 
-/* What each change is told as */
-
-#define BYTES	(N * PAGE_BYTES)
-
-static struct uffd uffd;
-static struct keeper keeper;
-
-/* 0, or the test skips */
-typedef int (*change_t)(char *map);
-
-static int change_munmap(char *map)
-{
-	return munmap(map, BYTES);
-}
-
-static int change_mremap(char *map)
-{
-	char *target = map_anon_small(BYTES);
-
-	return mremap(map, BYTES, BYTES, MREMAP_MAYMOVE | MREMAP_FIXED,
-		      target) == target ? 0 : -1;
-}
-
-static int change_dontneed(char *map)
-{
-	return madvise(map, BYTES, MADV_DONTNEED);
-}
-
-static int change_free(char *map)
-{
-	return madvise(map, BYTES, MADV_FREE);
-}
-
-static int change_mprotect_none(char *map)
-{
-	return mprotect(map, BYTES, PROT_NONE);
-}
-
-static int change_mprotect_read(char *map)
-{
-	return mprotect(map, BYTES, PROT_READ);
-}
-
-static int change_mprotect_write(char *map)
-{
-	return mprotect(map, BYTES, PROT_READ | PROT_WRITE);
-}
-
-static int change_fork(char *map)
-{
-	keeper_start(&keeper);
-	keeper_stop(&keeper);
-	return 0;
-}
-
-static int share(char *map)
-{
-	keeper_start(&keeper);
-	return 0;
-}
-
-static int change_copy(char *map)
-{
-	write_pages(map, N, 2);
-	keeper_stop(&keeper);
-	return 0;
-}
-
-static int change_soft_dirty(char *map)
-{
-	int fd = open("/proc/self/clear_refs", O_WRONLY | O_CLOEXEC);
-	int rc = fd < 0 || write(fd, "4", 1) != 1;
-
-	close(fd);
-	return rc;
-}
-
-static int watch_writes(char *map)
-{
-	return uffd_open(&uffd, UFFD_FEATURE_PAGEFAULT_FLAG_WP) ||
-	       uffd_watch(&uffd, map, BYTES, UFFDIO_REGISTER_MODE_WP);
-}
-
-static int change_uffd_protect(char *map)
-{
-	return uffd_protect(&uffd, UFFDIO_WRITEPROTECT, map, BYTES,
-			    UFFDIO_WRITEPROTECT_MODE_WP);
-}
-
-static int watch_and_protect(char *map)
-{
-	return watch_writes(map) || change_uffd_protect(map);
-}
-
-static int change_uffd_resolve(char *map)
-{
-	return uffd_protect(&uffd, UFFDIO_WRITEPROTECT, map, BYTES, 0);
-}
-
-static int watch_reads(char *map)
-{
-	return uffd_open(&uffd, UFFD_FEATURE_RWP) ||
-	       uffd_watch(&uffd, map, BYTES, UFFDIO_REGISTER_MODE_RWP);
-}
-
-static int change_uffd_take_access(char *map)
-{
-	return uffd_protect(&uffd, UFFDIO_RWPROTECT, map, BYTES,
-			    UFFDIO_RWPROTECT_MODE_RWP);
-}
+/*
+ * What each change is told as: by which events, and after which of them reading
+ * may go on
+ */
 
 FIXTURE(hmm_event)
 {
+	struct place place;
 	int fd;
-	char *map;
 };
 
 FIXTURE_VARIANT(hmm_event)
 {
+	memory_t memory;
 	change_t prepare;
 	change_t change;
-	__u64 event;
-	__u64 read_only;
+	__u64 told;
+	__u64 readable;
 };
 
-#define TOLD(before, what, why, answer) {				\
-	.prepare = before,						\
-	.change = what,							\
-	.event = EVENT_##why,						\
-	.read_only = HMM_NOTIFY_##answer,				\
+#define TOLD(kind, before, what, events, reads) {			\
+	.memory = memory_##kind,					\
+	.prepare = change_##before,					\
+	.change = change_##what,					\
+	.told = events,							\
+	.readable = reads,						\
 }
 
+/* The mapping */
+
 FIXTURE_VARIANT_ADD(hmm_event, munmap)
-	TOLD(NULL, change_munmap, UNMAP, NO);
+	TOLD(small, nothing, munmap,
+	     SET(UNMAP), 0);
+
+FIXTURE_VARIANT_ADD(hmm_event, munmap_half_huge)
+	TOLD(huge, nothing, munmap_half,
+	     SET(CLEAR) | SET(UNMAP), 0);
+
+FIXTURE_VARIANT_ADD(hmm_event, munmap_half_pud)
+	TOLD(pud, nothing, munmap_half,
+	     SET(CLEAR) | SET(UNMAP), 0);
+
+FIXTURE_VARIANT_ADD(hmm_event, munmap_hugetlb)
+	TOLD(hugetlb, nothing, munmap,
+	     SET(UNMAP), 0);
 
 FIXTURE_VARIANT_ADD(hmm_event, mremap)
-	TOLD(NULL, change_mremap, UNMAP, NO);
+	TOLD(small, nothing, mremap,
+	     SET(UNMAP), 0);
 
-FIXTURE_VARIANT_ADD(hmm_event, dontneed)
-	TOLD(NULL, change_dontneed, CLEAR, NO);
+FIXTURE_VARIANT_ADD(hmm_event, mremap_huge)
+	TOLD(huge, nothing, mremap,
+	     SET(UNMAP), 0);
 
-FIXTURE_VARIANT_ADD(hmm_event, free)
-	TOLD(NULL, change_free, CLEAR, NO);
+FIXTURE_VARIANT_ADD(hmm_event, mremap_dontunmap)
+	TOLD(small, nothing, mremap_dontunmap,
+	     SET(UNMAP), 0);
+
+FIXTURE_VARIANT_ADD(hmm_event, mremap_hugetlb)
+	TOLD(hugetlb, nothing, mremap,
+	     SET(CLEAR) | SET(UNMAP), 0);
 
 FIXTURE_VARIANT_ADD(hmm_event, mprotect_none)
-	TOLD(NULL, change_mprotect_none, PROTECTION_VMA, NO);
+	TOLD(small, nothing, mprotect_none,
+	     SET(PROTECTION_VMA), 0);
+
+FIXTURE_VARIANT_ADD(hmm_event, mprotect_none_hugetlb)
+	TOLD(hugetlb, nothing, mprotect_none,
+	     SET(PROTECTION_VMA), 0);
 
 FIXTURE_VARIANT_ADD(hmm_event, mprotect_read)
-	TOLD(NULL, change_mprotect_read, PROTECTION_VMA, YES);
+	TOLD(small, nothing, mprotect_read,
+	     SET(PROTECTION_VMA), SET(PROTECTION_VMA));
+
+FIXTURE_VARIANT_ADD(hmm_event, mprotect_read_huge)
+	TOLD(huge, nothing, mprotect_read,
+	     SET(PROTECTION_VMA), SET(PROTECTION_VMA));
+
+FIXTURE_VARIANT_ADD(hmm_event, mprotect_read_half_huge)
+	TOLD(huge, nothing, mprotect_read_half,
+	     SET(CLEAR) | SET(PROTECTION_VMA), SET(PROTECTION_VMA));
+
+FIXTURE_VARIANT_ADD(hmm_event, mprotect_read_shared)
+	TOLD(shared, nothing, mprotect_read,
+	     SET(PROTECTION_VMA), SET(PROTECTION_VMA));
+
+FIXTURE_VARIANT_ADD(hmm_event, mprotect_read_hugetlb)
+	TOLD(hugetlb, nothing, mprotect_read,
+	     SET(PROTECTION_VMA), SET(PROTECTION_VMA));
 
 FIXTURE_VARIANT_ADD(hmm_event, mprotect_write)
-	TOLD(change_mprotect_read, change_mprotect_write, PROTECTION_VMA, NO);
+	TOLD(small, mprotect_read, mprotect_write,
+	     SET(PROTECTION_VMA), 0);
+
+FIXTURE_VARIANT_ADD(hmm_event, mprotect_write_hugetlb)
+	TOLD(hugetlb, mprotect_read, mprotect_write,
+	     SET(PROTECTION_VMA), 0);
 
 FIXTURE_VARIANT_ADD(hmm_event, mprotect_none_to_read)
-	TOLD(change_mprotect_none, change_mprotect_read, PROTECTION_VMA, YES);
+	TOLD(small, mprotect_none, mprotect_read,
+	     SET(PROTECTION_VMA), SET(PROTECTION_VMA));
+
+/* Advice */
+
+FIXTURE_VARIANT_ADD(hmm_event, dontneed)
+	TOLD(small, nothing, dontneed,
+	     SET(CLEAR), 0);
+
+FIXTURE_VARIANT_ADD(hmm_event, dontneed_hugetlb)
+	TOLD(hugetlb, nothing, dontneed,
+	     SET(CLEAR), 0);
+
+FIXTURE_VARIANT_ADD(hmm_event, free)
+	TOLD(small, nothing, free,
+	     SET(CLEAR), 0);
+
+FIXTURE_VARIANT_ADD(hmm_event, cold)
+	TOLD(small, nothing, cold,
+	     0, 0);
+
+FIXTURE_VARIANT_ADD(hmm_event, lock)
+	TOLD(small, nothing, lock,
+	     0, 0);
+
+FIXTURE_VARIANT_ADD(hmm_event, guard)
+	TOLD(small, nothing, guard,
+	     SET(CLEAR), 0);
+
+FIXTURE_VARIANT_ADD(hmm_event, unguard)
+	TOLD(small, guard, unguard,
+	     0, 0);
+
+FIXTURE_VARIANT_ADD(hmm_event, collapse)
+	TOLD(many, nothing, collapse,
+	     SET(CLEAR), 0);
+
+FIXTURE_VARIANT_ADD(hmm_event, collapse_shared)
+	TOLD(shared_many, nothing, collapse,
+	     SET(CLEAR), 0);
+
+FIXTURE_VARIANT_ADD(hmm_event, collapse_shared_huge)
+	TOLD(shared_huge, nothing, collapse,
+	     SET(CLEAR), 0);
+
+FIXTURE_VARIANT_ADD(hmm_event, merge)
+	TOLD(small, nothing, merge,
+	     SET(PROTECTION_PAGE) | SET(CLEAR), SET(PROTECTION_PAGE));
+
+FIXTURE_VARIANT_ADD(hmm_event, pageout)
+	TOLD(small, nothing, pageout,
+	     SET(CLEAR), 0);
+
+FIXTURE_VARIANT_ADD(hmm_event, pageout_shared)
+	TOLD(shared, nothing, pageout,
+	     SET(CLEAR), 0);
+
+FIXTURE_VARIANT_ADD(hmm_event, soft_offline)
+	TOLD(one, nothing, soft_offline,
+	     SET(CLEAR), 0);
+
+FIXTURE_VARIANT_ADD(hmm_event, poison)
+	TOLD(one, nothing, poison,
+	     SET(CLEAR), 0);
+
+FIXTURE_VARIANT_ADD(hmm_event, poison_hugetlb)
+	TOLD(hugetlb, nothing, poison,
+	     SET(CLEAR), 0);
+
+/* Files */
+
+FIXTURE_VARIANT_ADD(hmm_event, truncate)
+	TOLD(shared, nothing, truncate,
+	     SET(CLEAR), 0);
+
+FIXTURE_VARIANT_ADD(hmm_event, truncate_hugetlb)
+	TOLD(hugetlb_file, nothing, truncate,
+	     SET(CLEAR), 0);
+
+FIXTURE_VARIANT_ADD(hmm_event, punch)
+	TOLD(shared, nothing, punch,
+	     SET(CLEAR), 0);
+
+FIXTURE_VARIANT_ADD(hmm_event, punch_hugetlb)
+	TOLD(hugetlb_file, nothing, punch,
+	     SET(CLEAR), 0);
+
+FIXTURE_VARIANT_ADD(hmm_event, write_back)
+	TOLD(disk, nothing, write_back,
+	     SET(PROTECTION_PAGE), SET(PROTECTION_PAGE));
+
+/* Other processes, and the CPU's accesses */
 
 FIXTURE_VARIANT_ADD(hmm_event, fork)
-	TOLD(NULL, change_fork, PROTECTION_PAGE, YES);
+	TOLD(small, nothing, fork,
+	     SET(PROTECTION_PAGE), SET(PROTECTION_PAGE));
+
+FIXTURE_VARIANT_ADD(hmm_event, fork_huge)
+	TOLD(huge, nothing, fork,
+	     SET(PROTECTION_PAGE), SET(PROTECTION_PAGE));
+
+FIXTURE_VARIANT_ADD(hmm_event, fork_hugetlb)
+	TOLD(hugetlb, nothing, fork,
+	     SET(PROTECTION_PAGE), SET(PROTECTION_PAGE));
+
+FIXTURE_VARIANT_ADD(hmm_event, fork_shared)
+	TOLD(shared, nothing, fork,
+	     0, 0);
+
+FIXTURE_VARIANT_ADD(hmm_event, write)
+	TOLD(small, nothing, write,
+	     0, 0);
 
 FIXTURE_VARIANT_ADD(hmm_event, copy)
-	TOLD(share, change_copy, CLEAR, NO);
+	TOLD(small, share, write,
+	     SET(CLEAR), 0);
+
+FIXTURE_VARIANT_ADD(hmm_event, copy_huge)
+	TOLD(huge, share, write,
+	     SET(CLEAR), 0);
+
+FIXTURE_VARIANT_ADD(hmm_event, copy_huge_zero)
+	TOLD(huge_zero, nothing, write,
+	     SET(CLEAR), 0);
+
+FIXTURE_VARIANT_ADD(hmm_event, copy_hugetlb)
+	TOLD(hugetlb, share, write,
+	     SET(CLEAR), 0);
+
+/* By files in /proc and /sys */
 
 FIXTURE_VARIANT_ADD(hmm_event, soft_dirty)
-	TOLD(NULL, change_soft_dirty, SOFT_DIRTY, YES);
+	TOLD(small, nothing, soft_dirty,
+	     SET(SOFT_DIRTY), SET(SOFT_DIRTY));
+
+FIXTURE_VARIANT_ADD(hmm_event, scan)
+	TOLD(small, uffd_watch_async, scan,
+	     SET(PROTECTION_VMA), SET(PROTECTION_VMA));
+
+FIXTURE_VARIANT_ADD(hmm_event, scan_hugetlb)
+	TOLD(hugetlb, uffd_watch_async, scan,
+	     SET(PROTECTION_VMA), SET(PROTECTION_VMA));
+
+FIXTURE_VARIANT_ADD(hmm_event, split)
+	TOLD(huge, nothing, split,
+	     SET(CLEAR), 0);
+
+/* userfaultfd */
 
 FIXTURE_VARIANT_ADD(hmm_event, uffd_protect)
-	TOLD(watch_writes, change_uffd_protect, PROTECTION_VMA, YES);
+	TOLD(small, uffd_watch, uffd_protect,
+	     SET(PROTECTION_VMA), SET(PROTECTION_VMA));
+
+FIXTURE_VARIANT_ADD(hmm_event, uffd_protect_hugetlb)
+	TOLD(hugetlb, uffd_watch, uffd_protect,
+	     SET(PROTECTION_VMA), SET(PROTECTION_VMA));
 
 FIXTURE_VARIANT_ADD(hmm_event, uffd_resolve)
-	TOLD(watch_and_protect, change_uffd_resolve, PROTECTION_VMA, NO);
+	TOLD(small, uffd_watch_and_protect, uffd_resolve,
+	     SET(PROTECTION_VMA), 0);
+
+FIXTURE_VARIANT_ADD(hmm_event, uffd_resolve_hugetlb)
+	TOLD(hugetlb, uffd_watch_and_protect, uffd_resolve,
+	     SET(PROTECTION_VMA), 0);
 
 FIXTURE_VARIANT_ADD(hmm_event, uffd_take_access)
-	TOLD(watch_reads, change_uffd_take_access, PROTECTION_VMA, NO);
+	TOLD(small, uffd_watch_reads, uffd_take_access,
+	     SET(PROTECTION_VMA), 0);
+
+FIXTURE_VARIANT_ADD(hmm_event, uffd_move)
+	TOLD(small, nothing, uffd_move,
+	     SET(CLEAR), 0);
+
+FIXTURE_VARIANT_ADD(hmm_event, uffd_move_huge)
+	TOLD(huge, nothing, uffd_move,
+	     SET(CLEAR), 0);
+
+FIXTURE_VARIANT_ADD(hmm_event, uffd_unshare)
+	TOLD(hugetlb_wide, nothing, uffd_watch,
+	     SET(CLEAR), 0);
+
+/* A dummy device */
+
+FIXTURE_VARIANT_ADD(hmm_event, to_device)
+	TOLD(small, nothing, to_device,
+	     SET(MIGRATE), 0);
+
+FIXTURE_VARIANT_ADD(hmm_event, untouched_to_device)
+	TOLD(small, dontneed, to_device,
+	     SET(MIGRATE), 0);
+
+FIXTURE_VARIANT_ADD(hmm_event, from_device)
+	TOLD(small, to_device, write,
+	     SET(MIGRATE), 0);
+
+FIXTURE_VARIANT_ADD(hmm_event, evict)
+	TOLD(small, to_device, evict,
+	     SET(CLEAR), 0);
+
+FIXTURE_VARIANT_ADD(hmm_event, exclusive)
+	TOLD(small, nothing, exclusive,
+	     SET(EXCLUSIVE), 0);
+
+FIXTURE_VARIANT_ADD(hmm_event, no_longer_exclusive)
+	TOLD(small, exclusive, write,
+	     SET(CLEAR), 0);
 
 FIXTURE_SETUP(hmm_event)
 {
+	struct place *place = &self->place;
+
 	self->fd = sub_open();
 	if (self->fd < 0)
 		SKIP(return, "no /dev/hmm_probe_notify");
-	self->map = map_anon_small(BYTES);
-	write_pages(self->map, N, 1);
-	if (variant->prepare && variant->prepare(self->map))
+	if (!variant->memory(place))
+		SKIP(return, "no such memory");
+	if (variant->prepare(place))
 		SKIP(return, "not with this kernel");
-	subscribe(self->fd, HMM_NOTIFY_INTERVAL, self->map, BYTES);
-	if (variant->change(self->map))
+	subscribe(self->fd, HMM_NOTIFY_INTERVAL, place->map, place->bytes);
+	if (variant->change(place))
 		SKIP(return, "not with this kernel");
 }
 
 FIXTURE_TEARDOWN(hmm_event)
 {
 	close(self->fd);
+	place_end(&self->place);
 }
 
+/* Only what devices do has an owner. */
 TEST_F(hmm_event, reason)
 {
-	__u64 n = sub_state(self->fd).records;
-	struct hmm_notify_record record;
+	const __u64 owned = SET(MIGRATE) | SET(EXCLUSIVE);
+	__u64 i, told = 0;
 
-	EXPECT_LE(1, n);
-	for (record.index = 0; record.index < n; record.index++) {
-		sub_ioctl(self->fd, HMM_NOTIFY_RECORD, &record);
-		EXPECT_EQ(variant->event, record.event);
+	for (i = 0; i < sub_state(self->fd).records; i++) {
+		struct hmm_notify_record record = sub_record(self->fd, i);
+
+		told |= _BITULL(record.event);
 		EXPECT_EQ(1, record.blockable);
-		EXPECT_EQ(0, record.owned);
+		EXPECT_EQ(!!(owned & _BITULL(record.event)), record.owned);
 	}
+	EXPECT_EQ(variant->told, told);
 }
 
 TEST_F(hmm_event, read_only)
 {
-	__u64 n = sub_state(self->fd).records;
-	struct hmm_notify_record record;
+	__u64 i, readable = 0, others = 0;
 
-	EXPECT_LE(1, n);
-	for (record.index = 0; record.index < n; record.index++) {
-		sub_ioctl(self->fd, HMM_NOTIFY_RECORD, &record);
+	for (i = 0; i < sub_state(self->fd).records; i++) {
+		struct hmm_notify_record record = sub_record(self->fd, i);
+
 		if (record.read_only == HMM_NOTIFY_UNKNOWN)
 			SKIP(return, "this kernel does not say");
-		EXPECT_EQ(variant->read_only, record.read_only);
+		if (record.read_only == HMM_NOTIFY_YES)
+			readable |= _BITULL(record.event);
+		else
+			others |= _BITULL(record.event);
+	}
+	EXPECT_EQ(variant->readable, readable);
+	EXPECT_EQ(variant->told & ~variant->readable, others);
+}
+
+/* The end of what is told from @addr on without a gap */
+static __u64 told_until(int fd, __u64 addr)
+{
+	__u64 i, n = sub_state(fd).records;
+
+	for (i = 0; i < n; i++) {
+		struct hmm_notify_record record = sub_record(fd, i);
+
+		if (record.start <= addr && record.end > addr) {
+			addr = record.end;
+			i = -1;
+		}
+	}
+	return addr;
+}
+
+/* All that changes, and nothing else; soft-dirty bits are those of a process. */
+TEST_F(hmm_event, range)
+{
+	__u64 i, start = (uintptr_t)self->place.map;
+	__u64 end = start + self->place.bytes;
+
+	if (!variant->told)
+		SKIP(return, "nothing is told");
+	EXPECT_LE(end, told_until(self->fd, start));
+	if (variant->told == SET(SOFT_DIRTY))
+		return;
+	for (i = 0; i < sub_state(self->fd).records; i++) {
+		struct hmm_notify_record record = sub_record(self->fd, i);
+
+		EXPECT_LE(start, record.start);
+		EXPECT_GE(end, record.end);
 	}
 }
 

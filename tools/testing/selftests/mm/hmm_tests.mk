@@ -16,6 +16,7 @@ HMM_DIR := $(patsubst %/,%,$(dir $(lastword $(MAKEFILE_LIST))))
 HMM_COMMON := $(addprefix $(HMM_DIR)/,hmm_common.c hmm_device.c hmm_access.c)
 # What single programs consist of besides
 HMM_MATRIX := $(HMM_DIR)/hmm_matrix_memory.c
+HMM_NOTIFIER := $(HMM_DIR)/hmm_changes.c
 
 ifneq ($(HMM_OUT),)
 HMM_BUILD = $(CC) -static -O2 -Wall -D_GNU_SOURCE= $(HMM_CFLAGS) \
@@ -29,4 +30,5 @@ $(HMM_OUT)/hmm-%: $(HMM_DIR)/hmm-%.c $(HMM_COMMON) $(HMM_HEADERS)
 	$(HMM_BUILD) -o $@ $(filter %.c,$^) -lpthread
 
 $(HMM_OUT)/hmm-matrix: $(HMM_MATRIX)
+$(HMM_OUT)/hmm-notifier: $(HMM_NOTIFIER)
 endif

@@ -272,7 +272,7 @@ static void sub_free(struct kref *ref)
 
 	if (sub->subscribed)
 		sub_remove(sub);
-	kfree(sub);
+	kvfree(sub);
 	module_put(THIS_MODULE);
 }
 
@@ -298,7 +298,7 @@ static void sub_plan(struct probe_sub *sub, const struct hmm_notify_plan *plan,
 
 static int notify_open(struct inode *inode, struct file *file)
 {
-	struct probe_sub *sub = kzalloc_obj(*sub);
+	struct probe_sub *sub = kvzalloc_obj(*sub);
 
 	if (!sub)
 		return -ENOMEM;

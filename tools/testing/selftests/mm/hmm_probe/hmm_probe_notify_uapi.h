@@ -120,7 +120,7 @@ struct hmm_notify_state {
 #define HMM_NOTIFY_UNKNOWN	2	/* this kernel does not say */
 
 /* Later invalidations are counted, not recorded. */
-#define HMM_NOTIFY_RECORDS	32
+#define HMM_NOTIFY_RECORDS	1024
 
 /**
  * struct hmm_notify_record - an invalidation as a callback saw it
