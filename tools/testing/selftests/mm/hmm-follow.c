@@ -185,6 +185,63 @@ TEST_F(follow, reads_survive_soft_dirty)
 	close(refs);
 }
 
+TEST_F(follow, reads_survive_fork_of_hugetlb)
+{
+	struct keeper child;
+	char *map = reserve_hugetlb(4) ? map_hugetlb(HUGE_BYTES) : NULL;
+	char old;
+
+	if (!map)
+		SKIP(return, "no hugetlb pages");
+	ASSERT_EQ(0, device_writes(self->fd, map, N, 1));
+	old = *map;
+	keeper_start(&child);
+	EXPECT_EQ(0, faults_to_read(self->fd, map, 1));
+	ASSERT_EQ(0, device_writes(self->fd, map, N, 2));
+	EXPECT_EQ(0, faults_to_read(self->fd, map, 2));
+	EXPECT_EQ(old, keeper_peek(&child, map));
+	keeper_stop(&child);
+	munmap(map, HUGE_BYTES);
+	release_hugetlb();
+}
+
+/* What has reached the disk, behind the page cache's back */
+static bool disk_holds(const struct swap *disk, __u64 seed)
+{
+	char *data = map_anon_small(BYTES);
+	int fd = open(disk->device, O_RDONLY | O_DIRECT | O_CLOEXEC);
+	bool holds = read(fd, data, BYTES) == BYTES &&
+		     pattern_is(data, N, seed);
+
+	close(fd);
+	munmap(data, BYTES);
+	return holds;
+}
+
+/* Written back a second time, the pages must be known to be dirty again. */
+TEST_F(follow, reads_survive_writeback)
+{
+	struct swap disk;
+	int file;
+
+	if (!disk_start(&disk, HUGE_BYTES))
+		SKIP(return, "no zram");
+	file = open(disk.device, O_RDWR | O_CLOEXEC);
+	ASSERT_LE(0, file);
+	map_at(self->map, BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, file);
+	ASSERT_EQ(0, device_writes(self->fd, self->map, N, 1));
+	ASSERT_EQ(0, msync(self->map, BYTES, MS_SYNC));
+	EXPECT_TRUE(disk_holds(&disk, 1));
+	EXPECT_EQ(0, faults_to_read(self->fd, self->map, 1));
+	ASSERT_EQ(0, device_writes(self->fd, self->map, N, 2));
+	EXPECT_EQ(0, faults_to_read(self->fd, self->map, 2));
+	ASSERT_EQ(0, msync(self->map, BYTES, MS_SYNC));
+	EXPECT_TRUE(disk_holds(&disk, 2));
+	munmap(self->map, BYTES);
+	close(file);
+	disk_stop(&disk);
+}
+
 /*
  * What the device wrote must survive reclaim, although the CPU's page table
  * entry may be writable and clean.

@@ -332,6 +332,7 @@ TEST_F(uffd, writes_are_tracked)
 	ASSERT_EQ(0, device_writes(self->fd, self->map, N, 1));
 	ASSERT_EQ(0, uffd_protect(&self->uffd, UFFDIO_WRITEPROTECT, self->map,
 				  BYTES, UFFDIO_WRITEPROTECT_MODE_WP));
+	EXPECT_EQ(0, device_faults(self->fd, self->map, N));
 	EXPECT_TRUE(device_reads(self->fd, self->map, N, 1));
 	for (i = 0; i < N; i++)
 		EXPECT_TRUE(is_protected(self->map + i * PAGE_BYTES));
