@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Migration between system and device memory, stage by stage:
+ *
+ *	migrate_collect.c	page table entries become migration entries
+ *	migrate_unmap.c		folios leave the LRU and all other page tables
+ *	migrate_install.c	the driver has copied: the new folio takes the place
+ *				of the old one, holes are filled
+ *	migrate_finalize.c	migration entries become page table entries again
+ *	migrate.c		the interface, by address
+ *	migrate_evict.c		the interface, by page frame
+ *
+ * All stages work on a struct migrate_vma; migrations by page frame have one
+ * without a VMA. migrate_entry.h has the states of an entry. In the order of the
+ * stages, nothing is ever looked up twice: an entry's folio is locked from
+ * collect to finalize.
+ *
+ * The folio of &migrate_vma.fault_page is locked and referenced by the one who
+ * handles the fault. His lock and his reference stand for ours: we take none,
+ * and give none back.
+ */
+#ifndef _MM_HMM_MIGRATE_H
+#define _MM_HMM_MIGRATE_H
+
+#include <linux/migrate.h>
+#include <linux/mm.h>
+#include <linux/mmdebug.h>
+
+#include "migrate_entry.h"
+
+static inline struct folio *migrate_folio_of(unsigned long entry)
+{
+	struct page *page = migrate_pfn_to_page(entry);
+
+	return page ? page_folio(page) : NULL;
+}
+
+static inline bool migrate_is_large(unsigned long entry)
+{
+	return entry & MIGRATE_PFN_COMPOUND;
+}
+
+/* How many entries @entry stands for, itself included */
+static inline unsigned long migrate_entry_pages(unsigned long entry)
+{
+	if (!migrate_is_large(entry))
+		return 1;
+	if (entry & MIGRATE_PFN_VALID)
+		return folio_nr_pages(migrate_folio_of(entry));
+	return HPAGE_PMD_NR;
+}
+
+static inline void migrate_set(struct migrate_vma *migrate, unsigned long i,
+			       enum migrate_stage stage, unsigned long entry)
+{
+	VM_WARN_ON_ONCE(!migrate_may_become(stage,
+					    migrate_state_of(migrate->src[i]),
+					    migrate_state_of(entry)));
+	migrate->src[i] = entry;
+}
+
+static inline void migrate_keep(struct migrate_vma *migrate, unsigned long i,
+				enum migrate_stage stage)
+{
+	migrate_set(migrate, i, stage, migrate_entry_kept(migrate->src[i]));
+}
+
+/* Are its lock and a reference somebody else's, who waits for us? */
+static inline bool migrate_is_lent(const struct migrate_vma *migrate,
+				   const struct folio *folio)
+{
+	return migrate->fault_page && page_folio(migrate->fault_page) == folio;
+}
+
+/* The folio is ours no more, nor the caller's if it is about to be freed. */
+static inline void migrate_let_go(const struct migrate_vma *migrate,
+				  struct folio *folio)
+{
+	if (migrate_is_lent(migrate, folio))
+		return;
+	folio_unlock(folio);
+	folio_put(folio);
+}
+
+static inline unsigned long migrate_index(const struct migrate_vma *migrate,
+					  unsigned long addr)
+{
+	return (addr - migrate->start) >> PAGE_SHIFT;
+}
+
+void migrate_collect(struct migrate_vma *migrate);
+unsigned long migrate_unmap(struct migrate_vma *migrate);
+void migrate_install(struct migrate_vma *migrate);
+void migrate_finalize(struct migrate_vma *migrate);
+
+/* Parts of stages */
+bool migrate_populate(struct migrate_vma *migrate, unsigned long i,
+		      struct folio *folio);
+int migrate_split_moving(struct migrate_vma *migrate, unsigned long i,
+			 unsigned int order);
+
+#endif /* _MM_HMM_MIGRATE_H */

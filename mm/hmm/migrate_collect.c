@@ -1,0 +1,534 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Collect: entries of the range that map what the caller has selected become
+ * migration entries, and their folios are locked and referenced.
+ *
+ * Folio locks are only tried: those that are held already, and the page table
+ * lock, allow nothing else. Who is not to be had now stays where he is.
+ *
+ * A page table is flushed once, when all of its entries are done and before its
+ * lock is dropped: whoever finds a migration entry may rely on it that no CPU
+ * uses what was there.
+ *
+ * What does not travel whole is split first, without the page table lock. That
+ * can fail, and is tried once.
+ */
+#include <linux/leafops.h>
+#include <linux/memremap.h>
+#include <linux/migrate.h>
+#include <linux/mm.h>
+#include <linux/mmu_notifier.h>
+#include <linux/pagemap.h>
+#include <linux/pagewalk.h>
+#include <linux/pgtable.h>
+#include <linux/rmap.h>
+#include <linux/swapops.h>
+#include <asm/tlbflush.h>
+
+#include "../internal.h"
+#include "migrate.h"
+#include "migrate_policy.h"
+#include "migrate_pte.h"
+
+/**
+ * struct migrate_walk - one walk that collects
+ * @migrate: the migration
+ * @vma: its VMA
+ * @stuck: could not be split just now; only compared
+ * @split: to be split before the walk goes on; locked and referenced
+ * @unmapped: first address whose entry was present, and has to be flushed
+ * @unmapped_end: behind the last one; 0 if there is none
+ */
+struct migrate_walk {
+	struct migrate_vma *migrate;
+	struct vm_area_struct *vma;
+	const struct folio *stuck;
+	struct folio *split;
+	unsigned long unmapped;
+	unsigned long unmapped_end;
+};
+
+static void collect_set(struct migrate_walk *w, unsigned long addr,
+			unsigned long entry)
+{
+	migrate_set(w->migrate, migrate_index(w->migrate, addr),
+		    MIGRATE_COLLECT, entry);
+	if (entry & MIGRATE_PFN_MIGRATE)
+		w->migrate->cpages++;
+}
+
+static void collect_refuse(struct migrate_walk *w, unsigned long addr,
+			   enum migrate_refusal why)
+{
+}
+
+/* What is collected */
+
+static enum migrate_memory memory_of(const struct folio *folio)
+{
+	if (!folio_is_zone_device(folio))
+		return MIGRATE_SYSTEM_MEMORY;
+	if (folio_is_device_private(folio))
+		return MIGRATE_PRIVATE_MEMORY;
+	if (folio_is_device_coherent(folio))
+		return MIGRATE_COHERENT_MEMORY;
+	return MIGRATE_OTHER_MEMORY;
+}
+
+static bool is_selected(struct migrate_walk *w, struct page *page,
+			unsigned long addr)
+{
+	struct folio *folio = page_folio(page);
+	const struct migrate_facts facts = {
+		.memory = memory_of(folio),
+		.owned = folio_is_zone_device(folio) &&
+			 page_pgmap(page)->owner == w->migrate->pgmap_owner,
+		.anon = folio_test_anon(folio),
+		.lost = !folio->mapping || PageHWPoison(page),
+	};
+	enum migrate_refusal why = migrate_refuses(w->migrate->flags, &facts);
+
+	if (why != MIGRATE_NOT_REFUSED)
+		collect_refuse(w, addr, why);
+	return why == MIGRATE_NOT_REFUSED;
+}
+
+static bool travels_whole(const struct migrate_walk *w)
+{
+	return w->migrate->flags & MIGRATE_VMA_SELECT_FOLIOS;
+}
+
+/* By a PMD, that is */
+static bool travels_huge(const struct migrate_walk *w, unsigned long start,
+			 unsigned long end)
+{
+	return thp_migration_supported() &&
+	       w->migrate->flags & (MIGRATE_VMA_SELECT_COMPOUND |
+				    MIGRATE_VMA_SELECT_FOLIOS) &&
+	       IS_ALIGNED(start, HPAGE_PMD_SIZE) &&
+	       end - start == HPAGE_PMD_SIZE;
+}
+
+/* The folio's lock and a reference, for as long as the migration takes */
+static bool take_folio(const struct migrate_walk *w, struct folio *folio)
+{
+	if (migrate_is_lent(w->migrate, folio))
+		return true;
+	if (!folio_trylock(folio))
+		return false;
+	folio_get(folio);
+	return true;
+}
+
+/* Will it be mapped nowhere when @nr mappings of it are gone? */
+static bool is_only_here(const struct folio *folio, unsigned int nr)
+{
+	return folio_test_anon(folio) && !folio_test_ksm(folio) &&
+	       folio_mapcount(folio) == nr;
+}
+
+static unsigned long entry_of(struct folio *folio, bool writable, bool here)
+{
+	unsigned long entry = migrate_pfn(folio_pfn(folio)) |
+			      MIGRATE_PFN_MIGRATE;
+
+	if (folio_test_large(folio))
+		entry |= MIGRATE_PFN_COMPOUND;
+	if (writable)
+		entry |= MIGRATE_PFN_WRITE;
+	if (here)
+		entry |= MIGRATE_PFN_HERE;
+	return entry;
+}
+
+/* Holes */
+
+static void collect_hole(struct migrate_walk *w, unsigned long start,
+			 unsigned long end)
+{
+	unsigned long next;
+
+	/* A file's pages are for its file system to supply. */
+	if (!vma_is_anonymous(w->vma))
+		return;
+	for (; start < end; start = next) {
+		next = pmd_addr_end(start, end);
+		if (travels_huge(w, start, next)) {
+			collect_set(w, start,
+				    MIGRATE_PFN_MIGRATE | MIGRATE_PFN_COMPOUND);
+			continue;
+		}
+		for (; start < next; start += PAGE_SIZE)
+			collect_set(w, start, MIGRATE_PFN_MIGRATE);
+	}
+}
+
+static int collect_hole_entry(unsigned long start, unsigned long end, int depth,
+			      struct mm_walk *walk)
+{
+	collect_hole(walk->private, start, end);
+	return 0;
+}
+
+/* The shared page of zeroes is a hole that has been looked at. */
+static void collect_zeroes(struct migrate_walk *w, unsigned long start,
+			   unsigned long end)
+{
+	if (w->migrate->flags & MIGRATE_VMA_SELECT_SYSTEM)
+		collect_hole(w, start, end);
+	else
+		collect_refuse(w, start, MIGRATE_NOT_SELECTED);
+}
+
+/* Splitting */
+
+/* The folio will be split once the page table lock is dropped. */
+static void split_later(struct migrate_walk *w, struct folio *folio)
+{
+	w->split = folio;
+}
+
+/*
+ * A lent folio is split such that lock and reference stay with the page that
+ * the fault is about.
+ */
+static void split_now(struct migrate_walk *w)
+{
+	struct folio *folio = w->split;
+	int ret;
+
+	w->split = NULL;
+	if (migrate_is_lent(w->migrate, folio)) {
+		ret = split_huge_page(w->migrate->fault_page);
+	} else {
+		ret = split_folio(folio);
+		folio_unlock(folio);
+		folio_put(folio);
+	}
+	if (ret)
+		w->stuck = folio;
+}
+
+/* PTEs */
+
+/* The page at @ptep if it is to be collected; collects holes on the way */
+static struct page *selected_page(struct migrate_walk *w, pte_t pte,
+				  unsigned long addr)
+{
+	struct page *page;
+	softleaf_t entry;
+
+	if (pte_none(pte)) {
+		collect_hole(w, addr, addr + PAGE_SIZE);
+		return NULL;
+	}
+	if (pte_present(pte)) {
+		if (is_zero_pfn(pte_pfn(pte))) {
+			collect_zeroes(w, addr, addr + PAGE_SIZE);
+			return NULL;
+		}
+		page = vm_normal_page(w->vma, addr, pte);
+	} else {
+		entry = softleaf_from_pte(pte);
+		page = softleaf_is_device_private(entry) ?
+			softleaf_to_page(entry) : NULL;
+	}
+	if (!page) {
+		collect_refuse(w, addr, MIGRATE_NOT_MOVABLE);
+		return NULL;
+	}
+	return is_selected(w, page, addr) ? page : NULL;
+}
+
+static unsigned long pfn_at(pte_t pte)
+{
+	if (pte_present(pte))
+		return pte_pfn(pte);
+	return softleaf_to_pfn(softleaf_from_pte(pte));
+}
+
+static bool is_private_pte(pte_t pte)
+{
+	return !pte_present(pte) &&
+	       softleaf_is_device_private(softleaf_from_pte(pte));
+}
+
+/* How many PTEs, of at most @max, map consecutive pages of @folio? */
+static unsigned int run_of(struct folio *folio, pte_t *ptep, pte_t pte,
+			   unsigned int max)
+{
+	unsigned long pfn = pfn_at(pte);
+	unsigned int nr;
+
+	if (pte_present(pte))
+		return folio_pte_batch(folio, ptep, pte, max);
+
+	max = min_t(unsigned long, max,
+		    folio_pfn(folio) + folio_nr_pages(folio) - pfn);
+	for (nr = 1; nr < max; nr++) {
+		pte = ptep_get(ptep + nr);
+		if (!is_private_pte(pte) || pfn_at(pte) != pfn + nr)
+			break;
+	}
+	return nr;
+}
+
+/* One PTE becomes a migration entry. False if the page is pinned. */
+static bool take_pte(struct migrate_walk *w, struct page *page, pte_t *ptep,
+		     unsigned long addr, bool *writable)
+{
+	struct mm_struct *mm = w->vma->vm_mm;
+	struct folio *folio = page_folio(page);
+	bool exclusive = folio_test_anon(folio) && PageAnonExclusive(page);
+	pte_t pte = ptep_get(ptep);
+
+	if (pte_present(pte)) {
+		flush_cache_page(w->vma, addr, pte_pfn(pte));
+		pte = ptep_get_and_clear(mm, addr, ptep);
+	} else {
+		pte_clear(mm, addr, ptep);
+	}
+	/* Without a flush: GUP-fast reads the PTE, not what is cached of it. */
+	if (exclusive && folio_try_share_anon_rmap_pte(folio, page)) {
+		set_pte_at(mm, addr, ptep, pte);
+		return false;
+	}
+	if (pte_present(pte)) {
+		if (!w->unmapped_end)
+			w->unmapped = addr;
+		w->unmapped_end = addr + PAGE_SIZE;
+		if (pte_dirty(pte) && !folio_test_dirty(folio))
+			folio_mark_dirty(folio);
+	}
+	*writable &= migrate_pte_writable(pte);
+	set_pte_at(mm, addr, ptep, migrate_pte_begin(pte, page, exclusive));
+	return true;
+}
+
+/*
+ * @nr PTEs from @ptep on are all that the range has of @folio, which is @nr
+ * pages. If not all of them can be taken, unmap puts the others back.
+ */
+static void take_ptes(struct migrate_walk *w, struct folio *folio, pte_t *ptep,
+		      unsigned long addr, unsigned int nr)
+{
+	bool here = is_only_here(folio, nr), writable = true;
+	unsigned long entry;
+	unsigned int i;
+
+	if (!take_folio(w, folio)) {
+		collect_refuse(w, addr, MIGRATE_LOCKED);
+		return;
+	}
+	for (i = 0; i < nr; i++)
+		if (!take_pte(w, folio_page(folio, i), ptep + i,
+			      addr + i * PAGE_SIZE, &writable))
+			break;
+	if (!i) {
+		migrate_let_go(w->migrate, folio);
+		collect_refuse(w, addr, MIGRATE_PINNED);
+		return;
+	}
+	entry = entry_of(folio, writable, here && i == nr);
+	if (i < nr)
+		entry = migrate_entry_kept(entry);
+	collect_set(w, addr, entry);
+	folio_remove_rmap_ptes(folio, folio_page(folio, 0), i, w->vma);
+	folio_put_refs(folio, i);
+}
+
+/* Returns the number of PTEs dealt with, 0 if a folio has to be split first. */
+static unsigned int collect_pte(struct migrate_walk *w, pte_t *ptep,
+				unsigned long addr, unsigned int max)
+{
+	pte_t pte = ptep_get(ptep);
+	struct page *page = selected_page(w, pte, addr);
+	struct folio *folio;
+	unsigned int nr;
+
+	if (!page)
+		return 1;
+	folio = page_folio(page);
+	if (!folio_test_large(folio)) {
+		take_ptes(w, folio, ptep, addr, 1);
+		return 1;
+	}
+	nr = run_of(folio, ptep, pte, max);
+	if (travels_whole(w) && nr == folio_nr_pages(folio) &&
+	    folio_test_anon(folio)) {
+		take_ptes(w, folio, ptep, addr, nr);
+		return nr;
+	}
+	if (folio != w->stuck && take_folio(w, folio)) {
+		split_later(w, folio);
+		return 0;
+	}
+	collect_refuse(w, addr, folio == w->stuck ? MIGRATE_UNSPLIT :
+						    MIGRATE_LOCKED);
+	return nr;
+}
+
+/* Returns how far it came: to the end, or to what has to be split first. */
+static unsigned long collect_ptes(struct migrate_walk *w, pmd_t *pmd,
+				  unsigned long addr, unsigned long end)
+{
+	spinlock_t *ptl;	/* of the PTEs */
+	pte_t *first, *ptep;
+
+	first = pte_offset_map_lock(w->vma->vm_mm, pmd, addr, &ptl);
+	if (!first)
+		return addr;
+	w->unmapped_end = 0;
+	lazy_mmu_mode_enable();
+	for (ptep = first; addr < end;) {
+		unsigned int nr = collect_pte(w, ptep, addr,
+					      (end - addr) >> PAGE_SHIFT);
+
+		if (!nr)
+			break;
+		ptep += nr;
+		addr += nr * PAGE_SIZE;
+	}
+	lazy_mmu_mode_disable();
+	if (w->unmapped_end)
+		flush_tlb_range(w->vma, w->unmapped, w->unmapped_end);
+	pte_unmap_unlock(first, ptl);
+	return addr;
+}
+
+/* PMDs */
+
+/* The folio that @pmd maps, or has in private memory, if it is to be taken */
+static struct folio *selected_folio(struct migrate_walk *w, pmd_t pmd,
+				    unsigned long addr, bool *writable)
+{
+	struct folio *folio;
+	softleaf_t entry;
+
+	if (pmd_present(pmd)) {
+		folio = pmd_folio(pmd);
+		*writable = pmd_write(pmd);
+	} else {
+		entry = softleaf_from_pmd(pmd);
+		if (!softleaf_is_device_private(entry)) {
+			collect_refuse(w, addr, MIGRATE_NOT_MOVABLE);
+			return NULL;
+		}
+		folio = softleaf_to_folio(entry);
+		*writable = softleaf_is_device_private_write(entry);
+	}
+	return is_selected(w, folio_page(folio, 0), addr) ? folio : NULL;
+}
+
+/* The folio is ours. The whole PMD becomes a migration entry, or nothing does. */
+static void take_pmd(struct migrate_walk *w, struct folio *folio, pmd_t *pmd,
+		     spinlock_t *ptl, unsigned long addr, bool writable)
+{
+	struct page_vma_mapped_walk pvmw = {
+		.ptl = ptl,
+		.address = addr,
+		.pmd = pmd,
+		.vma = w->vma,
+	};
+	bool here = is_only_here(folio, 1);
+
+	if (set_pmd_migration_entry(&pvmw, folio_page(folio, 0))) {
+		migrate_let_go(w->migrate, folio);
+		collect_refuse(w, addr, MIGRATE_PINNED);
+		return;
+	}
+	collect_set(w, addr, entry_of(folio, writable, here));
+}
+
+/* The lock is held. */
+static void collect_pmd_locked(struct migrate_walk *w, pmd_t *pmd,
+			       spinlock_t *ptl, unsigned long addr,
+			       unsigned long end)
+{
+	bool writable, whole = travels_huge(w, addr, end);
+	struct folio *folio;
+
+	folio = selected_folio(w, *pmd, addr, &writable);
+	if (!folio)
+		return;
+	if (!whole && folio == w->stuck) {
+		collect_refuse(w, addr, MIGRATE_UNSPLIT);
+		return;
+	}
+	if (!take_folio(w, folio)) {
+		collect_refuse(w, addr, MIGRATE_LOCKED);
+		return;
+	}
+	if (whole)
+		take_pmd(w, folio, pmd, ptl, addr, writable);
+	else
+		split_later(w, folio);
+}
+
+/* Returns how far it came: not at all if there is a page table now. */
+static unsigned long collect_pmd(struct migrate_walk *w, pmd_t *pmd,
+				 unsigned long addr, unsigned long end)
+{
+	spinlock_t *ptl = pmd_lock(w->vma->vm_mm, pmd);
+
+	if (pmd_none(*pmd)) {
+		spin_unlock(ptl);
+		collect_hole(w, addr, end);
+		return end;
+	}
+	if (pmd_present(*pmd) && !pmd_trans_huge(*pmd)) {
+		spin_unlock(ptl);
+		return addr;
+	}
+	if (is_huge_zero_pmd(*pmd))
+		collect_zeroes(w, addr, end);
+	else
+		collect_pmd_locked(w, pmd, ptl, addr, end);
+	spin_unlock(ptl);
+	return w->split ? addr : end;
+}
+
+static int collect_entry(pmd_t *pmd, unsigned long addr, unsigned long end,
+			 struct mm_walk *walk)
+{
+	struct migrate_walk *w = walk->private;
+
+	while (addr < end) {
+		pmd_t value = pmdp_get_lockless(pmd);
+
+		if (pmd_present(value) && !pmd_trans_huge(value))
+			addr = collect_ptes(w, pmd, addr, end);
+		else
+			addr = collect_pmd(w, pmd, addr, end);
+		if (w->split)
+			split_now(w);
+	}
+	return 0;
+}
+
+static const struct mm_walk_ops collect_ops = {
+	.pmd_entry = collect_entry,
+	.pte_hole = collect_hole_entry,
+	.walk_lock = PGWALK_RDLOCK,
+};
+
+/**
+ * migrate_collect() - begin the migration of a range
+ * @migrate: the range, with all entries of src and dst 0
+ *
+ * Context: Process context, may sleep. mmap_lock is held.
+ */
+void migrate_collect(struct migrate_vma *migrate)
+{
+	struct migrate_walk w = { .migrate = migrate, .vma = migrate->vma };
+	struct mmu_notifier_range range;
+
+	/* The owner need not take from his device what he is about to move. */
+	mmu_notifier_range_init_owner(&range, MMU_NOTIFY_MIGRATE, 0,
+				      migrate->vma->vm_mm, migrate->start,
+				      migrate->end, migrate->pgmap_owner);
+	mmu_notifier_invalidate_range_start(&range);
+	walk_page_range_vma(migrate->vma, migrate->start, migrate->end,
+			    &collect_ops, &w);
+	mmu_notifier_invalidate_range_end(&range);
+}

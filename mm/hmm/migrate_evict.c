@@ -1,0 +1,276 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Migration of pages that a driver knows by their page frame numbers, wherever
+ * they are mapped: device memory is to be emptied. See migrate.h for the stages;
+ * there is no VMA to collect from.
+ */
+#include <linux/export.h>
+#include <linux/memremap.h>
+#include <linux/migrate.h>
+#include <linux/mm.h>
+#include <linux/pagemap.h>
+
+#include "../internal.h"
+#include "migrate.h"
+
+static struct migrate_vma without_vma(unsigned long *src, unsigned long *dst,
+				      unsigned long npages)
+{
+	return (struct migrate_vma) {
+		.src = src,
+		.dst = dst,
+		.npages = npages,
+	};
+}
+
+/* The folio of a page in use, locked and referenced, or NULL */
+static struct folio *take_folio(unsigned long pfn)
+{
+	struct page *page = pfn_to_page(pfn);
+	struct folio *folio = page_folio(page);
+
+	if (!folio_try_get(folio))
+		return NULL;
+	if (folio_trylock(folio)) {
+		/* It may have been split, or freed and made anew, meanwhile. */
+		if (page_folio(page) == folio)
+			return folio;
+		folio_unlock(folio);
+	}
+	folio_put(folio);
+	return NULL;
+}
+
+static unsigned long entry_of(struct folio *folio)
+{
+	unsigned long entry = migrate_pfn(folio_pfn(folio)) |
+			      MIGRATE_PFN_MIGRATE;
+
+	return folio_test_large(folio) ? entry | MIGRATE_PFN_COMPOUND : entry;
+}
+
+/**
+ * migrate_device_pfn_lock() - take a page for a migration
+ * @pfn: page frame number of a page of device memory
+ *
+ * The folio is locked if it is in use and nobody else has locked it. For entries
+ * of migrate_device_unmap(), which restores it if it cannot be migrated.
+ *
+ * Context: Any but interrupts; does not sleep, so that a driver's lock can be
+ * held.
+ *
+ * Return: the entry: for a large folio, if @pfn is its first page, one with
+ * %MIGRATE_PFN_COMPOUND, behind which those of its other pages have to be 0. 0 if
+ * the page is free, locked, or not the first of its folio.
+ */
+unsigned long migrate_device_pfn_lock(unsigned long pfn)
+{
+	struct folio *folio = take_folio(pfn);
+
+	if (!folio)
+		return 0;
+	if (folio_pfn(folio) == pfn)
+		return entry_of(folio);
+	folio_unlock(folio);
+	folio_put(folio);
+	return 0;
+}
+EXPORT_SYMBOL(migrate_device_pfn_lock);
+
+/**
+ * migrate_device_unmap() - unmap pages that were taken for a migration
+ * @src_pfns: entries from migrate_device_pfn_lock(), or 0
+ * @npages: how many
+ * @fault_page: the page that a CPU fault waits for, or %NULL; it is locked and
+ *	referenced by who handles the fault
+ *
+ * What cannot be migrated is put back, and its entry is 0 then.
+ *
+ * Context: Process context, may sleep.
+ *
+ * Return: how many entries are to be migrated.
+ */
+unsigned long migrate_device_unmap(unsigned long *src_pfns,
+				   unsigned long npages,
+				   struct page *fault_page)
+{
+	struct migrate_vma migrate = without_vma(src_pfns, NULL, npages);
+
+	migrate.fault_page = fault_page;
+	return migrate_unmap(&migrate);
+}
+EXPORT_SYMBOL(migrate_device_unmap);
+
+/* Are the first @nr entries the consecutive pages of one folio? */
+static bool is_all_listed(const struct folio *folio,
+			  const unsigned long *pfns, unsigned long left)
+{
+	unsigned long i, nr = folio_nr_pages(folio);
+
+	if (nr > left)
+		return false;
+	for (i = 0; i < nr; i++)
+		if (pfns[i] != folio_pfn(folio) + i)
+			return false;
+	return true;
+}
+
+/*
+ * A folio of which only a part is to go. On success all its parts are free for
+ * others to take.
+ */
+static bool split_off(struct folio *folio)
+{
+	bool split = !split_folio(folio);
+
+	folio_unlock(folio);
+	folio_put(folio);
+	return split;
+}
+
+/*
+ * Replace page frame numbers by the entry of the folio of the first. Returns how
+ * many.
+ */
+static unsigned long take_listed(unsigned long *pfns, unsigned long left)
+{
+	struct folio *folio = take_folio(pfns[0]);
+	unsigned long nr;
+
+	if (folio && !is_all_listed(folio, pfns, left))
+		folio = split_off(folio) ? take_folio(pfns[0]) : NULL;
+	if (!folio || !is_all_listed(folio, pfns, left)) {
+		if (folio) {
+			folio_unlock(folio);
+			folio_put(folio);
+		}
+		pfns[0] = 0;
+		return 1;
+	}
+	nr = folio_nr_pages(folio);
+	pfns[0] = entry_of(folio);
+	memset(pfns + 1, 0, (nr - 1) * sizeof(*pfns));
+	return nr;
+}
+
+/**
+ * migrate_device_pfns() - begin to migrate pages of device memory
+ * @src_pfns: page frame numbers, in return entries as from migrate_vma_setup()
+ * @npages: how many
+ *
+ * Folios all of whose pages are listed, one after another, go as a whole. Others
+ * are split. Pages that are free, or that somebody else has locked or pinned,
+ * have 0 for an entry.
+ *
+ * Context: Process context, may sleep.
+ *
+ * Return: 0.
+ */
+int migrate_device_pfns(unsigned long *src_pfns, unsigned long npages)
+{
+	unsigned long i = 0;
+
+	while (i < npages)
+		i += take_listed(src_pfns + i, npages - i);
+	migrate_device_unmap(src_pfns, npages, NULL);
+	return 0;
+}
+EXPORT_SYMBOL(migrate_device_pfns);
+
+/**
+ * migrate_device_range() - begin to migrate a range of device memory
+ * @src_pfns: receives entries as from migrate_vma_setup()
+ * @start: page frame number of the first page
+ * @npages: how many
+ *
+ * As migrate_device_pfns() for all pages of the range. Folios that are only partly
+ * in it are split.
+ *
+ * Context: Process context, may sleep.
+ *
+ * Return: 0.
+ */
+int migrate_device_range(unsigned long *src_pfns, unsigned long start,
+			 unsigned long npages)
+{
+	unsigned long i;
+
+	for (i = 0; i < npages; i++)
+		src_pfns[i] = start + i;
+	return migrate_device_pfns(src_pfns, npages);
+}
+EXPORT_SYMBOL(migrate_device_range);
+
+/**
+ * migrate_device_pages() - make the destinations what the sources were
+ * @src_pfns: from migrate_device_range() or one of its kind
+ * @dst_pfns: destinations, as for migrate_vma_pages()
+ * @npages: how many
+ *
+ * As migrate_vma_pages().
+ *
+ * Context: Process context, may sleep.
+ */
+void migrate_device_pages(unsigned long *src_pfns, unsigned long *dst_pfns,
+			  unsigned long npages)
+{
+	struct migrate_vma migrate = without_vma(src_pfns, dst_pfns, npages);
+
+	migrate_install(&migrate);
+}
+EXPORT_SYMBOL(migrate_device_pages);
+
+/**
+ * migrate_device_finalize() - map what has moved, and what has not
+ * @src_pfns: from migrate_device_pages()
+ * @dst_pfns: likewise
+ * @npages: how many
+ *
+ * As migrate_vma_finalize().
+ *
+ * Context: Process context, may sleep.
+ */
+void migrate_device_finalize(unsigned long *src_pfns, unsigned long *dst_pfns,
+			     unsigned long npages)
+{
+	struct migrate_vma migrate = without_vma(src_pfns, dst_pfns, npages);
+
+	migrate_finalize(&migrate);
+}
+EXPORT_SYMBOL(migrate_device_finalize);
+
+/**
+ * migrate_device_coherent_folio() - bring a folio of device memory to the system
+ * @folio: coherent device memory; the caller's reference is dropped
+ *
+ * For GUP, which is to pin it for long.
+ *
+ * Context: Process context, may sleep.
+ *
+ * Return: 0, or -EBUSY if the folio cannot be moved now.
+ */
+int migrate_device_coherent_folio(struct folio *folio)
+{
+	unsigned int order = folio_order(folio);
+	unsigned long src, dst = 0;
+	struct folio *to;
+	int ret = -EBUSY;
+
+	folio_lock(folio);
+	src = entry_of(folio);
+	if (!migrate_device_unmap(&src, 1, NULL))
+		return -EBUSY;
+
+	to = folio_alloc(GFP_USER | __GFP_NOWARN, order);
+	if (to) {
+		folio_lock(to);
+		dst = entry_of(to) & ~MIGRATE_PFN_MIGRATE;
+	}
+	migrate_device_pages(&src, &dst, 1);
+	if (migrate_state_of(src) == MIGRATE_TAKEN) {
+		folio_copy(to, folio);
+		ret = 0;
+	}
+	migrate_device_finalize(&src, &dst, 1);
+	return ret;
+}

@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Install: the driver has copied, and the new folio takes over all that the old
+ * one was: its place in the mapping, its flags, its memory cgroup. Page tables
+ * are not touched, except for holes: those are filled here.
+ *
+ * Source and destination have the same order in the end. Where the driver gives
+ * smaller folios than those that it was offered, the source is split.
+ */
+#include <linux/memremap.h>
+#include <linux/migrate.h>
+#include <linux/mm.h>
+#include <linux/mmu_notifier.h>
+#include <linux/pagemap.h>
+#include <linux/rmap.h>
+#include <linux/swap.h>
+#include <linux/swapops.h>
+
+#include "../internal.h"
+#include "../swap.h"
+#include "migrate.h"
+
+/* Splitting what is unmapped */
+
+/*
+ * A migration entry of a PMD becomes those of PTEs. What the folio is mapped by
+ * elsewhere in this VMA rmap calls us for on its own.
+ */
+static bool split_migration_pmd(struct folio *folio, struct vm_area_struct *vma,
+				unsigned long addr, void *arg)
+{
+	DEFINE_FOLIO_VMA_WALK(pvmw, folio, vma, addr,
+			      PVMW_SYNC | PVMW_MIGRATION);
+
+	if (!page_vma_mapped_walk(&pvmw))
+		return true;
+	if (!pvmw.pte)
+		split_huge_pmd_locked(vma, pvmw.address & HPAGE_PMD_MASK,
+				      pvmw.pmd, false);
+	page_vma_mapped_walk_done(&pvmw);
+	return true;
+}
+
+/* In all address spaces: none may keep an entry that is larger than its folio. */
+static void split_migration_pmds(struct folio *folio)
+{
+	struct rmap_walk_control rwc = { .rmap_one = split_migration_pmd };
+
+	if (folio_test_pmd_mappable(folio))
+		rmap_walk(folio, &rwc);
+}
+
+/**
+ * migrate_split_moving() - split a folio that is being migrated
+ * @migrate: the migration
+ * @i: the folio's entry
+ * @order: of the parts
+ *
+ * Each part then is locked, referenced, and has an entry of its own, with the
+ * flags of the one there was.
+ *
+ * Context: Process context, may sleep.
+ *
+ * Return: 0, or a negative errno if the folio cannot be split.
+ */
+int migrate_split_moving(struct migrate_vma *migrate, unsigned long i,
+			 unsigned int order)
+{
+	unsigned long flags = migrate_entry_flags(migrate->src[i]);
+	struct folio *folio = migrate_folio_of(migrate->src[i]);
+	unsigned long pfn = folio_pfn(folio), nr = folio_nr_pages(folio), at;
+	int ret;
+
+	/* Neither are there anonymous folios of two pages. */
+	if (!folio_test_anon(folio) || order == 1 ||
+	    (order && folio_test_swapcache(folio)))
+		return -EINVAL;
+	split_migration_pmds(folio);
+	ret = folio_split_unmapped(folio, order);
+	if (ret)
+		return ret;
+
+	if (order)
+		flags |= MIGRATE_PFN_COMPOUND;
+	migrate->src[i] = migrate_pfn(pfn) | flags;
+	for (at = 1UL << order; at < nr; at += 1UL << order)
+		migrate_set(migrate, i + at, MIGRATE_INSTALL,
+			    migrate_pfn(pfn + at) | flags);
+	return 0;
+}
+
+/* Folios */
+
+static unsigned int order_of(unsigned long entry)
+{
+	return migrate_is_large(entry) ? folio_order(migrate_folio_of(entry)) : 0;
+}
+
+/* Is there a destination for any of the pages? */
+static bool has_destination(const struct migrate_vma *migrate, unsigned long i,
+			    unsigned long nr)
+{
+	unsigned long end = min(i + nr, migrate->npages);
+
+	for (; i < end; i++)
+		if (migrate_pfn_to_page(migrate->dst[i]))
+			return true;
+	return false;
+}
+
+/* Make the source as small as its destination. False if they do not match. */
+static bool match_orders(struct migrate_vma *migrate, unsigned long i)
+{
+	unsigned int from = order_of(migrate->src[i]);
+	unsigned int to = order_of(migrate->dst[i]);
+
+	if (to < from && migrate_split_moving(migrate, i, to))
+		return false;
+	return to <= from;
+}
+
+/* Swap cache is given up for the device: it can read nothing from there. */
+static bool may_move_to(struct folio *to, struct folio *from)
+{
+	if (folio_test_writeback(from))
+		return false;
+	if (!folio_is_zone_device(to))
+		return true;
+	if (!folio_is_device_private(to) && !folio_is_device_coherent(to))
+		return false;
+	if (!folio_mapping(from))
+		return true;
+	return folio_test_anon(from) && folio_free_swap(from);
+}
+
+static bool move_folio(struct folio *to, struct folio *from)
+{
+	if (!may_move_to(to, from))
+		return false;
+	/* Fails if there is a reference that is not accounted for. */
+	if (folio_migrate_mapping(folio_mapping(from), to, from, 0))
+		return false;
+	folio_migrate_flags(to, from);
+	return true;
+}
+
+static void install_folio(struct migrate_vma *migrate, unsigned long i)
+{
+	if (!has_destination(migrate, i, migrate_entry_pages(migrate->src[i])) ||
+	    !match_orders(migrate, i) ||
+	    !migrate_pfn_to_page(migrate->dst[i]) ||
+	    !move_folio(migrate_folio_of(migrate->dst[i]),
+			migrate_folio_of(migrate->src[i])))
+		migrate_keep(migrate, i, MIGRATE_INSTALL);
+}
+
+/* Holes */
+
+/* A large hole that is not filled as a whole is many small ones. */
+static void split_hole(struct migrate_vma *migrate, unsigned long i)
+{
+	unsigned long nr = migrate_entry_pages(migrate->src[i]), at;
+
+	migrate->src[i] &= ~MIGRATE_PFN_COMPOUND;
+	for (at = 1; at < nr; at++)
+		migrate_set(migrate, i + at, MIGRATE_INSTALL,
+			    MIGRATE_PFN_MIGRATE);
+}
+
+static bool are_holes(const struct migrate_vma *migrate, unsigned long i,
+		      unsigned long nr)
+{
+	if (nr > migrate->npages - i)
+		return false;
+	while (nr--)
+		if (migrate_state_of(migrate->src[i++]) != MIGRATE_HOLE)
+			return false;
+	return true;
+}
+
+/* A large folio fills many small holes: the first entry is about all of them. */
+static bool join_holes(struct migrate_vma *migrate, unsigned long i,
+		       unsigned long nr)
+{
+	unsigned long at;
+
+	if (!are_holes(migrate, i, nr))
+		return false;
+	for (at = 1; at < nr; at++)
+		migrate_set(migrate, i + at, MIGRATE_INSTALL, 0);
+	return true;
+}
+
+/* Returns how many entries are dealt with. */
+static unsigned long install_hole(struct migrate_vma *migrate, unsigned long i)
+{
+	unsigned long hole = migrate_entry_pages(migrate->src[i]);
+	struct folio *to = migrate_folio_of(migrate->dst[i]);
+	unsigned long nr = to ? folio_nr_pages(to) : 1;
+
+	if (!has_destination(migrate, i, hole)) {
+		migrate_keep(migrate, i, MIGRATE_INSTALL);
+		return hole;
+	}
+	if (nr < hole)
+		split_hole(migrate, i);
+	if (!to || (nr > 1 && nr != hole && !join_holes(migrate, i, nr))) {
+		migrate_keep(migrate, i, MIGRATE_INSTALL);
+		return 1;
+	}
+	if (!migrate_populate(migrate, i, to))
+		migrate_keep(migrate, i, MIGRATE_INSTALL);
+	return nr;
+}
+
+/* A device may have the page of zeroes mapped where a hole is filled. */
+static void install_holes(struct migrate_vma *migrate, unsigned long first)
+{
+	struct mmu_notifier_range range;
+	unsigned long i, nr;
+
+	mmu_notifier_range_init_owner(&range, MMU_NOTIFY_MIGRATE, 0,
+				      migrate->vma->vm_mm,
+				      migrate->start + (first << PAGE_SHIFT),
+				      migrate->end, migrate->pgmap_owner);
+	mmu_notifier_invalidate_range_start(&range);
+	for (i = first; i < migrate->npages; i += nr) {
+		nr = migrate_entry_pages(migrate->src[i]);
+		if (migrate_state_of(migrate->src[i]) == MIGRATE_HOLE)
+			nr = install_hole(migrate, i);
+	}
+	mmu_notifier_invalidate_range_end(&range);
+}
+
+/**
+ * migrate_install() - put destinations in the place of sources
+ * @migrate: the migration; its dst as the driver has filled it
+ *
+ * Afterwards MIGRATE_PFN_MIGRATE stands where that was done.
+ *
+ * Context: Process context, may sleep. With holes, mmap_lock is held.
+ */
+void migrate_install(struct migrate_vma *migrate)
+{
+	unsigned long i, nr, hole = migrate->npages;
+
+	for (i = 0; i < migrate->npages; i += nr) {
+		enum migrate_state state = migrate_state_of(migrate->src[i]);
+
+		if (state == MIGRATE_TAKEN)
+			install_folio(migrate, i);
+		else if (state == MIGRATE_HOLE && hole > i)
+			hole = i;
+		nr = migrate_entry_pages(migrate->src[i]);
+	}
+	if (hole < migrate->npages)
+		install_holes(migrate, hole);
+}

@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Populate: where nothing is mapped, or the shared page of zeroes, a folio of
+ * the driver's choice becomes new anonymous memory of the address space.
+ */
+#include <linux/leafops.h>
+#include <linux/memcontrol.h>
+#include <linux/memremap.h>
+#include <linux/migrate.h>
+#include <linux/mm.h>
+#include <linux/oom.h>
+#include <linux/pgalloc.h>
+#include <linux/rmap.h>
+#include <linux/swap.h>
+#include <linux/swapops.h>
+#include <linux/userfaultfd_k.h>
+#include <asm/tlbflush.h>
+
+#include "../internal.h"
+#include "migrate.h"
+
+/* The page table lock is held: may the mapping get memory behind its back? */
+static bool may_populate(struct vm_area_struct *vma)
+{
+	/* A fault would be for userfaultfd to see, and this is none. */
+	return !check_stable_address_space(vma->vm_mm) &&
+	       !userfaultfd_missing(vma);
+}
+
+/* The folio is about to be mapped, by @mappings entries. */
+static void folio_becomes_anon(struct folio *folio, struct vm_area_struct *vma,
+			       unsigned long addr, unsigned int mappings)
+{
+	add_mm_counter(vma->vm_mm, MM_ANONPAGES, folio_nr_pages(folio));
+	folio_add_new_anon_rmap(folio, vma, addr, RMAP_EXCLUSIVE);
+	if (!folio_is_zone_device(folio))
+		folio_add_lru_vma(folio, vma);
+	folio_ref_add(folio, mappings);
+}
+
+static softleaf_t private_entry(struct vm_area_struct *vma, struct page *page)
+{
+	if (vma->vm_flags & VM_WRITE)
+		return make_writable_device_private_entry(page_to_pfn(page));
+	return make_readable_device_private_entry(page_to_pfn(page));
+}
+
+/* PMDs */
+
+#ifdef CONFIG_ARCH_HAS_PMD_SOFTLEAVES
+static pmd_t new_pmd(struct vm_area_struct *vma, struct folio *folio)
+{
+	pmd_t pmd;
+
+	if (folio_is_device_private(folio))
+		return softleaf_to_pmd(private_entry(vma, &folio->page));
+	pmd = folio_mk_pmd(folio, vma->vm_page_prot);
+	if (vma->vm_flags & VM_WRITE)
+		pmd = pmd_mkwrite(pmd_mkdirty(pmd), vma);
+	return pmd;
+}
+
+/* The lock is held. False if there is something already. */
+static bool map_pmd(struct vm_area_struct *vma, unsigned long addr, pmd_t *pmd,
+		    struct folio *folio, pgtable_t table)
+{
+	struct mm_struct *mm = vma->vm_mm;
+
+	if (!may_populate(vma))
+		return false;
+	if (is_huge_zero_pmd(*pmd)) {
+		/* It has a table laid by already. */
+		flush_cache_range(vma, addr, addr + HPAGE_PMD_SIZE);
+		pmdp_invalidate(vma, addr, pmd);
+		pte_free(mm, table);
+	} else if (pmd_none(*pmd)) {
+		pgtable_trans_huge_deposit(mm, pmd, table);
+		mm_inc_nr_ptes(mm);
+	} else {
+		return false;
+	}
+	folio_becomes_anon(folio, vma, addr, 1);
+	set_pmd_at(mm, addr, pmd, new_pmd(vma, folio));
+	update_mmu_cache_pmd(vma, addr, pmd);
+	return true;
+}
+
+static bool populate_pmd(struct vm_area_struct *vma, unsigned long addr,
+			 pmd_t *pmd, struct folio *folio)
+{
+	pgtable_t table;
+	spinlock_t *ptl;
+	bool done;
+
+	if (!thp_vma_suitable_order(vma, addr, HPAGE_PMD_ORDER))
+		return false;
+	table = pte_alloc_one(vma->vm_mm);
+	if (!table)
+		return false;
+	ptl = pmd_lock(vma->vm_mm, pmd);
+	done = map_pmd(vma, addr, pmd, folio, table);
+	spin_unlock(ptl);
+	if (!done) {
+		pte_free(vma->vm_mm, table);
+		return false;
+	}
+	count_vm_event(THP_FAULT_ALLOC);
+	count_mthp_stat(HPAGE_PMD_ORDER, MTHP_STAT_ANON_FAULT_ALLOC);
+	count_memcg_event_mm(vma->vm_mm, THP_FAULT_ALLOC);
+	return true;
+}
+#else
+static bool populate_pmd(struct vm_area_struct *vma, unsigned long addr,
+			 pmd_t *pmd, struct folio *folio)
+{
+	return false;
+}
+#endif
+
+/* PTEs */
+
+static pte_t new_pte(struct vm_area_struct *vma, struct page *page)
+{
+	pte_t pte;
+
+	if (is_device_private_page(page))
+		return softleaf_to_pte(private_entry(vma, page));
+	pte = mk_pte(page, vma->vm_page_prot);
+	if (vma->vm_flags & VM_WRITE)
+		pte = pte_mkwrite(pte_mkdirty(pte), vma);
+	return pte;
+}
+
+/* Is nothing there that counts? */
+static bool are_free(pte_t *ptep, unsigned int nr, bool *zeroes)
+{
+	*zeroes = false;
+	for (; nr--; ptep++) {
+		pte_t pte = ptep_get(ptep);
+
+		if (pte_none(pte))
+			continue;
+		if (!pte_present(pte) || !is_zero_pfn(pte_pfn(pte)))
+			return false;
+		*zeroes = true;
+	}
+	return true;
+}
+
+/* The lock is held. False if there is something already. */
+static bool map_ptes(struct vm_area_struct *vma, unsigned long addr,
+		     pte_t *ptep, struct folio *folio, unsigned int nr)
+{
+	unsigned long end = addr + nr * PAGE_SIZE;
+	struct mm_struct *mm = vma->vm_mm;
+	unsigned int i;
+	bool zeroes;
+
+	if (!may_populate(vma) || !are_free(ptep, nr, &zeroes))
+		return false;
+	folio_becomes_anon(folio, vma, addr, nr);
+	if (zeroes) {
+		flush_cache_range(vma, addr, end);
+		for (i = 0; i < nr; i++)
+			ptep_get_and_clear(mm, addr + i * PAGE_SIZE, ptep + i);
+		flush_tlb_range(vma, addr, end);
+	}
+	for (i = 0; i < nr; i++)
+		set_pte_at(mm, addr + i * PAGE_SIZE, ptep + i,
+			   new_pte(vma, folio_page(folio, i)));
+	update_mmu_cache_range(NULL, vma, addr, ptep, nr);
+	return true;
+}
+
+/* Could all of the folio be mapped by the page table behind @pmd? */
+static bool fits(struct folio *folio, unsigned long addr)
+{
+	return !folio_test_pmd_mappable(folio) &&
+	       addr + folio_size(folio) <=
+	       ALIGN_DOWN(addr, PMD_SIZE) + PMD_SIZE;
+}
+
+static bool populate_ptes(struct vm_area_struct *vma, unsigned long addr,
+			  pmd_t *pmd, struct folio *folio)
+{
+	spinlock_t *ptl;
+	bool done;
+	pte_t *ptep;
+
+	if (!fits(folio, addr))
+		return false;
+	if (is_huge_zero_pmd(pmdp_get_lockless(pmd)))
+		split_huge_pmd(vma, pmd, addr);
+	if (pte_alloc(vma->vm_mm, pmd))
+		return false;
+	ptep = pte_offset_map_lock(vma->vm_mm, pmd, addr, &ptl);
+	if (!ptep)
+		return false;
+	done = map_ptes(vma, addr, ptep, folio, folio_nr_pages(folio));
+	pte_unmap_unlock(ptep, ptl);
+	return done;
+}
+
+static pmd_t *pmd_of(struct mm_struct *mm, unsigned long addr)
+{
+	p4d_t *p4d = p4d_alloc(mm, pgd_offset(mm, addr), addr);
+	pud_t *pud = p4d ? pud_alloc(mm, p4d, addr) : NULL;
+
+	return pud ? pmd_alloc(mm, pud, addr) : NULL;
+}
+
+/**
+ * migrate_populate() - fill a hole
+ * @migrate: the migration
+ * @i: the entry of the hole
+ * @folio: the driver's, locked, with its data in place
+ *
+ * Context: Process context, may sleep. mmap_lock is held.
+ *
+ * Return: true if the folio is mapped now; false if there is no memory, or no
+ * hole any more.
+ */
+bool migrate_populate(struct migrate_vma *migrate, unsigned long i,
+		      struct folio *folio)
+{
+	unsigned long addr = migrate->start + (i << PAGE_SHIFT);
+	struct vm_area_struct *vma = migrate->vma;
+	pmd_t *pmd;
+
+	if (folio_is_zone_device(folio) && !folio_is_device_private(folio) &&
+	    !folio_is_device_coherent(folio))
+		return false;
+	pmd = pmd_of(vma->vm_mm, addr);
+	if (!pmd || anon_vma_prepare(vma) ||
+	    mem_cgroup_charge(folio, vma->vm_mm, GFP_KERNEL))
+		return false;
+
+	/* Orders the folio's contents before its entries. */
+	__folio_mark_uptodate(folio);
+	return folio_test_pmd_mappable(folio) ?
+		populate_pmd(vma, addr, pmd, folio) :
+		populate_ptes(vma, addr, pmd, folio);
+}

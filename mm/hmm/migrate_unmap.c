@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Unmap: folios that were collected leave the LRU and all other page tables.
+ * What is still referenced after that cannot move and is put back.
+ *
+ * A folio is off the LRU so that nobody finds it there whose flags are about to
+ * be moved. It may be on its way to the LRU, in some CPU's batch, which has a
+ * reference. This CPU's batches are drained beforehand, those of the others
+ * only if that is what keeps a folio from moving, and once all is unmapped.
+ */
+#include <linux/memcontrol.h>
+#include <linux/migrate.h>
+#include <linux/mm.h>
+#include <linux/mm_inline.h>
+#include <linux/rmap.h>
+#include <linux/swap.h>
+
+#include "../internal.h"
+#include "migrate.h"
+
+#define for_each_taken(i, folio, migrate)				\
+	for ((i) = 0; (i) < (migrate)->npages;				\
+	     (i) += migrate_entry_pages((migrate)->src[i]))		\
+		if (migrate_state_of((migrate)->src[i]) == MIGRATE_TAKEN && \
+		    ((folio) = migrate_folio_of((migrate)->src[i])))
+
+/*
+ * Isolate all folios that are on the LRU, under as few locks as possible. Each
+ * is kept by the reference that collect took. Returns how many were not there.
+ */
+static unsigned long isolate_all(struct migrate_vma *migrate)
+{
+	struct lruvec *lruvec = NULL;
+	unsigned long i, missed = 0;
+	struct folio *folio;
+
+	for_each_taken(i, folio, migrate) {
+		if (folio_is_zone_device(folio) ||
+		    migrate->src[i] & MIGRATE_PFN_OFF_LRU)
+			continue;
+		if (!folio_test_clear_lru(folio)) {
+			missed++;
+			continue;
+		}
+		lruvec = folio_lruvec_relock_irq(folio, lruvec);
+		lruvec_del_folio(lruvec, folio);
+		migrate->src[i] |= MIGRATE_PFN_OFF_LRU;
+	}
+	if (lruvec)
+		lruvec_unlock_irq(lruvec);
+	return missed;
+}
+
+/* In all page tables but ours, whose entries are replaced already */
+static void unmap_all(const struct migrate_vma *migrate)
+{
+	bool unmapped = false;
+	struct folio *folio;
+	unsigned long i;
+
+	for_each_taken(i, folio, migrate) {
+		if (!folio_mapped(folio))
+			continue;
+		try_to_migrate(folio, TTU_BATCH_FLUSH);
+		unmapped = true;
+	}
+	if (unmapped)
+		try_to_unmap_flush();
+}
+
+/* Nobody but us may have a reference. That is stable: the folio is locked. */
+static bool is_free_to_move(struct folio *folio, unsigned long entry)
+{
+	if (!folio_is_zone_device(folio) && !(entry & MIGRATE_PFN_OFF_LRU))
+		return false;
+	return !folio_mapped(folio) &&
+	       folio_ref_count(folio) == folio_expected_ref_count(folio) + 1;
+}
+
+static void keep_busy(struct migrate_vma *migrate)
+{
+	struct folio *folio;
+	unsigned long i;
+
+	for_each_taken(i, folio, migrate)
+		if (!is_free_to_move(folio, migrate->src[i]))
+			migrate_keep(migrate, i, MIGRATE_UNMAP);
+}
+
+/* Put back what is KEPT. Returns how many entries are still to be migrated. */
+static unsigned long restore_kept(struct migrate_vma *migrate)
+{
+	unsigned long i, nr, moving = 0;
+
+	for (i = 0; i < migrate->npages; i += nr) {
+		unsigned long entry = migrate->src[i];
+		struct folio *folio;
+
+		nr = migrate_entry_pages(entry);
+		moving += !!(entry & MIGRATE_PFN_MIGRATE);
+		if (migrate_state_of(entry) != MIGRATE_KEPT)
+			continue;
+		folio = migrate_folio_of(entry);
+		if (entry & MIGRATE_PFN_OFF_LRU)
+			folio_add_lru(folio);
+		remove_migration_ptes(folio, folio, 0);
+		migrate_set(migrate, i, MIGRATE_UNMAP, 0);
+		migrate_let_go(migrate, folio);
+	}
+	return moving;
+}
+
+/**
+ * migrate_unmap() - make sure that nobody uses what is to be moved
+ * @migrate: the migration; its src as collect, or the caller, has left it
+ *
+ * Context: Process context, may sleep.
+ *
+ * Return: how many entries are to be migrated. All others are out.
+ */
+unsigned long migrate_unmap(struct migrate_vma *migrate)
+{
+	lru_add_drain();
+	isolate_all(migrate);
+	unmap_all(migrate);
+	/* Whoever is still on the way to the LRU: nobody can put him there again. */
+	if (isolate_all(migrate)) {
+		lru_add_drain_all();
+		isolate_all(migrate);
+	}
+	keep_busy(migrate);
+	return restore_kept(migrate);
+}
