@@ -204,6 +204,7 @@ static struct thmm_chunk *chunk_create(struct thmm_device *device)
 	chunk->pagemap.nr_range = 1;
 	chunk->pagemap.ops = &thmm_pagemap_ops;
 	chunk->pagemap.owner = device;
+	chunk->pagemap.flags = PGMAP_FAULT_VMA_LOCK;
 	chunk->first_pfn = PHYS_PFN(chunk->pagemap.range.start);
 	mapped = memremap_pages(&chunk->pagemap, numa_node_id());
 	if (!IS_ERR(mapped))

@@ -56,7 +56,8 @@ static int check_setup(const struct migrate_vma *args)
  * driver has achieved.
  *
  * Context: Process context, may sleep. mmap_lock is held at least for reading
- * until migrate_vma_finalize() has returned.
+ * until migrate_vma_finalize() has returned; in a CPU fault under the VMA lock,
+ * that lock, with %MIGRATE_VMA_UNDER_VMA_LOCK in ->flags.
  *
  * Return: 0, with the number of entries to be migrated in ->cpages, or -EINVAL
  * for a range or a mapping that cannot be migrated, or a ->fault_page that is not
@@ -93,8 +94,7 @@ EXPORT_SYMBOL(migrate_vma_setup);
  * to its destination, or the hole is filled. All folios are still locked: this is
  * the time to change the device's page table.
  *
- * Context: Process context, may sleep, under the mmap_lock of
- * migrate_vma_setup().
+ * Context: Process context, may sleep, under the lock of migrate_vma_setup().
  */
 void migrate_vma_pages(struct migrate_vma *migrate)
 {
@@ -110,8 +110,7 @@ EXPORT_SYMBOL(migrate_vma_pages);
  * folios are unlocked, and the references from migrate_vma_setup() and of the
  * driver to its destinations are dropped.
  *
- * Context: Process context, may sleep, under the mmap_lock of
- * migrate_vma_setup().
+ * Context: Process context, may sleep, under the lock of migrate_vma_setup().
  */
 void migrate_vma_finalize(struct migrate_vma *migrate)
 {

@@ -82,6 +82,16 @@ static inline void migrate_let_go(const struct migrate_vma *migrate,
 	folio_put(folio);
 }
 
+/* For walks of page tables: which lock keeps the VMA? */
+static inline const struct mm_walk_ops *
+migrate_ops(const struct migrate_vma *migrate,
+	    const struct mm_walk_ops *under_mmap_lock,
+	    const struct mm_walk_ops *under_vma_lock)
+{
+	return migrate->flags & MIGRATE_VMA_UNDER_VMA_LOCK ? under_vma_lock :
+							     under_mmap_lock;
+}
+
 static inline unsigned long migrate_index(const struct migrate_vma *migrate,
 					  unsigned long addr)
 {

@@ -512,11 +512,17 @@ static const struct mm_walk_ops collect_ops = {
 	.walk_lock = PGWALK_RDLOCK,
 };
 
+static const struct mm_walk_ops collect_vma_locked_ops = {
+	.pmd_entry = collect_entry,
+	.pte_hole = collect_hole_entry,
+	.walk_lock = PGWALK_VMA_RDLOCK_VERIFY,
+};
+
 /**
  * migrate_collect() - begin the migration of a range
  * @migrate: the range, with all entries of src and dst 0
  *
- * Context: Process context, may sleep. mmap_lock is held.
+ * Context: Process context, may sleep. mmap_lock is held, or the VMA's lock.
  */
 void migrate_collect(struct migrate_vma *migrate)
 {
@@ -529,6 +535,7 @@ void migrate_collect(struct migrate_vma *migrate)
 				      migrate->end, migrate->pgmap_owner);
 	mmu_notifier_invalidate_range_start(&range);
 	walk_page_range_vma(migrate->vma, migrate->start, migrate->end,
-			    &collect_ops, &w);
+			    migrate_ops(migrate, &collect_ops,
+					&collect_vma_locked_ops), &w);
 	mmu_notifier_invalidate_range_end(&range);
 }

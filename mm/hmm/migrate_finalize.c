@@ -171,6 +171,11 @@ static const struct mm_walk_ops finalize_ops = {
 	.walk_lock = PGWALK_RDLOCK,
 };
 
+static const struct mm_walk_ops finalize_vma_locked_ops = {
+	.pmd_entry = finalize_entry,
+	.walk_lock = PGWALK_VMA_RDLOCK_VERIFY,
+};
+
 static void finalize_here(struct migrate_vma *migrate)
 {
 	unsigned long i;
@@ -181,7 +186,9 @@ static void finalize_here(struct migrate_vma *migrate)
 	if (i == migrate->npages)
 		return;
 	walk_page_range_vma(migrate->vma, migrate->start + (i << PAGE_SHIFT),
-			    migrate->end, &finalize_ops, migrate);
+			    migrate->end,
+			    migrate_ops(migrate, &finalize_ops,
+					&finalize_vma_locked_ops), migrate);
 	if (migrate->vma->vm_flags & VM_LOCKED)
 		mlock_drain_local();
 }
@@ -228,7 +235,8 @@ static void let_go(struct migrate_vma *migrate, struct folio_batch *batch,
  * migrate_finalize() - map what is to be mapped, and let all folios go
  * @migrate: the migration, as migrate_install() has left it
  *
- * Context: Process context, may sleep. With a VMA, mmap_lock is held.
+ * Context: Process context, may sleep. With a VMA, its lock or mmap_lock is
+ * held.
  */
 void migrate_finalize(struct migrate_vma *migrate)
 {

@@ -230,6 +230,9 @@ bool migrate_populate(struct migrate_vma *migrate, unsigned long i,
 	if (folio_is_zone_device(folio) && !folio_is_device_private(folio) &&
 	    !folio_is_device_coherent(folio))
 		return false;
+	/* To make an anon_vma takes mmap_lock. */
+	if (!vma->anon_vma && migrate->flags & MIGRATE_VMA_UNDER_VMA_LOCK)
+		return false;
 	pmd = pmd_of(vma->vm_mm, addr);
 	if (!pmd || anon_vma_prepare(vma) ||
 	    mem_cgroup_charge(folio, vma->vm_mm, GFP_KERNEL))
