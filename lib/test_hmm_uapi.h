@@ -58,12 +58,6 @@ struct hmm_dmirror_cmd {
 
 /* The next large folio wanted for a migration, on either side, is not there. */
 #define HMM_DMIRROR_FLAG_FAIL_ALLOC	0x1ULL
-/*
- * Where no large folio can be had for one that other processes may map too,
- * hand the core small pages for it all the same. Linux 7.3's core corrupts
- * memory then; without this flag, it is asked to split the folio first.
- */
-#define HMM_DMIRROR_FLAG_SPLIT_SHARED	0x2ULL
 
 /*
  * Bytes of a snapshot: where the page is, or'ed with what may be done to it.

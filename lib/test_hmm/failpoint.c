@@ -9,8 +9,6 @@
 
 #include "test_hmm.h"
 
-#define KNOWN_FLAGS	(HMM_DMIRROR_FLAG_FAIL_ALLOC | HMM_DMIRROR_FLAG_SPLIT_SHARED)
-
 /**
  * thmm_fails() - a step that may fail is about to be taken
  * @file: for this file
@@ -88,7 +86,7 @@ int thmm_failpoint_set(struct thmm_file *file, struct hmm_dmirror_failpoint *arg
  */
 int thmm_flags_set(struct thmm_file *file, u64 flags)
 {
-	if (flags & ~KNOWN_FLAGS)
+	if (flags & ~HMM_DMIRROR_FLAG_FAIL_ALLOC)
 		return -EINVAL;
 	WRITE_ONCE(file->flags, flags);
 	return 0;

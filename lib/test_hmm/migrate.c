@@ -8,8 +8,7 @@
  * has to be undone when memory runs out.
  *
  * When no large folio can be had for a large source, small ones do, all of
- * them or none: the core then splits the source, and cannot cope with a gap
- * where the source is a hole.
+ * them or none: the core then splits the source.
  *
  * Nothing is entered into a device page table here, see mirror.c.
  */
@@ -34,7 +33,6 @@
  * @dst: to the core: where to
  * @npages: entries in both
  * @faulting: a CPU fault waits for one of the pages
- * @refused: large folios stay, but could move if the core split them first
  * @failed: for want of memory, or of a working copy engine, pages stay
  * @copy_failed: the latter
  */
@@ -47,7 +45,6 @@ struct batch {
 	unsigned long		*dst;
 	unsigned long		npages;
 	bool			faulting;
-	bool			refused;
 	bool			failed;
 	bool			copy_failed;
 };
@@ -177,18 +174,6 @@ static bool destination_set_small(struct batch *batch, unsigned long i, unsigned
 	return false;
 }
 
-/*
- * May the core be given small pages for a large source? 7.3's core then splits
- * only the mapping in this vma, which corrupts others: a source that is mapped
- * writable has none, and a fault is split in a later, safe one.
- */
-static bool may_split(const struct batch *batch, unsigned long i, const struct page *source)
-{
-	if (!source || batch->faulting || batch->src[i] & MIGRATE_PFN_WRITE)
-		return true;
-	return batch->file && test_bit(ilog2(HMM_DMIRROR_FLAG_SPLIT_SHARED), &batch->file->flags);
-}
-
 /* Destinations for entry @i, which is about @nr pages */
 static void entry_supply(struct batch *batch, unsigned long i, unsigned int nr,
 			 allocate_t allocate)
@@ -197,14 +182,9 @@ static void entry_supply(struct batch *batch, unsigned long i, unsigned int nr,
 
 	if (destination_set(batch, i, ilog2(nr), source, allocate))
 		return;
-	if (nr > 1 && batch->vma && !batch->copy_failed) {
-		if (!may_split(batch, i, source)) {
-			batch->refused = true;
-			return;
-		}
-		if (destination_set_small(batch, i, nr, source, allocate))
-			return;
-	}
+	if (nr > 1 && !batch->copy_failed &&
+	    destination_set_small(batch, i, nr, source, allocate))
+		return;
 	batch->failed = true;
 	thmm_count(batch->device, THMM_ALLOC_FAILURES, 1);
 }
@@ -287,26 +267,22 @@ static enum migrate_vma_direction select_device(const struct thmm_device *device
 /* A part of one VMA; returns the pages moved, or an errno */
 static long part_run(struct batch *batch, unsigned long start, unsigned long end, bool to_device)
 {
-	unsigned long flags = to_device ? MIGRATE_VMA_SELECT_SYSTEM : select_device(batch->device);
 	struct migrate_vma args = {
 		.start = start,
 		.end = end,
-		.flags = flags | MIGRATE_VMA_SELECT_COMPOUND,
+		.flags = MIGRATE_VMA_SELECT_FOLIOS |
+			 (to_device ? MIGRATE_VMA_SELECT_SYSTEM | MIGRATE_VMA_TO_DEVICE :
+				      select_device(batch->device)),
 	};
 	allocate_t allocate = to_device ? device_folio : system_folio;
 	wanted_t wanted = to_device ? wants_in : wants_out;
-	unsigned long moved, moved_small = 0;
+	unsigned long moved;
 	int ret;
 
-	batch->refused = false;
 	batch->failed = false;
 	batch->copy_failed = false;
 	ret = batch_run(batch, &args, allocate, wanted, &moved);
-	if (!ret && batch->refused) {
-		args = (struct migrate_vma) { .start = start, .end = end, .flags = flags };
-		ret = batch_run(batch, &args, allocate, wanted, &moved_small);
-	}
-	return ret ?: moved + moved_small;
+	return ret ?: moved;
 }
 
 /* One step of a command, as far as the VMA at *@addr goes; the same */
@@ -401,38 +377,53 @@ int thmm_migrate_to_system(struct thmm_call *call)
 	return ret;
 }
 
+/* Where the folio is that a fault is about, as far as it can be in this mapping */
+static void fault_range(const struct vm_fault *vmf, struct migrate_vma *args)
+{
+	struct folio *folio = page_folio(vmf->page);
+	unsigned long addr = ALIGN_DOWN(vmf->address, PAGE_SIZE);
+	unsigned long before = folio_page_idx(folio, vmf->page) << PAGE_SHIFT;
+	unsigned long behind = folio_size(folio) - before;
+
+	/* A PMD is about the folio's first page. */
+	if (!vmf->pte)
+		addr = ALIGN_DOWN(addr, HPAGE_PMD_SIZE);
+	args->start = addr - min(before, addr - vmf->vma->vm_start);
+	args->end = addr + min(behind, vmf->vma->vm_end - addr);
+}
+
 /**
  * thmm_cpu_fault() - bring back what the CPU cannot reach
  * @vmf: the fault; its page is locked and referenced
  *
- * A fault on a PMD brings the whole folio, one on a PTE its page: the rest of
- * the folio may be mapped elsewhere, or not at all.
+ * Brings the whole folio, if it is mapped as a whole, or else what is mapped next
+ * to the fault where the folio would be.
  *
  * Return: 0 to try the access again, or what to do with the process.
  */
 vm_fault_t thmm_cpu_fault(struct vm_fault *vmf)
 {
-	struct folio *folio = page_folio(vmf->page);
-	unsigned int order = vmf->pte ? 0 : folio_order(folio);
 	struct batch batch = {
 		.device = thmm_page_device(vmf->page),
 		.vma = vmf->vma,
 		.faulting = true,
 	};
 	struct migrate_vma args = {
-		.start = ALIGN_DOWN(vmf->address, PAGE_SIZE << order),
-		.flags = select_device(batch.device) | (order ? MIGRATE_VMA_SELECT_COMPOUND : 0),
+		.flags = select_device(batch.device) | MIGRATE_VMA_SELECT_FOLIOS,
 		.fault_page = vmf->page,
 	};
-	unsigned long moved;
+	unsigned long moved, nr;
 	int ret;
 
 	thmm_count(batch.device, THMM_CPU_FAULTS, 1);
-	args.end = args.start + (PAGE_SIZE << order);
-	batch.src = kcalloc(2UL << order, sizeof(*batch.src), GFP_KERNEL);
+	if (vmf->flags & FAULT_FLAG_VMA_LOCK)
+		args.flags |= MIGRATE_VMA_UNDER_VMA_LOCK;
+	fault_range(vmf, &args);
+	nr = (args.end - args.start) >> PAGE_SHIFT;
+	batch.src = kcalloc(2 * nr, sizeof(*batch.src), GFP_KERNEL);
 	if (!batch.src)
 		return VM_FAULT_OOM;
-	batch.dst = batch.src + (1UL << order);
+	batch.dst = batch.src + nr;
 
 	ret = batch_run(&batch, &args, system_folio, wants_out, &moved);
 	thmm_count(batch.device, THMM_FAULTED_OUT, moved);
@@ -451,8 +442,7 @@ vm_fault_t thmm_cpu_fault(struct vm_fault *vmf)
  * @src: room for a block of entries
  * @dst: the same
  *
- * Pages that are locked or referenced by others, and large folios that find
- * no large folio in system memory, stay.
+ * Pages that are locked or referenced by others stay.
  *
  * Return: the number of pages moved.
  */
