@@ -92,14 +92,6 @@ FIXTURE_TEARDOWN(hmm_fork)
 #define EXPECT_CHILD(seed)							\
 	EXPECT_TRUE(child_do(&self->child, work_check, self->map, self->npages, seed))
 
-/*
- * 7.3's core warns when a huge page that processes share goes to a private
- * device, or is put back there: with CONFIG_DEBUG_VM it looks for write access
- * in an entry that has none, and mistakes the soft-dirty bit for it.
- */
-#define SHARED_STAYS(variant)	((variant)->npages == HUGE_PAGES)
-#define WHY_NOT		"the core warns, without a reason, of shared huge pages"
-
 TEST_F(hmm_fork, both_see_the_data)
 {
 	TAKE();
@@ -156,8 +148,6 @@ TEST_F(hmm_fork, device_writes)
 /* Pages that are shared already move for both. */
 TEST_F(hmm_fork, taken_while_shared)
 {
-	if (SHARED_STAYS(variant))
-		SKIP(return, WHY_NOT);
 	child_start(&self->child);
 	TAKE();
 	EXPECT_ON_DEVICE(self->npages);
@@ -199,8 +189,6 @@ TEST_F(hmm_fork, given_back_while_shared)
 /* The child's device moves pages that the parent's has. */
 TEST_F(hmm_fork, child_takes)
 {
-	if (SHARED_STAYS(variant))
-		SKIP(return, WHY_NOT);
 	child_start(&self->child);
 	EXPECT_EQ(0, child_do(&self->child, work_take, self->map, self->npages, variant->device));
 	EXPECT_ON_DEVICE(self->npages);
@@ -214,8 +202,6 @@ TEST_F(hmm_fork, child_takes)
 /* Each has a copy that went to the device by itself. */
 TEST_F(hmm_fork, both_take_their_own)
 {
-	if (SHARED_STAYS(variant))
-		SKIP(return, WHY_NOT);
 	child_start(&self->child);
 	child_do(&self->child, work_fill, self->map, self->npages, OTHER);
 	TAKE();
