@@ -2,14 +2,13 @@
 /*
  * The life of an entry of migrate_vma.src, which a driver reads and passes on.
  *
- *	               collect         unmap            install
- *	MIGRATE_OUT ──┬─────────▶ HOLE ───────────────▶ HOLE: populated
- *	   ▲          │                                 OUT: not populated
- *	   │          ├─────────▶ TAKEN ────┬─────────▶ TAKEN: moved
- *	   │          │             │       │             │
- *	   │          │             ▼       │             ▼
- *	   └──────────┼─────────── KEPT     └──────────▶ KEPT: stays
- *	    restored  └────────────▶▲
+ *	            collect      unmap            install
+ *	OUT ----+-> HOLE -----------------------> HOLE: populated
+ *	        |                             `-> OUT: not populated
+ *	        +-> TAKEN ----------------------> TAKEN: moved
+ *	        |           `                 `-> KEPT: stays
+ *	        |            v
+ *	        `-> KEPT --> KEPT --> OUT: restored
  *
  * TAKEN and KEPT: the page's folio is locked and referenced, and entries of
  * page tables are migration entries, which finalize replaces. A KEPT page stays

@@ -148,8 +148,8 @@ static int finalize_entry(pmd_t *pmd, unsigned long addr, unsigned long end,
 {
 	struct migrate_vma *migrate = walk->private;
 	pte_t *first, *ptep;
+	spinlock_t *ptl;	/* of the PTEs */
 	unsigned long nr;
-	spinlock_t *ptl;
 
 	if (finalize_pmd(migrate, pmd, addr))
 		return 0;

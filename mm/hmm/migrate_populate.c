@@ -89,7 +89,7 @@ static bool populate_pmd(struct vm_area_struct *vma, unsigned long addr,
 			 pmd_t *pmd, struct folio *folio)
 {
 	pgtable_t table;
-	spinlock_t *ptl;
+	spinlock_t *ptl;	/* the PMD's */
 	bool done;
 
 	if (!thp_vma_suitable_order(vma, addr, HPAGE_PMD_ORDER))
@@ -183,7 +183,7 @@ static bool fits(struct folio *folio, unsigned long addr)
 static bool populate_ptes(struct vm_area_struct *vma, unsigned long addr,
 			  pmd_t *pmd, struct folio *folio)
 {
-	spinlock_t *ptl;
+	spinlock_t *ptl;	/* of the PTEs */
 	bool done;
 	pte_t *ptep;
 

@@ -18,11 +18,20 @@
 #include "../internal.h"
 #include "migrate.h"
 
+/* The folio of the first entry, from @i on, that is TAKEN; NULL behind the last */
+static struct folio *next_taken(const struct migrate_vma *migrate,
+				unsigned long *i)
+{
+	for (; *i < migrate->npages; *i += migrate_entry_pages(migrate->src[*i]))
+		if (migrate_state_of(migrate->src[*i]) == MIGRATE_TAKEN)
+			return migrate_folio_of(migrate->src[*i]);
+	return NULL;
+}
+
 #define for_each_taken(i, folio, migrate)				\
-	for ((i) = 0; (i) < (migrate)->npages;				\
-	     (i) += migrate_entry_pages((migrate)->src[i]))		\
-		if (migrate_state_of((migrate)->src[i]) == MIGRATE_TAKEN && \
-		    ((folio) = migrate_folio_of((migrate)->src[i])))
+	for ((i) = 0, (folio) = next_taken(migrate, &(i)); (folio);	\
+	     (i) += migrate_entry_pages((migrate)->src[i]),		\
+	     (folio) = next_taken(migrate, &(i)))
 
 /*
  * Isolate all folios that are on the LRU, under as few locks as possible. Each
