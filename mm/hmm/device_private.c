@@ -17,6 +17,10 @@
  *
  * It does not go round and round: the folio's lock is waited for without a
  * reference to the folio, which would keep it from moving.
+ *
+ * Entries have no bit for exclusive pages that may only be read: what is not
+ * writable may be shared. All else that an entry of a swapped-out page has, they
+ * have too, and keep: soft-dirty and what userfaultfd has marked.
  */
 #include <linux/leafops.h>
 #include <linux/memremap.h>
@@ -27,6 +31,8 @@
 #include <linux/swapops.h>
 
 #include "../internal.h"
+
+/* Faults */
 
 /* Drivers have to say that they can do without mmap_lock. */
 static bool may_fault(const struct vm_fault *vmf)
@@ -108,5 +114,123 @@ vm_fault_t do_huge_pmd_device_private(struct vm_fault *vmf)
 	vmf->page = softleaf_to_page(entry);
 	vmf->pte = NULL;
 	return bring_back(vmf, entry, ptl);
+}
+#endif
+
+/* Protection */
+
+/* The same page and the same marks without write access */
+static pte_t readable_pte(pte_t pte)
+{
+	unsigned long pfn = softleaf_to_pfn(softleaf_from_pte(pte));
+	softleaf_t entry = make_readable_device_private_entry(pfn);
+	pte_t readable = softleaf_to_pte(entry);
+
+	if (pte_swp_soft_dirty(pte))
+		readable = pte_swp_mksoft_dirty(readable);
+	if (pte_swp_uffd(pte))
+		readable = pte_swp_mkuffd(readable);
+	return readable;
+}
+
+/**
+ * protect_device_private_pte() - take write access away
+ * @pte: of device-private memory
+ *
+ * Context: Any.
+ *
+ * Return: what to put in its place.
+ */
+pte_t protect_device_private_pte(pte_t pte)
+{
+	if (!softleaf_is_device_private_write(softleaf_from_pte(pte)))
+		return pte;
+	return readable_pte(pte);
+}
+
+/**
+ * copy_device_private_pte() - a child gets its parent's page
+ * @dst_vma: of the child
+ * @src_vma: of the parent
+ * @addr: where
+ * @src_pte: the parent's PTE, which loses write access if the mapping is private
+ * @rss: the child's counters
+ *
+ * Such pages cannot be pinned, so that sharing them cannot fail.
+ *
+ * Context: fork(), under both page table locks.
+ *
+ * Return: the child's PTE.
+ */
+pte_t copy_device_private_pte(struct vm_area_struct *dst_vma,
+			      struct vm_area_struct *src_vma,
+			      unsigned long addr, pte_t *src_pte, int *rss)
+{
+	pte_t old = ptep_get(src_pte), pte = old;
+	struct page *page = softleaf_to_page(softleaf_from_pte(pte));
+	struct folio *folio = page_folio(page);
+
+	folio_get(folio);
+	rss[mm_counter(folio)]++;
+	folio_try_dup_anon_rmap_pte(folio, page, dst_vma, src_vma);
+	if (vma_is_cow_mapping(dst_vma))
+		pte = protect_device_private_pte(pte);
+	if (!pte_same(pte, old))
+		set_pte_at(src_vma->vm_mm, addr, src_pte, pte);
+	return pte;
+}
+
+#ifdef CONFIG_TRANSPARENT_HUGEPAGE
+static pmd_t readable_pmd(pmd_t pmd)
+{
+	unsigned long pfn = softleaf_to_pfn(softleaf_from_pmd(pmd));
+	softleaf_t entry = make_readable_device_private_entry(pfn);
+	pmd_t readable = softleaf_to_pmd(entry);
+
+	if (pmd_swp_soft_dirty(pmd))
+		readable = pmd_swp_mksoft_dirty(readable);
+	if (pmd_swp_uffd(pmd))
+		readable = pmd_swp_mkuffd(readable);
+	return readable;
+}
+
+/**
+ * protect_device_private_pmd() - take write access away
+ * @pmd: of device-private memory
+ *
+ * Context: Any.
+ *
+ * Return: what to put in its place.
+ */
+pmd_t protect_device_private_pmd(pmd_t pmd)
+{
+	if (!softleaf_is_device_private_write(softleaf_from_pmd(pmd)))
+		return pmd;
+	return readable_pmd(pmd);
+}
+
+/**
+ * copy_device_private_pmd() - a child gets its parent's huge page
+ * @dst_vma: of the child
+ * @src_vma: of the parent
+ * @addr: where
+ * @src_pmd: the parent's PMD, which loses write access
+ *
+ * Context: fork(), under both page table locks.
+ *
+ * Return: the child's PMD.
+ */
+pmd_t copy_device_private_pmd(struct vm_area_struct *dst_vma,
+			      struct vm_area_struct *src_vma,
+			      unsigned long addr, pmd_t *src_pmd)
+{
+	pmd_t pmd = protect_device_private_pmd(*src_pmd);
+	struct folio *folio = softleaf_to_folio(softleaf_from_pmd(pmd));
+
+	folio_get(folio);
+	folio_try_dup_anon_rmap_pmd(folio, &folio->page, dst_vma, src_vma);
+	if (!pmd_same(pmd, *src_pmd))
+		set_pmd_at(src_vma->vm_mm, addr, src_pmd, pmd);
+	return pmd;
 }
 #endif

@@ -13,8 +13,6 @@
  *	HMM_FUZZ_CALLS	commands to issue; default 1000000, or 20000 when
  *			HMM_QUICK is set
  *	HMM_FUZZ_SEED	repeat the choices (not the timing) of another run
- *	HMM_FUZZ_SHARED	1 lets commands use HMM_DMIRROR_FLAG_SPLIT_SHARED, which
- *			brings Linux 7.3's migration core down
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -64,7 +62,6 @@ struct tally {
 static struct tally *tally;
 static unsigned long wanted_calls;
 static __u64 seed;
-static bool split_shared;
 
 static char *arena;			/* what commands are about */
 static char *buffers[CALLERS];		/* one for each thread that commands */
@@ -216,10 +213,8 @@ static int command_flags(int fd)
 {
 	struct hmm_dmirror_cmd cmd = { .npages = below(2) };
 
-	if (split_shared && one_in(2))
-		cmd.npages |= HMM_DMIRROR_FLAG_SPLIT_SHARED;
 	if (one_in(10))
-		cmd.npages = odd_number() & ~(split_shared ? 0 : HMM_DMIRROR_FLAG_SPLIT_SHARED);
+		cmd.npages = odd_number();
 	return ioctl(fd, HMM_DMIRROR_FLAGS, &cmd);
 }
 
@@ -629,7 +624,6 @@ static void read_environment(void)
 
 	wanted_calls = from_environment("HMM_FUZZ_CALLS", quick ? 20000 : 1000000);
 	seed = from_environment("HMM_FUZZ_SEED", (__u64)time(NULL) << 16 ^ getpid());
-	split_shared = from_environment("HMM_FUZZ_SHARED", 0);
 	ksft_print_msg("HMM_FUZZ_SEED=%llu HMM_FUZZ_CALLS=%lu\n", (unsigned long long)seed,
 		       wanted_calls);
 }
