@@ -129,6 +129,7 @@ class Console(unittest.TestCase):
 
     def test_complaints(self):
         for line in ("WARNING: mm/x.c:1 at f+0x1/0x2", "BUG: KASAN: slab-use-after-free in f",
+                     "BUG: KCSAN: data-race in f [m] / g",
                      "Oops: Oops: 0002 [#1] SMP", "WARNING: possible circular locking dependency detected",
                      "INFO: task x:1 blocked for more than 120 seconds.", "refcount_t: underflow; use-after-free.",
                      "rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:", "BUG: Bad page state in process x",
