@@ -572,9 +572,10 @@ static void intervals_insert(struct mmu_intervals *intervals,
 	spin_lock(&intervals->lock);
 	/*
 	 * One of its own: a reader from before it was removed and inserted
-	 * again must not find the sequence that it left with.
+	 * again must not find the sequence that it left with. It looks without
+	 * this lock.
 	 */
-	sub->invalidate_seq = mmu_seq_next(&intervals->seq);
+	WRITE_ONCE(sub->invalidate_seq, mmu_seq_next(&intervals->seq));
 	interval_tree_insert(&sub->interval_tree, &intervals->tree);
 	spin_unlock(&intervals->lock);
 }
