@@ -685,8 +685,9 @@ static bool resized(struct mmu_interval_notifier *sub, unsigned long start,
 	if (mmu_flights_overlap(&intervals->flights, node->start, node->last))
 		return false;
 	interval_tree_remove(node, &intervals->tree);
-	node->start = start;
-	node->last = last;
+	/* hmm_range_fault() reads them without the lock. */
+	WRITE_ONCE(node->start, start);
+	WRITE_ONCE(node->last, last);
 	interval_tree_insert(node, &intervals->tree);
 	WRITE_ONCE(sub->invalidate_seq, mmu_seq_next(&intervals->seq));
 	return true;

@@ -66,8 +66,13 @@ static bool hmm_range_is_valid(const struct hmm_range *range)
 	if (!PAGE_ALIGNED(range->start | range->end) ||
 	    range->start >= range->end)
 		return false;
-	if (range->start < sub->interval_tree.start ||
-	    range->end - 1 > sub->interval_tree.last)
+	/*
+	 * It may be resized at this moment. A range that the old and the new
+	 * one both cover is valid all along; any other one that gets through
+	 * is not admitted by a driver that resizes.
+	 */
+	if (range->start < READ_ONCE(sub->interval_tree.start) ||
+	    range->end - 1 > READ_ONCE(sub->interval_tree.last))
 		return false;
 	return (range->default_flags & HMM_PFN_REQ_BITS) != HMM_PFN_REQ_WRITE;
 }
