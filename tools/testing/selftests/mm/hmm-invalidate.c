@@ -21,7 +21,6 @@
 
 #define N		16
 #define KSM		"/sys/kernel/mm/ksm/"
-#define SOFT_DIRTY	_BITULL(55)
 
 FIXTURE(invalidate)
 {
@@ -269,37 +268,21 @@ TEST_F(invalidate, copy_on_write)
 	child_stop(&child);
 }
 
-static bool soft_dirty(int pagemap, char *page)
-{
-	__u64 entry;
-	off_t at = (uintptr_t)page / PAGE_BYTES * sizeof(entry);
-
-	if (pread(pagemap, &entry, sizeof(entry), at) != sizeof(entry))
-		fatal("/proc/self/pagemap: %s", strerror(errno));
-	return entry & SOFT_DIRTY;
-}
-
 /* What the device writes after the bits were cleared must set them again. */
 TEST_F(invalidate, soft_dirty_bits_are_cleared)
 {
-	int pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
-	int clear = open("/proc/self/clear_refs", O_WRONLY | O_CLOEXEC);
 	size_t i;
 
-	ASSERT_LE(0, pagemap);
-	ASSERT_LE(0, clear);
-	ASSERT_EQ(1, write(clear, "4", 1));
-	if (soft_dirty(pagemap, self->map))
+	soft_dirty_clear();
+	if (is_soft_dirty(self->map))
 		SKIP(return, "no soft-dirty bits");
 	must_only_read(variant->npages, 1);
-	EXPECT_FALSE(soft_dirty(pagemap, self->map));
+	EXPECT_FALSE(is_soft_dirty(self->map));
 	ASSERT_EQ(0, device_writes_parts(self->fd, self->map, variant->npages,
 					 2));
 	for (i = 0; i < variant->npages; i++)
-		ASSERT_TRUE(soft_dirty(pagemap, self->map + i * PAGE_BYTES));
+		ASSERT_TRUE(is_soft_dirty(self->map + i * PAGE_BYTES));
 	EXPECT_TRUE(pattern_is(self->map, variant->npages, 2));
-	close(clear);
-	close(pagemap);
 }
 
 static bool ksm_shares(long pages)

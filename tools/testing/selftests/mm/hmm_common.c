@@ -234,7 +234,7 @@ void fill_slots(__u64 *slots, size_t n, __u64 value)
 		slots[n] = value;
 }
 
-__u64 pagemap_pfn(void *addr)
+static __u64 pagemap_entry(void *addr)
 {
 	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
 	__u64 entry = 0;
@@ -243,7 +243,28 @@ __u64 pagemap_pfn(void *addr)
 	if (fd < 0 || pread(fd, &entry, sizeof(entry), at) != sizeof(entry))
 		fatal("/proc/self/pagemap: %s", strerror(errno));
 	close(fd);
+	return entry;
+}
+
+__u64 pagemap_pfn(void *addr)
+{
+	__u64 entry = pagemap_entry(addr);
+
 	return entry >> 63 ? entry & ((1ULL << 55) - 1) : 0;
+}
+
+bool is_soft_dirty(void *addr)
+{
+	return pagemap_entry(addr) & _BITULL(55);
+}
+
+void soft_dirty_clear(void)
+{
+	int fd = open("/proc/self/clear_refs", O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0 || write(fd, "4", 1) != 1)
+		fatal("/proc/self/clear_refs: %s", strerror(errno));
+	close(fd);
 }
 
 /* Settings */

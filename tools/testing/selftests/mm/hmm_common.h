@@ -135,6 +135,9 @@ size_t first_not_following(const __u64 *slots, size_t n,
 void fill_slots(__u64 *slots, size_t n, __u64 value);
 /* The pfn in /proc/self/pagemap, 0 if nothing is present. */
 __u64 pagemap_pfn(void *addr);
+/* Has the page been written to since soft_dirty_clear()? */
+bool is_soft_dirty(void *addr);
+void soft_dirty_clear(void);
 
 /* Memory. Everything is aligned to a huge page. */
 

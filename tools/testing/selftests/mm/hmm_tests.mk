@@ -11,7 +11,7 @@ HMM_TESTS := hmm-range hmm-defects hmm-oracle hmm-stress hmm-failure hmm-fuzz \
 	hmm-sparse hmm-lock hmm-notifier \
 	hmm-mirror hmm-follow hmm-migrate hmm-exclusive hmm-coherent hmm-evict \
 	hmm-orders hmm-devices hmm-fork hmm-invalidate hmm-remap hmm-advise \
-	hmm-hugetlb hmm-memcg hmm-uffd hmm-driver hmm-matrix
+	hmm-marks hmm-hugetlb hmm-memcg hmm-uffd hmm-driver hmm-matrix
 HMM_DIR := $(patsubst %/,%,$(dir $(lastword $(MAKEFILE_LIST))))
 HMM_COMMON := $(addprefix $(HMM_DIR)/,hmm_common.c hmm_device.c hmm_access.c)
 # What single programs consist of besides
@@ -21,7 +21,8 @@ HMM_NOTIFIER := $(HMM_DIR)/hmm_changes.c
 ifneq ($(HMM_OUT),)
 HMM_BUILD = $(CC) -static -O2 -Wall -D_GNU_SOURCE= $(HMM_CFLAGS) \
 	-I$(HMM_KSRC)/tools/testing/selftests -I$(HMM_KSRC) -I$(HMM_DIR)
-HMM_HEADERS := $(wildcard $(HMM_DIR)/hmm_*.h) $(wildcard $(HMM_DIR)/hmm_probe/*_uapi.h)
+HMM_HEADERS := $(wildcard $(HMM_DIR)/hmm_*.h) $(wildcard $(HMM_DIR)/hmm_probe/*_uapi.h) \
+	$(HMM_DIR)/../../../../lib/test_hmm_uapi.h
 
 .PHONY: hmm-selftests
 hmm-selftests: $(HMM_TESTS:%=$(HMM_OUT)/%)
