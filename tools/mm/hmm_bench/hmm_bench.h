@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What the parts of the module hmm_bench share: jobs, and the functions of
+ * operations that are not in hmm_bench_main.c.
+ */
+#ifndef _HMM_BENCH_H
+#define _HMM_BENCH_H
+
+#include <linux/atomic.h>
+#include <linux/hmm.h>
+#include <linux/mmu_notifier.h>
+#include <linux/mutex.h>
+#include <linux/rbtree.h>
+#include <linux/spinlock.h>
+
+#include "hmm_bench_uapi.h"
+
+/**
+ * struct bench_holder - subscriptions that an open file holds
+ * @lock: one ioctl at a time inserts, removes and uses them
+ * @subs: the subscriptions, under @lock
+ * @count: how many of them are inserted, under @lock
+ * @seq_lock: what a driver would have for mmu_interval_read_retry()
+ * @sleep_us: how long a callback sleeps; set before there are any
+ * @relay_end: until then callbacks wait for one another, in jiffies; likewise
+ * @sleeping: how many callbacks sleep
+ */
+struct bench_holder {
+	struct mutex lock;	/* of the file's ioctls */
+	struct bench_sub *subs;
+	unsigned int count;
+	spinlock_t seq_lock;	/* of the callbacks */
+	unsigned int sleep_us;
+	unsigned long relay_end;
+	atomic_t sleeping;
+};
+
+/**
+ * struct bench_sub - one of them
+ * @notifier: the subscription
+ * @holder: whose it is
+ */
+struct bench_sub {
+	struct mmu_interval_notifier notifier;
+	struct bench_holder *holder;
+};
+
+/**
+ * struct bench_job - one call of the device
+ * @notifier: subscribed to the job's range
+ * @range: as it goes to the API
+ * @mm: the caller's own
+ * @call: arguments and results
+ * @tree: of subscriptions that nobody but the job knows
+ * @tree_lock: of @tree
+ * @holder: they share it
+ */
+struct bench_job {
+	struct mmu_interval_notifier notifier;
+	struct hmm_range range;
+	struct mm_struct *mm;
+	struct hmm_bench_call call;
+	struct rb_root_cached tree;
+	spinlock_t tree_lock;	/* of the tree */
+	struct bench_holder holder;
+};
+
+#endif /* _HMM_BENCH_H */
