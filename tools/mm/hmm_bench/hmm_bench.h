@@ -8,6 +8,8 @@
 
 #include <linux/atomic.h>
 #include <linux/hmm.h>
+#include <linux/memremap.h>
+#include <linux/migrate.h>
 #include <linux/mmu_notifier.h>
 #include <linux/mutex.h>
 #include <linux/rbtree.h>
@@ -54,6 +56,9 @@ struct bench_sub {
  * @tree: of subscriptions that nobody but the job knows
  * @tree_lock: of @tree
  * @holder: they share it
+ * @migrate: as it goes to the API
+ * @flush_counter: told of TLB flushes
+ * @flushes: how many there were
  */
 struct bench_job {
 	struct mmu_interval_notifier notifier;
@@ -63,6 +68,24 @@ struct bench_job {
 	struct rb_root_cached tree;
 	spinlock_t tree_lock;	/* of the tree */
 	struct bench_holder holder;
+	struct migrate_vma migrate;
+	struct mmu_notifier flush_counter;
+	atomic64_t flushes;
 };
+
+/* Device memory */
+extern struct dev_pagemap bench_pagemap;
+
+int bench_device_init(void);
+void bench_device_exit(void);
+struct folio *bench_device_alloc(unsigned int order);
+vm_fault_t bench_migrate_to_ram(struct vm_fault *vmf);
+
+/* Operations */
+int bench_migrate_arm(struct bench_job *job);
+int bench_migrate_to_device(struct bench_job *job);
+int bench_migrate_to_system(struct bench_job *job);
+void bench_migrate_count(struct bench_job *job);
+void bench_migrate_disarm(struct bench_job *job);
 
 #endif /* _HMM_BENCH_H */

@@ -29,7 +29,7 @@
  * @subscribes: the job's notifier is the operation's own affair
  * @arm: optional, before each run; what it takes is kept when it fails
  * @run: what is timed
- * @undo: optional, after each run that succeeded
+ * @undo: optional, after each run that succeeded; may also look at its result
  * @disarm: optional, after each run that was armed
  * @inspect: optional, after the last run
  */
@@ -310,6 +310,20 @@ static const struct bench_op bench_ops[HMM_BENCH_OPS] = {
 		.arm = arm_callbacks,
 		.run = run_callbacks,
 		.disarm = disarm_callbacks,
+	},
+	[HMM_BENCH_MIGRATE_TO_DEVICE] = {
+		.subscribes = true,
+		.arm = bench_migrate_arm,
+		.run = bench_migrate_to_device,
+		.undo = bench_migrate_count,
+		.disarm = bench_migrate_disarm,
+	},
+	[HMM_BENCH_MIGRATE_TO_SYSTEM] = {
+		.subscribes = true,
+		.arm = bench_migrate_arm,
+		.run = bench_migrate_to_system,
+		.undo = bench_migrate_count,
+		.disarm = bench_migrate_disarm,
 	},
 };
 
@@ -645,6 +659,25 @@ static struct miscdevice bench_device = {
 	.mode = 0600,
 };
 
-module_misc_device(bench_device);
+static int __init bench_init(void)
+{
+	int rc = bench_device_init();
+
+	if (rc)
+		return rc;
+	rc = misc_register(&bench_device);
+	if (rc)
+		bench_device_exit();
+	return rc;
+}
+
+static void __exit bench_exit(void)
+{
+	misc_deregister(&bench_device);
+	bench_device_exit();
+}
+
+module_init(bench_init);
+module_exit(bench_exit);
 MODULE_DESCRIPTION("Times single operations of the HMM API");
 MODULE_LICENSE("GPL");

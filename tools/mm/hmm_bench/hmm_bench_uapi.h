@@ -33,6 +33,8 @@ enum hmm_bench_op {
 	HMM_BENCH_INSERT,		/* mmu_interval_notifier_insert() */
 	HMM_BENCH_INSERT_REMOVE,	/* ... and mmu_interval_notifier_remove() */
 	HMM_BENCH_CALLBACKS,		/* one for each page, and nothing else */
+	HMM_BENCH_MIGRATE_TO_DEVICE,	/* all that is in system memory */
+	HMM_BENCH_MIGRATE_TO_SYSTEM,	/* all that is in device memory */
 	HMM_BENCH_OPS,
 };
 
@@ -40,6 +42,19 @@ enum hmm_bench_op {
 #define HMM_BENCH_REQ_FAULT	_BITUL(0)
 #define HMM_BENCH_REQ_WRITE	_BITUL(1)
 #define HMM_BENCH_SPARSE	_BITUL(2)
+/* ... and of a migration. Where folios cannot go as a whole, they are split. */
+#define HMM_BENCH_COMPOUND	_BITUL(3)	/* folios mapped by a PMD */
+#define HMM_BENCH_FOLIOS	_BITUL(4)	/* of any order */
+#define HMM_BENCH_FLUSHES	_BITUL(5)	/* count them; slows it down */
+
+/* The parts of a migration */
+enum hmm_bench_phase {
+	HMM_BENCH_SETUP,	/* migrate_vma_setup() */
+	HMM_BENCH_ALLOC,	/* the driver's */
+	HMM_BENCH_PAGES,	/* migrate_vma_pages() */
+	HMM_BENCH_FINALIZE,	/* migrate_vma_finalize() */
+	HMM_BENCH_PHASES,
+};
 
 /**
  * struct hmm_bench_call - one operation
@@ -51,10 +66,12 @@ enum hmm_bench_op {
  * @step: pages from one fault of HMM_BENCH_POPULATE to the next
  * @cycles: (out) of the quickest
  * @faults: (out) handle_mm_fault() calls of the last one
- * @valid: (out) pages that the last one reported valid
+ * @valid: (out) pages that the last one reported valid, or migrated
  * @writable: (out) ... and writable
  * @order: (out) the least order reported for a valid page
  * @folio_order: (out) the order of the smallest folio behind a valid page
+ * @phases: (out) cycles of each enum hmm_bench_phase of the last migration
+ * @flushes: (out) TLB flushes of the last one, with HMM_BENCH_FLUSHES
  */
 struct hmm_bench_call {
 	__u64 addr;
@@ -69,6 +86,8 @@ struct hmm_bench_call {
 	__u64 writable;
 	__u32 order;
 	__u32 folio_order;
+	__u64 phases[HMM_BENCH_PHASES];
+	__u64 flushes;
 };
 
 /**
