@@ -87,5 +87,6 @@ int bench_migrate_to_device(struct bench_job *job);
 int bench_migrate_to_system(struct bench_job *job);
 void bench_migrate_count(struct bench_job *job);
 void bench_migrate_disarm(struct bench_job *job);
+int bench_make_exclusive(struct bench_job *job);
 
 #endif /* _HMM_BENCH_H */

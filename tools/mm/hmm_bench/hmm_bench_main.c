@@ -325,6 +325,12 @@ static const struct bench_op bench_ops[HMM_BENCH_OPS] = {
 		.undo = bench_migrate_count,
 		.disarm = bench_migrate_disarm,
 	},
+	[HMM_BENCH_EXCLUSIVE] = {
+		.subscribes = true,
+		.arm = arm_mmap_lock,
+		.run = bench_make_exclusive,
+		.disarm = disarm_mmap_lock,
+	},
 };
 
 /* Timing */

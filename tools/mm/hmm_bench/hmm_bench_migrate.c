@@ -9,6 +9,7 @@
 #include <linux/mm.h>
 #include <linux/mmap_lock.h>
 #include <linux/pagemap.h>
+#include <linux/rmap.h>
 #include <linux/slab.h>
 #include <linux/timex.h>
 
@@ -280,4 +281,24 @@ void bench_migrate_count(struct bench_job *job)
 		call->valid += folio_nr_pages(to);
 		call->folio_order = min(call->folio_order, folio_order(to));
 	}
+}
+
+/* Exclusive access: each page is asked for on its own. */
+int bench_make_exclusive(struct bench_job *job)
+{
+	unsigned long addr;
+
+	for (addr = job->range.start; addr < job->range.end;
+	     addr += PAGE_SIZE) {
+		struct folio *folio;
+		struct page *page = make_device_exclusive(job->mm, addr,
+							  &bench_pagemap,
+							  &folio);
+
+		if (IS_ERR(page))
+			return PTR_ERR(page);
+		folio_unlock(folio);
+		folio_put(folio);
+	}
+	return 0;
 }

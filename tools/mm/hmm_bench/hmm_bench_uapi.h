@@ -35,6 +35,7 @@ enum hmm_bench_op {
 	HMM_BENCH_CALLBACKS,		/* one for each page, and nothing else */
 	HMM_BENCH_MIGRATE_TO_DEVICE,	/* all that is in system memory */
 	HMM_BENCH_MIGRATE_TO_SYSTEM,	/* all that is in device memory */
+	HMM_BENCH_EXCLUSIVE,		/* make_device_exclusive() of each page */
 	HMM_BENCH_OPS,
 };
 
