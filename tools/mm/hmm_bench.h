@@ -27,7 +27,15 @@
 
 #define THP_FOLDER	"/sys/kernel/mm/transparent_hugepage"
 
-enum kind { PAGES_4K, FOLIOS_64K, SHMEM_4K, THP, HUGETLB, HOLE };
+enum kind {
+	PAGES_4K,
+	FOLIOS_64K,
+	FOLIOS_512K,
+	SHMEM_4K,
+	THP,
+	HUGETLB,
+	HOLE,
+};
 
 enum sense {
 	NO_GOAL,
@@ -65,6 +73,7 @@ extern char why[128];	/* the last failure */
 int failed(const char *format, ...);
 unsigned long below(unsigned long limit);	/* at random */
 double now(void);
+uint64_t ticks(void);
 int put(const char *path, const char *text);
 
 /* Memory of a kind, behind mappings of its own */

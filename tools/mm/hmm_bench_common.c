@@ -45,23 +45,37 @@ double now(void)
 	return time.tv_sec + time.tv_nsec / 1e9;
 }
 
+/* A tick is an instruction, as get_cycles() has it in the kernel. */
+uint64_t ticks(void)
+{
+#ifdef __x86_64__
+	uint32_t low, high;
+
+	/* Memory is touched before the clock is read. */
+	asm volatile("rdtsc" : "=a" (low), "=d" (high) : : "memory");
+	return (uint64_t)high << 32 | low;
+#else
+	return 0;
+#endif
+}
+
 /* Memory */
 
 /* What stands behind a mapping */
 struct memory {
 	unsigned int order;	/* of its folios */
 	int flags;		/* for mmap() */
-	const char *folios_64k;	/* settings of transparent_hugepage */
-	const char *folios_2m;
+	unsigned int fault_kb;	/* of what a fault allocates, if large */
 };
 
 static const struct memory memories[] = {
-	[PAGES_4K]	= { 0, PRIVATE, "never", "never" },
-	[FOLIOS_64K]	= { 4, PRIVATE, "always", "never" },
-	[SHMEM_4K]	= { 0, SHARED, "never", "never" },
-	[THP]		= { 9, PRIVATE, "never", "always" },
-	[HUGETLB]	= { 9, PRIVATE | MAP_HUGETLB, "never", "never" },
-	[HOLE]		= { 0, PRIVATE, "never", "never" },
+	[PAGES_4K]	= { 0, PRIVATE },
+	[FOLIOS_64K]	= { 4, PRIVATE, 64 },
+	[FOLIOS_512K]	= { 7, PRIVATE, 512 },
+	[SHMEM_4K]	= { 0, SHARED },
+	[THP]		= { 9, PRIVATE, 2048 },
+	[HUGETLB]	= { 9, PRIVATE | MAP_HUGETLB },
+	[HOLE]		= { 0, PRIVATE },
 };
 
 unsigned int order_of(enum kind kind)
@@ -81,10 +95,19 @@ int put(const char *path, const char *text)
 
 static int choose_folios(const struct memory *memory)
 {
-	int rc = put(THP_FOLDER "/hugepages-64kB/enabled", memory->folios_64k);
+	static const unsigned int sizes[] = { 64, 512, 2048 };
+	unsigned int i;
+	int rc = 0;
 
-	return rc ?: put(THP_FOLDER "/hugepages-2048kB/enabled",
-			 memory->folios_2m);
+	for (i = 0; !rc && i < sizeof(sizes) / sizeof(*sizes); i++) {
+		char path[128];
+
+		snprintf(path, sizeof(path),
+			 THP_FOLDER "/hugepages-%ukB/enabled", sizes[i]);
+		rc = put(path, sizes[i] == memory->fault_kb ? "always" :
+							      "never");
+	}
+	return rc;
 }
 
 char *map(enum kind kind, unsigned long size)

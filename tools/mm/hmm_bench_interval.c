@@ -126,20 +126,6 @@ static int measure_first(const struct row *row, double *value)
 
 /* A page is given back, with subscriptions here or there */
 
-/* A tick is an instruction, as get_cycles() has it in the kernel. */
-static uint64_t ticks(void)
-{
-#ifdef __x86_64__
-	uint32_t low, high;
-
-	/* The page is touched before the clock is read. */
-	asm volatile("rdtsc" : "=a" (low), "=d" (high) : : "memory");
-	return (uint64_t)high << 32 | low;
-#else
-	return 0;
-#endif
-}
-
 static uint64_t ticks_of_nothing(void)
 {
 	uint64_t quickest = UINT64_MAX;
