@@ -64,6 +64,8 @@ extern const struct row writer_rows[];
 extern const struct row interval_rows[];
 extern const struct row first_rows[];
 extern const struct row madvise_rows[];
+extern const struct row migrate_rows[];
+extern const struct row exclusive_rows[];
 extern const struct row storm_rows[];
 
 /* Common */
