@@ -11,6 +11,8 @@
 #include <linux/swapops.h>
 #include <linux/userfaultfd_k.h>
 
+#include "../internal.h"
+
 /* May the page be written to? @pte maps it, or is of device-private memory. */
 static inline bool migrate_pte_writable(pte_t pte)
 {
@@ -95,7 +97,9 @@ static inline pte_t migrate_pte_end(struct vm_area_struct *vma, pte_t moving,
 		pte = pte_mkdirty(pte);
 	pte = pte_swp_soft_dirty(moving) ? pte_mksoft_dirty(pte) :
 					   pte_clear_soft_dirty(pte);
-	if (softleaf_is_migration_write(entry))
+	/* Whose bit was cleared has to fault, so that it is set again. */
+	if (softleaf_is_migration_write(entry) &&
+	    !pte_needs_soft_dirty_wp(vma, pte))
 		pte = pte_mkwrite(pte, vma);
 	else if (pte_swp_uffd(moving))
 		pte = pte_mkuffd(pte);
