@@ -30,6 +30,9 @@
 #include "migrate_policy.h"
 #include "migrate_pte.h"
 
+#define CREATE_TRACE_POINTS
+#include <trace/events/hmm.h>
+
 /**
  * struct migrate_walk - one walk that collects
  * @migrate: the migration
@@ -55,11 +58,6 @@ static void collect_set(struct migrate_walk *w, unsigned long addr,
 		    MIGRATE_COLLECT, entry);
 	if (entry & MIGRATE_PFN_MIGRATE)
 		w->migrate->cpages++;
-}
-
-static void collect_refuse(struct migrate_walk *w, unsigned long addr,
-			   enum migrate_refusal why)
-{
 }
 
 /* What is collected */
@@ -89,7 +87,7 @@ static bool is_selected(struct migrate_walk *w, struct page *page,
 	enum migrate_refusal why = migrate_refuses(w->migrate->flags, &facts);
 
 	if (why != MIGRATE_NOT_REFUSED)
-		collect_refuse(w, addr, why);
+		trace_hmm_migrate_refuse(addr, why);
 	return why == MIGRATE_NOT_REFUSED;
 }
 
@@ -177,7 +175,7 @@ static void collect_zeroes(struct migrate_walk *w, unsigned long start,
 	if (w->migrate->flags & MIGRATE_VMA_SELECT_SYSTEM)
 		collect_hole(w, start, end);
 	else
-		collect_refuse(w, start, MIGRATE_NOT_SELECTED);
+		trace_hmm_migrate_refuse(start, MIGRATE_NOT_SELECTED);
 }
 
 /* Splitting */
@@ -234,7 +232,7 @@ static struct page *selected_page(struct migrate_walk *w, pte_t pte,
 			softleaf_to_page(entry) : NULL;
 	}
 	if (!page) {
-		collect_refuse(w, addr, MIGRATE_NOT_MOVABLE);
+		trace_hmm_migrate_refuse(addr, MIGRATE_NOT_MOVABLE);
 		return NULL;
 	}
 	return is_selected(w, page, addr) ? page : NULL;
@@ -317,7 +315,7 @@ static void take_ptes(struct migrate_walk *w, struct folio *folio, pte_t *ptep,
 	unsigned int i;
 
 	if (!take_folio(w, folio)) {
-		collect_refuse(w, addr, MIGRATE_LOCKED);
+		trace_hmm_migrate_refuse(addr, MIGRATE_LOCKED);
 		return;
 	}
 	for (i = 0; i < nr; i++)
@@ -326,7 +324,7 @@ static void take_ptes(struct migrate_walk *w, struct folio *folio, pte_t *ptep,
 			break;
 	if (!i) {
 		migrate_let_go(w->migrate, folio);
-		collect_refuse(w, addr, MIGRATE_PINNED);
+		trace_hmm_migrate_refuse(addr, MIGRATE_PINNED);
 		return;
 	}
 	entry = entry_of(folio, writable, here && i == nr);
@@ -363,8 +361,8 @@ static unsigned int collect_pte(struct migrate_walk *w, pte_t *ptep,
 		split_later(w, folio);
 		return 0;
 	}
-	collect_refuse(w, addr, folio == w->stuck ? MIGRATE_UNSPLIT :
-						    MIGRATE_LOCKED);
+	trace_hmm_migrate_refuse(addr, folio == w->stuck ? MIGRATE_UNSPLIT :
+							   MIGRATE_LOCKED);
 	return nr;
 }
 
@@ -411,7 +409,7 @@ static struct folio *selected_folio(struct migrate_walk *w, pmd_t pmd,
 	} else {
 		entry = softleaf_from_pmd(pmd);
 		if (!softleaf_is_device_private(entry)) {
-			collect_refuse(w, addr, MIGRATE_NOT_MOVABLE);
+			trace_hmm_migrate_refuse(addr, MIGRATE_NOT_MOVABLE);
 			return NULL;
 		}
 		folio = softleaf_to_folio(entry);
@@ -434,7 +432,7 @@ static void take_pmd(struct migrate_walk *w, struct folio *folio, pmd_t *pmd,
 
 	if (set_pmd_migration_entry(&pvmw, folio_page(folio, 0))) {
 		migrate_let_go(w->migrate, folio);
-		collect_refuse(w, addr, MIGRATE_PINNED);
+		trace_hmm_migrate_refuse(addr, MIGRATE_PINNED);
 		return;
 	}
 	collect_set(w, addr, entry_of(folio, writable, here));
@@ -452,11 +450,11 @@ static void collect_pmd_locked(struct migrate_walk *w, pmd_t *pmd,
 	if (!folio)
 		return;
 	if (!whole && folio == w->stuck) {
-		collect_refuse(w, addr, MIGRATE_UNSPLIT);
+		trace_hmm_migrate_refuse(addr, MIGRATE_UNSPLIT);
 		return;
 	}
 	if (!take_folio(w, folio)) {
-		collect_refuse(w, addr, MIGRATE_LOCKED);
+		trace_hmm_migrate_refuse(addr, MIGRATE_LOCKED);
 		return;
 	}
 	if (whole)

@@ -23,8 +23,7 @@
 #ifndef _MM_HMM_MIGRATE_ENTRY_H
 #define _MM_HMM_MIGRATE_ENTRY_H
 
-#include <linux/bits.h>
-#include <linux/migrate.h>
+#include <linux/migrate_device.h>
 
 /*
  * In src and nobody else's business.

@@ -8,7 +8,7 @@
 #ifndef _MM_HMM_MIGRATE_POLICY_H
 #define _MM_HMM_MIGRATE_POLICY_H
 
-#include <linux/migrate.h>
+#include <linux/migrate_device.h>
 #include <linux/types.h>
 
 enum migrate_memory {

@@ -15,8 +15,7 @@
 
 #include "hmm_bench.h"
 
-/* See the Makefile. */
-#ifdef HMM_BENCH_HAS_FOLIOS
+#ifdef MIGRATE_VMA_SELECT_FOLIOS
 #define SELECT_FOLIOS	MIGRATE_VMA_SELECT_FOLIOS
 #else
 #define SELECT_FOLIOS	0
