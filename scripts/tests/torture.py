@@ -38,8 +38,17 @@ class Judging(unittest.TestCase):
             self.assertFalse(outcome.success)
             self.assertEqual(outcome.caught(), "the kernel's own report")
 
+    def test_hang(self):
+        outcome = Outcome([PROGRESS], 124)
+        self.assertFalse(outcome.success)
+        self.assertEqual(outcome.caught(), "nothing goes on any more")
+
+    def test_panic_with_a_reason(self):
+        outcome = Outcome(["  | [  1.0] Kernel panic - not syncing: hmm_torture: a page is lost"], 121)
+        self.assertEqual(outcome.caught(), "a page is lost")
+
     def test_no_verdict(self):
-        for status in (0, 1, 122, 124, 125):
+        for status in (0, 1, 122, 125):
             outcome = Outcome([PROGRESS], status)
             self.assertFalse(outcome.success)
             self.assertIsNone(outcome.caught())

@@ -2,9 +2,9 @@
 """What one boot of hmm-torture shows."""
 import re
 
-# By scripts/vm: the kernel died, or reported a problem. Anything else that goes wrong says nothing of a mutant.
-ENDED_EARLY, KERNEL_REPORT = 121, 123
-FAILURE = re.compile(r"^hmm-torture: FAILURE: (.*)")
+# By scripts/vm: the kernel died, reported a problem, or hung. Anything else that goes wrong says nothing of a mutant.
+ENDED_EARLY, KERNEL_REPORT, TIMED_OUT = 121, 123, 124
+FAILURE = re.compile(r"(?:^hmm-torture: FAILURE|.*Kernel panic - not syncing: hmm_torture): (.*)")
 SUCCESS = re.compile(r"^hmm-torture: SUCCESS")
 
 
@@ -20,6 +20,8 @@ class Outcome:
         """What gave a mutant away; None if nothing did."""
         if self.failure:
             return self.failure
+        if self.status == TIMED_OUT:
+            return "nothing goes on any more"
         return "the kernel's own report" if self.status in (ENDED_EARLY, KERNEL_REPORT) else None
 
     def trouble(self):

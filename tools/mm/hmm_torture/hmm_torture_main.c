@@ -31,11 +31,19 @@
 static atomic64_t counts[HMM_TORTURE_COUNTS];
 static const char *first_failure;
 
+/* For notifiers that are known to be broken: they may not leave time to report. */
+static bool panic_on_failure;
+module_param(panic_on_failure, bool, 0444);
+MODULE_PARM_DESC(panic_on_failure, "Panic when a check fails");
+
 /* Keep the first one: those after it may be its consequences. */
 void torture_fail(const char *what)
 {
-	if (!cmpxchg(&first_failure, NULL, what))
-		pr_err("hmm_torture: %s\n", what);
+	if (cmpxchg(&first_failure, NULL, what))
+		return;
+	if (panic_on_failure)
+		panic("hmm_torture: %s", what);
+	pr_err("hmm_torture: %s\n", what);
 }
 
 void torture_count(enum hmm_torture_count what)
