@@ -1409,6 +1409,10 @@ FIXTURE_SETUP(hmm_event)
 {
 	struct place *place = &self->place;
 
+	if (from_environment("HMM_QUICK", 0) &&
+	    (variant->change == change_collapse ||
+	     variant->change == change_merge || variant->memory == memory_pud))
+		SKIP(return, "takes long where the kernel is slow");
 	self->fd = sub_open();
 	if (self->fd < 0)
 		SKIP(return, "no /dev/hmm_probe_notify");
