@@ -249,9 +249,14 @@ void migrate_install(struct migrate_vma *migrate)
 
 		if (state == MIGRATE_TAKEN)
 			install_folio(migrate, i);
-		else if (state == MIGRATE_HOLE && hole > i)
-			hole = i;
 		nr = migrate_entry_pages(migrate->src[i]);
+		if (state != MIGRATE_HOLE || hole < i)
+			continue;
+		/* If none is to be filled, nobody need be told. */
+		if (has_destination(migrate, i, nr))
+			hole = i;
+		else
+			migrate_keep(migrate, i, MIGRATE_INSTALL);
 	}
 	if (hole < migrate->npages)
 		install_holes(migrate, hole);

@@ -34,13 +34,15 @@ static struct folio *next_taken(const struct migrate_vma *migrate,
 	     (folio) = next_taken(migrate, &(i)))
 
 /*
- * Isolate all folios that are on the LRU, under as few locks as possible. Each
- * is kept by the reference that collect took. Returns how many were not there.
+ * Isolate all folios that are on the LRU. Its lock is taken for several at a time,
+ * but not for all: interrupts are off meanwhile. Each folio is kept by the
+ * reference that collect took. Returns how many were not there.
  */
 static unsigned long isolate_all(struct migrate_vma *migrate)
 {
 	struct lruvec *lruvec = NULL;
 	unsigned long i, missed = 0;
+	unsigned int batch = 0;
 	struct folio *folio;
 
 	for_each_taken(i, folio, migrate) {
@@ -54,6 +56,11 @@ static unsigned long isolate_all(struct migrate_vma *migrate)
 		lruvec = folio_lruvec_relock_irq(folio, lruvec);
 		lruvec_del_folio(lruvec, folio);
 		migrate->src[i] |= MIGRATE_PFN_OFF_LRU;
+		if (++batch % SWAP_CLUSTER_MAX)
+			continue;
+		lruvec_unlock_irq(lruvec);
+		lruvec = NULL;
+		cond_resched();
 	}
 	if (lruvec)
 		lruvec_unlock_irq(lruvec);
@@ -132,7 +139,7 @@ unsigned long migrate_unmap(struct migrate_vma *migrate)
 	lru_add_drain();
 	isolate_all(migrate);
 	unmap_all(migrate);
-	/* Whoever is still on the way to the LRU: nobody can put him there again. */
+	/* What was on its way to the LRU may have got there; all of it must. */
 	if (isolate_all(migrate)) {
 		lru_add_drain_all();
 		isolate_all(migrate);
