@@ -581,8 +581,10 @@ TEST_F(hmm_range, read_request_leaves_copy_on_write)
 
 TEST_F(hmm_range, requests_page_by_page)
 {
-	char *map = map_anon_small(N * PAGE_BYTES);
+	char *map = map_anon_small((N + 1) * PAGE_BYTES);
 
+	/* There is a page table: row A7 is about a hole without one. */
+	write_pages(map + N * PAGE_BYTES, 1, 1);
 	fill_slots(self->slots, N, 0);
 	self->slots[N - 2] = REQ_READ;
 	self->slots[N - 1] = REQ_WRITE;
