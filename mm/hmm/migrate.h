@@ -9,6 +9,8 @@
  *	migrate_finalize.c	migration entries become page table entries again
  *	migrate.c		the interface, by address
  *	migrate_evict.c		the interface, by page frame
+ *	migrate_split.c		what does not travel whole
+ *	migrate_populate.c	what holes are filled with
  *
  * All stages work on a struct migrate_vma; migrations by page frame have one
  * without a VMA. migrate_entry.h has the states of an entry. In the order of the
@@ -82,16 +84,6 @@ static inline void migrate_let_go(const struct migrate_vma *migrate,
 	folio_put(folio);
 }
 
-/* For walks of page tables: which lock keeps the VMA? */
-static inline const struct mm_walk_ops *
-migrate_ops(const struct migrate_vma *migrate,
-	    const struct mm_walk_ops *under_mmap_lock,
-	    const struct mm_walk_ops *under_vma_lock)
-{
-	return migrate->flags & MIGRATE_VMA_UNDER_VMA_LOCK ? under_vma_lock :
-							     under_mmap_lock;
-}
-
 static inline unsigned long migrate_index(const struct migrate_vma *migrate,
 					  unsigned long addr)
 {
@@ -107,6 +99,6 @@ void migrate_finalize(struct migrate_vma *migrate);
 bool migrate_populate(struct migrate_vma *migrate, unsigned long i,
 		      struct folio *folio);
 int migrate_split_moving(struct migrate_vma *migrate, unsigned long i,
-			 unsigned int order);
+			 unsigned int order, enum migrate_stage stage);
 
 #endif /* _MM_HMM_MIGRATE_H */

@@ -10,8 +10,8 @@
  * lock is dropped: whoever finds a migration entry may rely on it that no CPU
  * uses what was there.
  *
- * What does not travel whole is split first, without the page table lock. That
- * can fail, and is tried once.
+ * What does not travel whole, and is not taken as a whole to be split by unmap, is
+ * split first, without the page table lock. That can fail, and is tried once.
  */
 #include <linux/leafops.h>
 #include <linux/memremap.h>
@@ -19,7 +19,6 @@
 #include <linux/mm.h>
 #include <linux/mmu_notifier.h>
 #include <linux/pagemap.h>
-#include <linux/pagewalk.h>
 #include <linux/pgtable.h>
 #include <linux/rmap.h>
 #include <linux/swapops.h>
@@ -96,15 +95,17 @@ static bool travels_whole(const struct migrate_walk *w)
 	return w->migrate->flags & MIGRATE_VMA_SELECT_FOLIOS;
 }
 
-/* By a PMD, that is */
-static bool travels_huge(const struct migrate_walk *w, unsigned long start,
-			 unsigned long end)
+static bool is_huge(unsigned long start, unsigned long end)
 {
 	return thp_migration_supported() &&
-	       w->migrate->flags & (MIGRATE_VMA_SELECT_COMPOUND |
-				    MIGRATE_VMA_SELECT_FOLIOS) &&
 	       IS_ALIGNED(start, HPAGE_PMD_SIZE) &&
 	       end - start == HPAGE_PMD_SIZE;
+}
+
+static bool travels_huge(const struct migrate_walk *w)
+{
+	return w->migrate->flags & (MIGRATE_VMA_SELECT_COMPOUND |
+				    MIGRATE_VMA_SELECT_FOLIOS);
 }
 
 /* The folio's lock and a reference, for as long as the migration takes */
@@ -151,7 +152,7 @@ static void collect_hole(struct migrate_walk *w, unsigned long start,
 		return;
 	for (; start < end; start = next) {
 		next = pmd_addr_end(start, end);
-		if (travels_huge(w, start, next)) {
+		if (travels_huge(w) && is_huge(start, next)) {
 			collect_set(w, start,
 				    MIGRATE_PFN_MIGRATE | MIGRATE_PFN_COMPOUND);
 			continue;
@@ -159,13 +160,6 @@ static void collect_hole(struct migrate_walk *w, unsigned long start,
 		for (; start < next; start += PAGE_SIZE)
 			collect_set(w, start, MIGRATE_PFN_MIGRATE);
 	}
-}
-
-static int collect_hole_entry(unsigned long start, unsigned long end, int depth,
-			      struct mm_walk *walk)
-{
-	collect_hole(walk->private, start, end);
-	return 0;
 }
 
 /* The shared page of zeroes is a hole that has been looked at. */
@@ -271,13 +265,41 @@ static unsigned int run_of(struct folio *folio, pte_t *ptep, pte_t pte,
 	return nr;
 }
 
-/* One PTE becomes a migration entry. False if the page is pinned. */
-static bool take_pte(struct migrate_walk *w, struct page *page, pte_t *ptep,
-		     unsigned long addr, bool *writable)
+/**
+ * struct migrate_run - PTEs of a folio, as they become migration entries
+ * @next: what the next one is if it differs in nothing but its page
+ * @moving: what takes its place then
+ * @exclusive: whether its page is exclusive then
+ * @writable: all so far were
+ */
+struct migrate_run {
+	pte_t next;
+	pte_t moving;
+	bool exclusive;
+	bool writable;
+};
+
+/* The page of the run that begins with @pte */
+static void run_begin(struct migrate_run *run, pte_t pte, struct page *page,
+		      bool exclusive)
 {
-	struct mm_struct *mm = w->vma->vm_mm;
 	struct folio *folio = page_folio(page);
+
+	run->next = pte;
+	run->moving = migrate_pte_begin(pte, page, exclusive);
+	run->exclusive = exclusive;
+	run->writable &= migrate_pte_writable(pte);
+	if (pte_present(pte) && pte_dirty(pte) && !folio_test_dirty(folio))
+		folio_mark_dirty(folio);
+}
+
+/* One PTE becomes a migration entry. False if the page is pinned. */
+static bool take_pte(struct migrate_walk *w, struct migrate_run *run,
+		     struct folio *folio, struct page *page, pte_t *ptep,
+		     unsigned long addr)
+{
 	bool exclusive = folio_test_anon(folio) && PageAnonExclusive(page);
+	struct mm_struct *mm = w->vma->vm_mm;
 	pte_t pte = ptep_get(ptep);
 
 	if (pte_present(pte)) {
@@ -291,16 +313,21 @@ static bool take_pte(struct migrate_walk *w, struct page *page, pte_t *ptep,
 		set_pte_at(mm, addr, ptep, pte);
 		return false;
 	}
-	if (pte_present(pte)) {
-		if (!w->unmapped_end)
-			w->unmapped = addr;
-		w->unmapped_end = addr + PAGE_SIZE;
-		if (pte_dirty(pte) && !folio_test_dirty(folio))
-			folio_mark_dirty(folio);
-	}
-	*writable &= migrate_pte_writable(pte);
-	set_pte_at(mm, addr, ptep, migrate_pte_begin(pte, page, exclusive));
+	if (!pte_same(pte, run->next) || exclusive != run->exclusive)
+		run_begin(run, pte, page, exclusive);
+	set_pte_at(mm, addr, ptep, run->moving);
+	run->next = migrate_pte_next(pte);
+	run->moving = migrate_softleaf_next(run->moving);
 	return true;
+}
+
+/* The entries from @addr on were present, and CPUs may have cached them. */
+static void flush_later(struct migrate_walk *w, unsigned long addr,
+			unsigned int nr)
+{
+	if (!w->unmapped_end)
+		w->unmapped = addr;
+	w->unmapped_end = addr + nr * PAGE_SIZE;
 }
 
 /*
@@ -310,7 +337,9 @@ static bool take_pte(struct migrate_walk *w, struct page *page, pte_t *ptep,
 static void take_ptes(struct migrate_walk *w, struct folio *folio, pte_t *ptep,
 		      unsigned long addr, unsigned int nr)
 {
-	bool here = is_only_here(folio, nr), writable = true;
+	struct migrate_run run = { .next = __pte(0), .writable = true };
+	bool here = is_only_here(folio, nr);
+	bool present = pte_present(ptep_get(ptep));
 	unsigned long entry;
 	unsigned int i;
 
@@ -319,15 +348,17 @@ static void take_ptes(struct migrate_walk *w, struct folio *folio, pte_t *ptep,
 		return;
 	}
 	for (i = 0; i < nr; i++)
-		if (!take_pte(w, folio_page(folio, i), ptep + i,
-			      addr + i * PAGE_SIZE, &writable))
+		if (!take_pte(w, &run, folio, folio_page(folio, i), ptep + i,
+			      addr + i * PAGE_SIZE))
 			break;
 	if (!i) {
 		migrate_let_go(w->migrate, folio);
 		trace_hmm_migrate_refuse(addr, MIGRATE_PINNED);
 		return;
 	}
-	entry = entry_of(folio, writable, here && i == nr);
+	if (present)
+		flush_later(w, addr, i);
+	entry = entry_of(folio, run.writable, here && i == nr);
 	if (i < nr)
 		entry = migrate_entry_kept(entry);
 	collect_set(w, addr, entry);
@@ -352,8 +383,8 @@ static unsigned int collect_pte(struct migrate_walk *w, pte_t *ptep,
 		return 1;
 	}
 	nr = run_of(folio, ptep, pte, max);
-	if (travels_whole(w) && nr == folio_nr_pages(folio) &&
-	    folio_test_anon(folio)) {
+	if (nr == folio_nr_pages(folio) && folio_test_anon(folio) &&
+	    (travels_whole(w) || is_only_here(folio, nr))) {
 		take_ptes(w, folio, ptep, addr, nr);
 		return nr;
 	}
@@ -443,12 +474,14 @@ static void collect_pmd_locked(struct migrate_walk *w, pmd_t *pmd,
 			       spinlock_t *ptl, unsigned long addr,
 			       unsigned long end)
 {
-	bool writable, whole = travels_huge(w, addr, end);
+	bool writable, whole = is_huge(addr, end);
 	struct folio *folio;
 
 	folio = selected_folio(w, *pmd, addr, &writable);
 	if (!folio)
 		return;
+	if (!travels_huge(w))
+		whole &= is_only_here(folio, 1);
 	if (!whole && folio == w->stuck) {
 		trace_hmm_migrate_refuse(addr, MIGRATE_UNSPLIT);
 		return;
@@ -486,11 +519,10 @@ static unsigned long collect_pmd(struct migrate_walk *w, pmd_t *pmd,
 	return w->split ? addr : end;
 }
 
-static int collect_entry(pmd_t *pmd, unsigned long addr, unsigned long end,
-			 struct mm_walk *walk)
+/* What one PMD is about */
+static void collect_entry(struct migrate_walk *w, pmd_t *pmd,
+			  unsigned long addr, unsigned long end)
 {
-	struct migrate_walk *w = walk->private;
-
 	while (addr < end) {
 		pmd_t value = pmdp_get_lockless(pmd);
 
@@ -501,20 +533,25 @@ static int collect_entry(pmd_t *pmd, unsigned long addr, unsigned long end,
 		if (w->split)
 			split_now(w);
 	}
-	return 0;
 }
 
-static const struct mm_walk_ops collect_ops = {
-	.pmd_entry = collect_entry,
-	.pte_hole = collect_hole_entry,
-	.walk_lock = PGWALK_RDLOCK,
-};
+/* For short ranges, such as that of a fault, a page walk is more than it finds. */
+static void collect_all(struct migrate_walk *w, unsigned long addr,
+			unsigned long end)
+{
+	unsigned long next;
 
-static const struct mm_walk_ops collect_vma_locked_ops = {
-	.pmd_entry = collect_entry,
-	.pte_hole = collect_hole_entry,
-	.walk_lock = PGWALK_VMA_RDLOCK_VERIFY,
-};
+	vma_assert_stabilised(w->vma);
+	for (; addr < end; addr = next) {
+		pmd_t *pmd = mm_find_pmd(w->vma->vm_mm, addr);
+
+		next = pmd_addr_end(addr, end);
+		if (pmd)
+			collect_entry(w, pmd, addr, next);
+		else
+			collect_hole(w, addr, next);
+	}
+}
 
 /**
  * migrate_collect() - begin the migration of a range
@@ -532,8 +569,6 @@ void migrate_collect(struct migrate_vma *migrate)
 				      migrate->vma->vm_mm, migrate->start,
 				      migrate->end, migrate->pgmap_owner);
 	mmu_notifier_invalidate_range_start(&range);
-	walk_page_range_vma(migrate->vma, migrate->start, migrate->end,
-			    migrate_ops(migrate, &collect_ops,
-					&collect_vma_locked_ops), &w);
+	collect_all(&w, migrate->start, migrate->end);
 	mmu_notifier_invalidate_range_end(&range);
 }

@@ -72,11 +72,12 @@ static inline bool migrate_may_become(enum migrate_stage stage,
 		return from == MIGRATE_OUT;
 	case MIGRATE_UNMAP:
 		return (from == MIGRATE_TAKEN && to == MIGRATE_KEPT) ||
-		       (from == MIGRATE_KEPT && to == MIGRATE_OUT);
+		       (from == MIGRATE_KEPT && to == MIGRATE_OUT) ||
+		       /* behind the first of what is split */
+		       (from == MIGRATE_OUT && to == MIGRATE_TAKEN);
 	case MIGRATE_INSTALL:
 		return (from == MIGRATE_TAKEN && to == MIGRATE_KEPT) ||
 		       (from == MIGRATE_HOLE && to == MIGRATE_OUT) ||
-		       /* behind the first of what is split */
 		       (from == MIGRATE_OUT && to != MIGRATE_KEPT);
 	}
 	return false;

@@ -4,13 +4,12 @@
  * where it stays, and whoever waits for them goes on.
  *
  * Folios that were mapped in the range only, which is most, have their entries
- * replaced in one walk of its page tables. For the others rmap finds them.
+ * replaced in one pass over its page tables. For the others rmap finds them.
  */
 #include <linux/leafops.h>
 #include <linux/migrate.h>
 #include <linux/mm.h>
 #include <linux/folio_batch.h>
-#include <linux/pagewalk.h>
 #include <linux/pgtable.h>
 #include <linux/rmap.h>
 #include <linux/swap.h>
@@ -36,74 +35,67 @@ static bool is_here(unsigned long entry)
 	return entry & MIGRATE_PFN_HERE;
 }
 
-/* In one walk */
+/* In one pass */
 
 /* Is it the migration entry that collect has left? It may have been zapped. */
-static bool is_ours(pte_t pte, unsigned long pfn)
+static bool is_ours(softleaf_t entry, unsigned long pfn)
 {
-	softleaf_t entry;
-
-	if (pte_none(pte) || pte_present(pte))
-		return false;
-	entry = softleaf_from_pte(pte);
 	return softleaf_is_migration(entry) && softleaf_to_pfn(entry) == pfn;
 }
 
-static rmap_t rmap_flags_of(pte_t moving)
+/* How many PTEs from @ptep on, of at most @max, differ in nothing but the page? */
+static unsigned int run_of(pte_t *ptep, pte_t pte, unsigned int max)
 {
-	return softleaf_is_migration_read(softleaf_from_pte(moving)) ?
-		RMAP_NONE : RMAP_EXCLUSIVE;
-}
-
-static void map_pte(struct vm_area_struct *vma, unsigned long addr, pte_t *ptep,
-		    pte_t moving, struct page *page)
-{
-	set_pte_at(vma->vm_mm, addr, ptep, migrate_pte_end(vma, moving, page));
-	/* No flush: there was nothing to be cached. */
-	update_mmu_cache(vma, addr, ptep);
-}
-
-/* How many PTEs from @ptep on are ours, and alike as rmap sees it? */
-static unsigned int alike(pte_t *ptep, unsigned long pfn, unsigned int max)
-{
-	rmap_t flags = rmap_flags_of(ptep_get(ptep));
 	unsigned int nr;
 
 	for (nr = 1; nr < max; nr++) {
-		pte_t pte = ptep_get(ptep + nr);
-
-		if (!is_ours(pte, pfn + nr) || rmap_flags_of(pte) != flags)
+		pte = migrate_softleaf_next(pte);
+		if (!pte_same(ptep_get(ptep + nr), pte))
 			break;
 	}
 	return nr;
 }
 
-/* @nr PTEs of pages from @pfn on, to map @page and those behind it */
-static void map_ptes(struct vm_area_struct *vma, unsigned long addr,
-		     pte_t *ptep, unsigned long pfn, struct page *page,
-		     unsigned int nr)
+/* @pte is for the first of @nr pages. No flush: there was nothing to be cached. */
+static void set_run(struct vm_area_struct *vma, unsigned long addr, pte_t *ptep,
+		    pte_t pte, unsigned int nr)
 {
-	struct folio *folio = page_folio(page);
-	unsigned int run;
+	unsigned int i;
 
-	for (; nr; nr -= run) {
-		unsigned int i;
-
-		run = 1;
-		if (is_ours(ptep_get(ptep), pfn)) {
-			run = alike(ptep, pfn, nr);
-			folio_ref_add(folio, run);
-			folio_add_anon_rmap_ptes(folio, page, run, vma, addr,
-						 rmap_flags_of(ptep_get(ptep)));
-			for (i = 0; i < run; i++)
-				map_pte(vma, addr + i * PAGE_SIZE, ptep + i,
-					ptep_get(ptep + i), page + i);
-		}
-		addr += run * PAGE_SIZE;
-		ptep += run;
-		pfn += run;
-		page += run;
+	if (pte_present(pte)) {
+		set_ptes(vma->vm_mm, addr, ptep, pte, nr);
+		update_mmu_cache_range(NULL, vma, addr, ptep, nr);
+		return;
 	}
+	for (i = 0; i < nr; i++) {
+		set_pte_at(vma->vm_mm, addr + i * PAGE_SIZE, ptep + i, pte);
+		pte = migrate_softleaf_next(pte);
+	}
+}
+
+/*
+ * Map @page, and those behind it, where the migration entries of pages from @pfn
+ * on are. Returns for how many of at most @max PTEs this was done, or is not to
+ * be done.
+ */
+static unsigned int map_run(struct vm_area_struct *vma, unsigned long addr,
+			    pte_t *ptep, unsigned long pfn, struct page *page,
+			    unsigned int max)
+{
+	pte_t moving = ptep_get(ptep);
+	softleaf_t entry = softleaf_from_pte(moving);
+	struct folio *folio = page_folio(page);
+	unsigned int nr;
+
+	if (!is_ours(entry, pfn))
+		return 1;
+	nr = run_of(ptep, moving, max);
+	folio_ref_add(folio, nr);
+	folio_add_anon_rmap_ptes(folio, page, nr, vma, addr,
+				 softleaf_is_migration_read(entry) ?
+				 RMAP_NONE : RMAP_EXCLUSIVE);
+	set_run(vma, addr, ptep, migrate_pte_end(vma, moving, entry, page), nr);
+	return nr;
 }
 
 /* Returns the number of PTEs that the entry is about. */
@@ -111,13 +103,18 @@ static unsigned long finalize_ptes(struct migrate_vma *migrate, pte_t *ptep,
 				   unsigned long addr, unsigned long max)
 {
 	unsigned long i = migrate_index(migrate, addr);
-	unsigned long entry = migrate->src[i], nr;
+	unsigned long entry = migrate->src[i], pfn, nr, done;
+	struct page *page;
 
 	if (!is_here(entry))
 		return 1;
 	nr = min(migrate_entry_pages(entry), max);
-	map_ptes(migrate->vma, addr, ptep, entry >> MIGRATE_PFN_SHIFT,
-		 folio_page(target_of(migrate, i), 0), nr);
+	pfn = entry >> MIGRATE_PFN_SHIFT;
+	page = folio_page(target_of(migrate, i), 0);
+	for (done = 0; done < nr;)
+		done += map_run(migrate->vma, addr + (done << PAGE_SHIFT),
+				ptep + done, pfn + done, page + done,
+				nr - done);
 	return nr;
 }
 
@@ -143,52 +140,54 @@ static bool finalize_pmd(struct migrate_vma *migrate, pmd_t *pmd,
 	return true;
 }
 
-static int finalize_entry(pmd_t *pmd, unsigned long addr, unsigned long end,
-			  struct mm_walk *walk)
+/* What one PMD is about */
+static void finalize_entry(struct migrate_vma *migrate, pmd_t *pmd,
+			   unsigned long addr, unsigned long end)
 {
-	struct migrate_vma *migrate = walk->private;
 	pte_t *first, *ptep;
 	spinlock_t *ptl;	/* of the PTEs */
 	unsigned long nr;
 
 	if (finalize_pmd(migrate, pmd, addr))
-		return 0;
-	first = pte_offset_map_lock(walk->mm, pmd, addr, &ptl);
+		return;
+	first = pte_offset_map_lock(migrate->vma->vm_mm, pmd, addr, &ptl);
 	/* All has been zapped, and perhaps something else is there now. */
 	if (!first)
-		return 0;
+		return;
 	lazy_mmu_mode_enable();
 	for (ptep = first; addr < end; ptep += nr, addr += nr << PAGE_SHIFT)
 		nr = finalize_ptes(migrate, ptep, addr,
 				   (end - addr) >> PAGE_SHIFT);
 	lazy_mmu_mode_disable();
 	pte_unmap_unlock(first, ptl);
-	return 0;
 }
 
-static const struct mm_walk_ops finalize_ops = {
-	.pmd_entry = finalize_entry,
-	.walk_lock = PGWALK_RDLOCK,
-};
-
-static const struct mm_walk_ops finalize_vma_locked_ops = {
-	.pmd_entry = finalize_entry,
-	.walk_lock = PGWALK_VMA_RDLOCK_VERIFY,
-};
+/* The first entry from @i on that is about what is mapped in the range only */
+static unsigned long next_here(const struct migrate_vma *migrate,
+			       unsigned long i)
+{
+	while (i < migrate->npages && !is_here(migrate->src[i]))
+		i++;
+	return i;
+}
 
 static void finalize_here(struct migrate_vma *migrate)
 {
-	unsigned long i;
+	unsigned long i = next_here(migrate, 0), addr, next;
 
-	for (i = 0; i < migrate->npages; i++)
-		if (is_here(migrate->src[i]))
-			break;
 	if (i == migrate->npages)
 		return;
-	walk_page_range_vma(migrate->vma, migrate->start + (i << PAGE_SHIFT),
-			    migrate->end,
-			    migrate_ops(migrate, &finalize_ops,
-					&finalize_vma_locked_ops), migrate);
+	vma_assert_stabilised(migrate->vma);
+	do {
+		pmd_t *pmd;
+
+		addr = migrate->start + (i << PAGE_SHIFT);
+		next = pmd_addr_end(addr, migrate->end);
+		pmd = mm_find_pmd(migrate->vma->vm_mm, addr);
+		if (pmd)
+			finalize_entry(migrate, pmd, addr, next);
+		i = next_here(migrate, migrate_index(migrate, next));
+	} while (i < migrate->npages);
 	if (migrate->vma->vm_flags & VM_LOCKED)
 		mlock_drain_local();
 }

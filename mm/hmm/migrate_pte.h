@@ -78,11 +78,13 @@ static inline pte_t migrate_pte_private(pte_t moving, const struct page *page,
 	return pte;
 }
 
-/* What the migration entry @moving becomes when @page is to be mapped instead */
+/*
+ * What the migration entry @moving, decoded in @entry, becomes when @page is to
+ * be mapped instead
+ */
 static inline pte_t migrate_pte_end(struct vm_area_struct *vma, pte_t moving,
-				    struct page *page)
+				    softleaf_t entry, struct page *page)
 {
-	softleaf_t entry = softleaf_from_pte(moving);
 	struct folio *folio = page_folio(page);
 	pte_t pte;
 
@@ -106,6 +108,31 @@ static inline pte_t migrate_pte_end(struct vm_area_struct *vma, pte_t moving,
 	if (pte_swp_uffd(moving) && userfaultfd_rwp(vma))
 		pte = pte_modify(pte, PAGE_NONE);
 	return pte;
+}
+
+/*
+ * Runs of entries that are the same but for the page, which is the next one each
+ * time, are the rule. None of them has to be taken apart but the first.
+ */
+
+/* The same for the next page; @pte is not present. */
+static inline pte_t migrate_softleaf_next(pte_t pte)
+{
+#ifdef CONFIG_X86_64
+	/* The offset is stored inverted, and nothing is between its bits. */
+	pte_t next = __pte(pte_val(pte) - BIT(SWP_OFFSET_FIRST_BIT));
+
+	VM_WARN_ON_ONCE(!pte_same(next, pte_next_swp_offset(pte)));
+	return next;
+#else
+	return pte_next_swp_offset(pte);
+#endif
+}
+
+static inline pte_t migrate_pte_next(pte_t pte)
+{
+	return pte_present(pte) ? pte_next_pfn(pte) :
+				  migrate_softleaf_next(pte);
 }
 
 #endif /* _MM_HMM_MIGRATE_PTE_H */

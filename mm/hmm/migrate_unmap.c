@@ -93,37 +93,64 @@ static bool is_free_to_move(struct folio *folio, unsigned long entry)
 	       folio_ref_count(folio) == folio_expected_ref_count(folio) + 1;
 }
 
-static void keep_busy(struct migrate_vma *migrate)
+/* Has the caller asked for the folio to be handed out as a whole? */
+static bool is_asked_for(const struct migrate_vma *migrate, unsigned long i)
 {
-	struct folio *folio;
-	unsigned long i;
+	unsigned long addr = migrate->start + (i << PAGE_SHIFT);
 
-	for_each_taken(i, folio, migrate)
-		if (!is_free_to_move(folio, migrate->src[i]))
-			migrate_keep(migrate, i, MIGRATE_UNMAP);
+	/* By page frame, all folios are. */
+	if (!migrate->vma || migrate->flags & MIGRATE_VMA_SELECT_FOLIOS)
+		return true;
+	return migrate->flags & MIGRATE_VMA_SELECT_COMPOUND &&
+	       IS_ALIGNED(addr, HPAGE_PMD_SIZE) &&
+	       migrate_entry_pages(migrate->src[i]) == HPAGE_PMD_NR;
 }
 
-/* Put back what is KEPT. Returns how many entries are still to be migrated. */
-static unsigned long restore_kept(struct migrate_vma *migrate)
+/* What is unmapped is split without a look at any page table but ours. */
+static bool settle(struct migrate_vma *migrate, unsigned long i)
+{
+	unsigned long entry = migrate->src[i];
+
+	if (!is_free_to_move(migrate_folio_of(entry), entry))
+		return false;
+	return !migrate_is_large(entry) || is_asked_for(migrate, i) ||
+	       !migrate_split_moving(migrate, i, 0, MIGRATE_UNMAP);
+}
+
+/* Put back what is KEPT. */
+static void restore(struct migrate_vma *migrate, unsigned long i)
+{
+	struct folio *folio = migrate_folio_of(migrate->src[i]);
+
+	if (migrate->src[i] & MIGRATE_PFN_OFF_LRU)
+		folio_add_lru(folio);
+	remove_migration_ptes(folio, folio, 0);
+	migrate_set(migrate, i, MIGRATE_UNMAP, 0);
+	migrate_let_go(migrate, folio);
+}
+
+/* Returns how many entries are to be migrated. */
+static unsigned long settle_all(struct migrate_vma *migrate)
 {
 	unsigned long i, nr, moving = 0;
 
 	for (i = 0; i < migrate->npages; i += nr) {
-		unsigned long entry = migrate->src[i];
-		struct folio *folio;
-
-		nr = migrate_entry_pages(entry);
-		moving += !!(entry & MIGRATE_PFN_MIGRATE);
-		if (migrate_state_of(entry) != MIGRATE_KEPT)
-			continue;
-		folio = migrate_folio_of(entry);
-		if (entry & MIGRATE_PFN_OFF_LRU)
-			folio_add_lru(folio);
-		remove_migration_ptes(folio, folio, 0);
-		migrate_set(migrate, i, MIGRATE_UNMAP, 0);
-		migrate_let_go(migrate, folio);
+		if (migrate_state_of(migrate->src[i]) == MIGRATE_TAKEN &&
+		    !settle(migrate, i))
+			migrate_keep(migrate, i, MIGRATE_UNMAP);
+		nr = migrate_entry_pages(migrate->src[i]);
+		if (migrate_state_of(migrate->src[i]) == MIGRATE_KEPT)
+			restore(migrate, i);
+		moving += !!(migrate->src[i] & MIGRATE_PFN_MIGRATE);
 	}
 	return moving;
+}
+
+/* Can a folio be on the LRU, or on its way to or from there? */
+static bool may_meet_lru(const struct migrate_vma *migrate)
+{
+	return !migrate->vma || migrate->vma->vm_flags & VM_LOCKED ||
+	       migrate->flags & MIGRATE_VMA_SELECT_SYSTEM;
 }
 
 /**
@@ -136,14 +163,17 @@ static unsigned long restore_kept(struct migrate_vma *migrate)
  */
 unsigned long migrate_unmap(struct migrate_vma *migrate)
 {
-	lru_add_drain();
-	isolate_all(migrate);
+	unsigned long missed = 0;
+
+	if (may_meet_lru(migrate)) {
+		lru_add_drain();
+		missed = isolate_all(migrate);
+	}
 	unmap_all(migrate);
 	/* What was on its way to the LRU may have got there; all of it must. */
-	if (isolate_all(migrate)) {
+	if (missed && isolate_all(migrate)) {
 		lru_add_drain_all();
 		isolate_all(migrate);
 	}
-	keep_busy(migrate);
-	return restore_kept(migrate);
+	return settle_all(migrate);
 }

@@ -43,7 +43,7 @@ static void states_are_told_apart(struct kunit *test)
 
 static const unsigned long successors[3][4] = {
 	[MIGRATE_COLLECT] = { OUT | HOLE | TAKEN | KEPT, HOLE, TAKEN, KEPT },
-	[MIGRATE_UNMAP] = { OUT, HOLE, TAKEN | KEPT, KEPT | OUT },
+	[MIGRATE_UNMAP] = { OUT | TAKEN, HOLE, TAKEN | KEPT, KEPT | OUT },
 	[MIGRATE_INSTALL] = { OUT | HOLE | TAKEN, HOLE | OUT, TAKEN | KEPT,
 			      KEPT },
 };

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Split: a folio that is unmapped becomes smaller ones, which are migrated then.
+ * That costs much less than to split it while it is mapped, and disturbs nobody.
+ */
+#include <linux/migrate.h>
+#include <linux/mm.h>
+#include <linux/rmap.h>
+#include <linux/swapops.h>
+
+#include "../internal.h"
+#include "migrate.h"
+
+/*
+ * A migration entry of a PMD becomes those of PTEs. What the folio is mapped by
+ * elsewhere in this VMA rmap calls us for on its own.
+ */
+static bool split_migration_pmd(struct folio *folio, struct vm_area_struct *vma,
+				unsigned long addr, void *arg)
+{
+	DEFINE_FOLIO_VMA_WALK(pvmw, folio, vma, addr,
+			      PVMW_SYNC | PVMW_MIGRATION);
+
+	if (!page_vma_mapped_walk(&pvmw))
+		return true;
+	if (!pvmw.pte)
+		split_huge_pmd_locked(vma, pvmw.address & HPAGE_PMD_MASK,
+				      pvmw.pmd, false);
+	page_vma_mapped_walk_done(&pvmw);
+	return true;
+}
+
+/* In all address spaces: none may keep an entry that is larger than its folio. */
+static void split_migration_pmds(struct folio *folio)
+{
+	struct rmap_walk_control rwc = { .rmap_one = split_migration_pmd };
+
+	if (folio_test_pmd_mappable(folio))
+		rmap_walk(folio, &rwc);
+}
+
+/**
+ * migrate_split_moving() - split a folio that is being migrated
+ * @migrate: the migration
+ * @i: the folio's entry
+ * @order: of the parts
+ * @stage: in which stage
+ *
+ * Each part then is locked, referenced, and has an entry of its own, with the
+ * flags of the one there was.
+ *
+ * Context: Process context, may sleep.
+ *
+ * Return: 0, or a negative errno if the folio cannot be split.
+ */
+int migrate_split_moving(struct migrate_vma *migrate, unsigned long i,
+			 unsigned int order, enum migrate_stage stage)
+{
+	unsigned long flags = migrate_entry_flags(migrate->src[i]);
+	struct folio *folio = migrate_folio_of(migrate->src[i]);
+	unsigned long pfn = folio_pfn(folio), nr = folio_nr_pages(folio), at;
+	int ret;
+
+	/* Neither are there anonymous folios of two pages. */
+	if (!folio_test_anon(folio) || order == 1 ||
+	    (order && folio_test_swapcache(folio)))
+		return -EINVAL;
+	split_migration_pmds(folio);
+	ret = folio_split_unmapped(folio, order);
+	if (ret)
+		return ret;
+
+	if (order)
+		flags |= MIGRATE_PFN_COMPOUND;
+	migrate->src[i] = migrate_pfn(pfn) | flags;
+	for (at = 1UL << order; at < nr; at += 1UL << order)
+		migrate_set(migrate, i + at, stage,
+			    migrate_pfn(pfn + at) | flags);
+	return 0;
+}
