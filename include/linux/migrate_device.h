@@ -119,4 +119,45 @@ void migrate_device_pages(unsigned long *src_pfns, unsigned long *dst_pfns,
 void migrate_device_finalize(unsigned long *src_pfns, unsigned long *dst_pfns,
 			     unsigned long npages);
 
+/**
+ * enum migrate_holdout - why a page could not be evicted
+ * @MIGRATE_HELD_LOCKED: somebody has its folio locked
+ * @MIGRATE_HELD_REFERENCED: somebody has a reference to its folio
+ * @MIGRATE_HELD_NO_DESTINATION: the driver has supplied none, or it came too late
+ *	to be tried
+ */
+enum migrate_holdout {
+	MIGRATE_HELD_LOCKED,
+	MIGRATE_HELD_REFERENCED,
+	MIGRATE_HELD_NO_DESTINATION,
+};
+
+/**
+ * struct migrate_evict - a range of device memory that is to be emptied
+ * @start: page frame number of the first page
+ * @npages: how many
+ * @timeout: jiffies after which it is given up; %MAX_SCHEDULE_TIMEOUT for never
+ * @supply: for all of @npages entries of @src that are to be migrated, allocate
+ *	and lock destinations, copy, and store them in @dst; both as between
+ *	migrate_vma_setup() and migrate_vma_pages()
+ * @holds_out: optional: told of each page that is still in use in the end
+ * @moved: (out) how many pages have moved
+ * @remaining: (out) how many are still in use
+ *
+ * Best a part of a structure with what the callbacks need to know.
+ */
+struct migrate_evict {
+	unsigned long start;
+	unsigned long npages;
+	unsigned long timeout;
+	void (*supply)(struct migrate_evict *evict, unsigned long *src,
+		       unsigned long *dst, unsigned long npages);
+	void (*holds_out)(struct migrate_evict *evict, unsigned long pfn,
+			  enum migrate_holdout why);
+	unsigned long moved;
+	unsigned long remaining;
+};
+
+int migrate_device_evict(struct migrate_evict *evict);
+
 #endif /* _LINUX_MIGRATE_DEVICE_H */

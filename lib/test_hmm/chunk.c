@@ -49,9 +49,9 @@ static void block_account(struct thmm_block *block, int by)
 	struct thmm_device *device = block->chunk->device;
 	bool was_idle = !device->in_use;
 
-	/* thmm_evict() reads two of them without the lock. */
-	WRITE_ONCE(block->in_use, block->in_use + by);
+	block->in_use += by;
 	block->chunk->in_use += by;
+	/* thmm_evict() reads it without the lock. */
 	WRITE_ONCE(device->in_use, device->in_use + by);
 	block_sort(block);
 

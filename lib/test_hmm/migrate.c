@@ -14,6 +14,7 @@
  */
 #include <linux/gfp.h>
 #include <linux/highmem.h>
+#include <linux/jiffies.h>
 #include <linux/migrate.h>
 #include <linux/mm.h>
 #include <linux/pagemap.h>
@@ -435,38 +436,58 @@ vm_fault_t thmm_cpu_fault(struct vm_fault *vmf)
 }
 
 /**
- * thmm_evict_pfns() - bring back the pages of a block, wherever they are mapped
+ * struct eviction - a chunk that is to be emptied
+ * @evict: its pages
+ * @device: whose they are
  * @file: whose fault points apply, or NULL
- * @chunk: the block's chunk, which the caller keeps from going
- * @pfn: the block's first page
- * @src: room for a block of entries
- * @dst: the same
+ */
+struct eviction {
+	struct migrate_evict	evict;
+	struct thmm_device	*device;
+	struct thmm_file	*file;
+};
+
+static void eviction_supply(struct migrate_evict *evict, unsigned long *src, unsigned long *dst,
+			    unsigned long npages)
+{
+	struct eviction *eviction = container_of(evict, struct eviction, evict);
+	struct batch batch = {
+		.device = eviction->device,
+		.file = eviction->file,
+		.src = src,
+		.dst = dst,
+		.npages = npages,
+	};
+
+	batch_supply(&batch, system_folio, wants_out);
+}
+
+/**
+ * thmm_evict_chunk() - bring the pages of a chunk back, wherever they are mapped
+ * @file: whose fault points apply, or NULL
+ * @chunk: the chunk, which the caller keeps from going
+ * @deadline: when to give up, in jiffies
  *
- * Pages that are locked or referenced by others stay.
+ * Pages that others do not let go stay.
  *
  * Return: the number of pages moved.
  */
-unsigned long thmm_evict_pfns(struct thmm_file *file, struct thmm_chunk *chunk,
-			      unsigned long pfn, unsigned long *src, unsigned long *dst)
+unsigned long thmm_evict_chunk(struct thmm_file *file, struct thmm_chunk *chunk,
+			       unsigned long deadline)
 {
-	struct batch batch = {
+	unsigned long now = jiffies;
+	struct eviction eviction = {
+		.evict = {
+			.start = chunk->first_pfn,
+			.npages = chunk->nr_blocks * HPAGE_PMD_NR,
+			.timeout = time_before(now, deadline) ? deadline - now : 0,
+			.supply = eviction_supply,
+		},
 		.device = chunk->device,
 		.file = file,
-		.src = src,
-		.dst = dst,
-		.npages = HPAGE_PMD_NR,
 	};
-	unsigned long moved;
 
-	memset(src, 0, batch.npages * sizeof(*src));
-	memset(dst, 0, batch.npages * sizeof(*dst));
-	if (migrate_device_range(src, pfn, batch.npages))
-		return 0;
-	batch_supply(&batch, system_folio, wants_out);
-	migrate_device_pages(src, dst, batch.npages);
-	moved = batch_moved(&batch);
-	migrate_device_finalize(src, dst, batch.npages);
-
-	thmm_count(batch.device, THMM_EVICTED, moved);
-	return moved;
+	migrate_device_evict(&eviction.evict);
+	thmm_count(chunk->device, THMM_EVICTED, eviction.evict.moved);
+	return eviction.evict.moved;
 }

@@ -270,8 +270,8 @@ unsigned long thmm_chunk_remove_idle(struct thmm_device *device);
 int thmm_migrate_to_device(struct thmm_call *call);
 int thmm_migrate_to_system(struct thmm_call *call);
 vm_fault_t thmm_cpu_fault(struct vm_fault *vmf);
-unsigned long thmm_evict_pfns(struct thmm_file *file, struct thmm_chunk *chunk,
-			      unsigned long pfn, unsigned long *src, unsigned long *dst);
+unsigned long thmm_evict_chunk(struct thmm_file *file, struct thmm_chunk *chunk,
+			       unsigned long deadline);
 
 /* evict.c */
 unsigned long thmm_evict(struct thmm_device *device, struct thmm_file *file,

@@ -9,6 +9,7 @@
  *	migrate_finalize.c	migration entries become page table entries again
  *	migrate.c		the interface, by address
  *	migrate_evict.c		the interface, by page frame
+ *	migrate_empty.c		to bring all of a range of them back
  *	migrate_split.c		what does not travel whole
  *	migrate_populate.c	what holes are filled with
  *

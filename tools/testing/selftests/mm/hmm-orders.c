@@ -358,12 +358,12 @@ TEST_F(hmm_orders, coherent_device)
 
 /* Orders between a page and a huge page */
 
-/* How many folios of an order have been given to faults */
-static long folios_given(const char *size)
+/* What the kernel counts of the folios of an order */
+static long folios(const char *size, const char *what)
 {
 	char path[128];
 
-	snprintf(path, sizeof(path), THP "%s/stats/anon_fault_alloc", size);
+	snprintf(path, sizeof(path), THP "%s/stats/%s", size, what);
 	return read_number(path);
 }
 
@@ -371,32 +371,38 @@ FIXTURE(hmm_small_orders)
 {
 	int fd;
 	char *map;	/* two huge pages' worth of folios of one order, with a pattern */
-	__u64 in_use;
+	struct hmm_dmirror_counters before;
+	long existing;
+	long split;
 };
 
 FIXTURE_VARIANT(hmm_small_orders)
 {
 	const char *size;
+	size_t npages;	/* of a folio */
 };
 
 FIXTURE_VARIANT_ADD(hmm_small_orders, 16k)
 {
 	.size = "16kB",
+	.npages = 4,
 };
 
 FIXTURE_VARIANT_ADD(hmm_small_orders, 64k)
 {
 	.size = "64kB",
+	.npages = 16,
 };
 
 FIXTURE_VARIANT_ADD(hmm_small_orders, 1m)
 {
 	.size = "1024kB",
+	.npages = 256,
 };
 
 FIXTURE_SETUP(hmm_small_orders)
 {
-	long given = folios_given(variant->size);
+	long given = folios(variant->size, "anon_fault_alloc");
 	struct setting huge = {}, large = {};
 	const char *reason;
 	char path[128];
@@ -404,7 +410,6 @@ FIXTURE_SETUP(hmm_small_orders)
 	self->fd = device_open(0, &reason);
 	if (self->fd < 0)
 		SKIP(return, "%s", reason);
-	self->in_use = device_counters(self->fd).in_use;
 	snprintf(path, sizeof(path), THP "%s/enabled", variant->size);
 	if (setting_change(&huge, THP "2048kB/enabled", "never") &&
 	    setting_change(&large, path, "always")) {
@@ -413,14 +418,17 @@ FIXTURE_SETUP(hmm_small_orders)
 	}
 	setting_restore(&large);
 	setting_restore(&huge);
-	if (folios_given(variant->size) == given)
+	if (folios(variant->size, "anon_fault_alloc") == given)
 		SKIP(return, "no folios of this order");
+	self->before = device_counters(self->fd);
+	self->existing = folios(variant->size, "nr_anon");
+	self->split = folios(variant->size, "split");
 }
 
 FIXTURE_TEARDOWN(hmm_small_orders)
 {
 	munmap(self->map, 2 * HUGE_BYTES);
-	EXPECT_TRUE(device_in_use_is(self->fd, self->in_use));
+	EXPECT_TRUE(device_in_use_is(self->fd, self->before.in_use));
 	close(self->fd);
 }
 
@@ -434,6 +442,75 @@ TEST_F(hmm_small_orders, there_and_back)
 	EXPECT_EQ(HUGE_PAGES, device_give_back(self->fd, self->map, HUGE_PAGES).cpages);
 	EXPECT_EQ(HUGE_PAGES, device_count(self->fd, self->map, 2 * HUGE_PAGES, LOCAL));
 	EXPECT_TRUE(pattern_is(self->map, 2 * HUGE_PAGES, SEED));
+}
+
+/* All folios are what they were, wherever they are now. */
+#define EXPECT_WHOLE()								\
+do {										\
+	EXPECT_EQ(self->existing, folios(variant->size, "nr_anon"));		\
+	EXPECT_EQ(self->split, folios(variant->size, "split"));			\
+	EXPECT_EQ(0, counted().splits);						\
+} while (0)
+
+TEST_F(hmm_small_orders, travel_whole)
+{
+	EXPECT_EQ(0, device_take(self->fd, self->map, 2 * HUGE_PAGES).rc);
+	EXPECT_WHOLE();
+	EXPECT_EQ(0, device_give_back(self->fd, self->map, 2 * HUGE_PAGES).rc);
+	if (!counted().fallbacks)
+		EXPECT_WHOLE();
+	EXPECT_TRUE(pattern_is(self->map, 2 * HUGE_PAGES, SEED));
+}
+
+/* A CPU fault on a page of theirs, not the first, brings all of it. */
+TEST_F(hmm_small_orders, one_fault_brings_all)
+{
+	size_t at;
+
+	EXPECT_EQ(0, device_take(self->fd, self->map, 2 * HUGE_PAGES).rc);
+	for (at = variant->npages - 1; at < 2 * HUGE_PAGES; at += variant->npages)
+		ASSERT_TRUE(pattern_is(self->map + at * PAGE_BYTES, 1, SEED + at));
+	EXPECT_EQ(2 * HUGE_PAGES, counted().faulted_out);
+	EXPECT_EQ(2 * HUGE_PAGES / variant->npages, counted().cpu_faults);
+	if (!counted().fallbacks)
+		EXPECT_WHOLE();
+	EXPECT_TRUE(pattern_is(self->map, 2 * HUGE_PAGES, SEED));
+}
+
+/* With a mapping that the device's process does not have */
+TEST_F(hmm_small_orders, travel_whole_while_shared)
+{
+	struct child child;
+
+	child_start(&child);
+	EXPECT_EQ(0, device_take(self->fd, self->map, 2 * HUGE_PAGES).rc);
+	EXPECT_WHOLE();
+	EXPECT_TRUE(child_do(&child, work_check, self->map, HUGE_PAGES, SEED));
+	EXPECT_TRUE(device_reads(self->fd, self->map, 2 * HUGE_PAGES, SEED));
+	EXPECT_TRUE(child_do(&child, work_check, self->map, 2 * HUGE_PAGES, SEED));
+	if (!counted().fallbacks)
+		EXPECT_WHOLE();
+	EXPECT_TRUE(pattern_is(self->map, 2 * HUGE_PAGES, SEED));
+	child_stop(&child);
+}
+
+/* One folio of the many is split, in either direction, and the data is right. */
+TEST_F(hmm_small_orders, no_large_folio)
+{
+	struct child child;
+
+	child_start(&child);
+	ASSERT_EQ(0, device_flags(self->fd, HMM_DMIRROR_FLAG_FAIL_ALLOC));
+	EXPECT_EQ(0, device_take(self->fd, self->map, HUGE_PAGES).rc);
+	EXPECT_EQ(1, counted().fallbacks);
+	ASSERT_EQ(0, device_flags(self->fd, HMM_DMIRROR_FLAG_FAIL_ALLOC));
+	EXPECT_EQ(0, device_take(self->fd, self->map + HUGE_BYTES, HUGE_PAGES).rc);
+	ASSERT_EQ(0, device_flags(self->fd, HMM_DMIRROR_FLAG_FAIL_ALLOC));
+	EXPECT_EQ(HUGE_PAGES, device_give_back(self->fd, self->map, HUGE_PAGES).cpages);
+	ASSERT_EQ(0, device_flags(self->fd, HMM_DMIRROR_FLAG_FAIL_ALLOC));
+	EXPECT_TRUE(pattern_is(self->map, 2 * HUGE_PAGES, SEED));
+	EXPECT_TRUE(child_do(&child, work_check, self->map, 2 * HUGE_PAGES, SEED));
+	child_stop(&child);
 }
 
 /* A range that begins and ends within folios */
