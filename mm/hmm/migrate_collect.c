@@ -384,6 +384,7 @@ static unsigned int collect_pte(struct migrate_walk *w, pte_t *ptep,
 	}
 	nr = run_of(folio, ptep, pte, max);
 	if (nr == folio_nr_pages(folio) && folio_test_anon(folio) &&
+	    !folio_contain_hwpoisoned_page(folio) &&
 	    (travels_whole(w) || is_only_here(folio, nr))) {
 		take_ptes(w, folio, ptep, addr, nr);
 		return nr;
@@ -482,6 +483,7 @@ static void collect_pmd_locked(struct migrate_walk *w, pmd_t *pmd,
 		return;
 	if (!travels_huge(w))
 		whole &= is_only_here(folio, 1);
+	whole &= !folio_contain_hwpoisoned_page(folio);
 	if (!whole && folio == w->stuck) {
 		trace_hmm_migrate_refuse(addr, MIGRATE_UNSPLIT);
 		return;
