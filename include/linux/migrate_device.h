@@ -61,6 +61,8 @@ static inline unsigned long migrate_pfn(unsigned long pfn)
  * @MIGRATE_VMA_TO_DEVICE: the destination is device memory: leave out what can
  *	never go there
  * @MIGRATE_VMA_UNDER_VMA_LOCK: a CPU fault's VMA lock is held, and not mmap_lock
+ * @MIGRATE_VMA_SWAP_IN: bring in what is swapped out, which is a part of system
+ *	memory then; excludes %MIGRATE_VMA_UNDER_VMA_LOCK
  */
 enum migrate_vma_direction {
 	MIGRATE_VMA_SELECT_SYSTEM		= BIT(0),
@@ -70,6 +72,7 @@ enum migrate_vma_direction {
 	MIGRATE_VMA_SELECT_FOLIOS		= BIT(4),
 	MIGRATE_VMA_TO_DEVICE			= BIT(5),
 	MIGRATE_VMA_UNDER_VMA_LOCK		= BIT(6),
+	MIGRATE_VMA_SWAP_IN			= BIT(7),
 };
 
 /* For drivers that are to be built with other kernels too */

@@ -272,7 +272,8 @@ static long part_run(struct batch *batch, unsigned long start, unsigned long end
 		.start = start,
 		.end = end,
 		.flags = MIGRATE_VMA_SELECT_FOLIOS |
-			 (to_device ? MIGRATE_VMA_SELECT_SYSTEM | MIGRATE_VMA_TO_DEVICE :
+			 (to_device ? MIGRATE_VMA_SELECT_SYSTEM | MIGRATE_VMA_TO_DEVICE |
+				      MIGRATE_VMA_SWAP_IN :
 				      select_device(batch->device)),
 	};
 	allocate_t allocate = to_device ? device_folio : system_folio;

@@ -22,6 +22,9 @@ static int check_setup(const struct migrate_vma *args)
 {
 	if (!is_migratable(args->vma) || !args->src || !args->dst)
 		return -EINVAL;
+	if (args->flags & MIGRATE_VMA_SWAP_IN &&
+	    args->flags & MIGRATE_VMA_UNDER_VMA_LOCK)
+		return -EINVAL;
 	if (args->start >= args->end || args->start < args->vma->vm_start ||
 	    args->end > args->vma->vm_end)
 		return -EINVAL;
@@ -60,8 +63,8 @@ static int check_setup(const struct migrate_vma *args)
  * that lock, with %MIGRATE_VMA_UNDER_VMA_LOCK in ->flags.
  *
  * Return: 0, with the number of entries to be migrated in ->cpages, or -EINVAL
- * for a range or a mapping that cannot be migrated, or a ->fault_page that is not
- * a locked page of device-private memory.
+ * for a range or a mapping that cannot be migrated, flags that exclude one
+ * another, or a ->fault_page that is not a locked page of device-private memory.
  */
 int migrate_vma_setup(struct migrate_vma *args)
 {
@@ -80,6 +83,8 @@ int migrate_vma_setup(struct migrate_vma *args)
 	memset(args->src, 0, size);
 	memset(args->dst, 0, size);
 
+	if (args->flags & MIGRATE_VMA_SWAP_IN)
+		migrate_swap_in(args);
 	migrate_collect(args);
 	args->cpages = migrate_unmap(args);
 	return 0;

@@ -2,6 +2,7 @@
 /*
  * Migration between system and device memory, stage by stage:
  *
+ *	migrate_swap.c		what is swapped out comes in, if that is asked for
  *	migrate_collect.c	page table entries become migration entries
  *	migrate_unmap.c		folios leave the LRU and all other page tables
  *	migrate_install.c	the driver has copied: the new folio takes the place
@@ -91,6 +92,7 @@ static inline unsigned long migrate_index(const struct migrate_vma *migrate,
 	return (addr - migrate->start) >> PAGE_SHIFT;
 }
 
+void migrate_swap_in(const struct migrate_vma *migrate);
 void migrate_collect(struct migrate_vma *migrate);
 unsigned long migrate_unmap(struct migrate_vma *migrate);
 void migrate_install(struct migrate_vma *migrate);

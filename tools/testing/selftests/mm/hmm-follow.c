@@ -316,6 +316,41 @@ TEST_F(reclaim, memory_that_may_be_freed)
 	ASSERT_EQ(0, munmap(map, BYTES));
 }
 
+/* What is swapped out comes in and goes on to the device. */
+TEST_F(reclaim, swapped_out_memory_migrates)
+{
+	char *map = map_anon_small(BYTES);
+
+	pattern_fill(map, N, 1);
+	ASSERT_TRUE(swap_out(map, N));
+	EXPECT_EQ(0, device_take(self->fd, map, N).rc);
+	EXPECT_TRUE(device_in_use_is(self->fd, N));
+	EXPECT_TRUE(device_reads(self->fd, map, N, 1));
+	EXPECT_TRUE(pattern_is(map, N, 1));
+	ASSERT_EQ(0, munmap(map, BYTES));
+}
+
+/* What a child still has in swap cannot be given up, and stays. */
+TEST_F(reclaim, shared_swapped_out_memory_migrates_when_all_have_it)
+{
+	char *map = map_anon_small(BYTES);
+	struct child child;
+
+	pattern_fill(map, N, 1);
+	ASSERT_TRUE(swap_out(map, N));
+	child_start(&child);
+	EXPECT_EQ(-ENOENT, device_take(self->fd, map, N).rc);
+	EXPECT_TRUE(device_in_use_is(self->fd, 0));
+	EXPECT_EQ(1, child_do(&child, work_check, map, N, 1));
+	EXPECT_EQ(0, device_take(self->fd, map, N).rc);
+	EXPECT_TRUE(device_in_use_is(self->fd, N));
+	EXPECT_EQ(1, child_do(&child, work_check, map, N, 1));
+	child_do(&child, work_fill, map, N, 2);
+	EXPECT_TRUE(pattern_is(map, N, 1));
+	child_stop(&child);
+	ASSERT_EQ(0, munmap(map, BYTES));
+}
+
 /* CPU and device at the same time */
 
 #define ROUNDS		200

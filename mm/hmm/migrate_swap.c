@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Swap: what is swapped out has no folio that could be migrated, or one that no
+ * page table maps. Where the driver has asked for it, it comes in first, as by
+ * CPU faults that read.
+ */
+#include <linux/leafops.h>
+#include <linux/migrate.h>
+#include <linux/mm.h>
+#include <linux/pgtable.h>
+#include <linux/sched/signal.h>
+
+#include "../internal.h"
+#include "migrate.h"
+
+static bool is_swapped_out(pte_t pte)
+{
+	return !pte_none(pte) && !pte_present(pte) &&
+	       softleaf_is_swap(softleaf_from_pte(pte));
+}
+
+/* The first address, from @addr on, that is swapped out; @end if there is none */
+static unsigned long next_swapped_out(pmd_t *pmd, unsigned long addr,
+				      unsigned long end)
+{
+	pte_t *first = pte_offset_map(pmd, addr), *ptep;
+
+	if (!first)
+		return end;
+	for (ptep = first; addr < end; ptep++, addr += PAGE_SIZE)
+		if (is_swapped_out(ptep_get_lockless(ptep)))
+			break;
+	pte_unmap(first);
+	return addr;
+}
+
+/* One fault each: what does not come in stays out. */
+static void bring_in(struct vm_area_struct *vma, pmd_t *pmd, unsigned long addr,
+		     unsigned long end)
+{
+	for (;; addr += PAGE_SIZE) {
+		addr = next_swapped_out(pmd, addr, end);
+		if (addr == end || fatal_signal_pending(current))
+			return;
+		handle_mm_fault(vma, addr, FAULT_FLAG_REMOTE, NULL);
+		cond_resched();
+	}
+}
+
+/**
+ * migrate_swap_in() - bring in what is swapped out
+ * @migrate: the range
+ *
+ * Context: Process context, may sleep. mmap_lock is held.
+ */
+void migrate_swap_in(const struct migrate_vma *migrate)
+{
+	struct mm_struct *mm = migrate->vma->vm_mm;
+	unsigned long addr, next;
+
+	mmap_assert_locked(mm);
+	if (!get_mm_counter_sum(mm, MM_SWAPENTS))
+		return;
+	for (addr = migrate->start; addr < migrate->end; addr = next) {
+		pmd_t *pmd = mm_find_pmd(mm, addr);
+
+		next = pmd_addr_end(addr, migrate->end);
+		if (pmd)
+			bring_in(migrate->vma, pmd, addr, next);
+	}
+}
