@@ -28,7 +28,9 @@
 #include <linux/mm.h>
 #include <linux/pagemap.h>
 #include <linux/pgtable.h>
+#include <linux/rmap.h>
 #include <linux/swapops.h>
+#include <linux/userfaultfd_k.h>
 
 #include "../internal.h"
 
@@ -180,7 +182,61 @@ pte_t copy_device_private_pte(struct vm_area_struct *dst_vma,
 	return pte;
 }
 
+/* UFFDIO_MOVE */
+
+/* The folio's only mapping is to be at @addr. */
+static void rehome(struct vm_area_struct *vma, unsigned long addr,
+		   struct folio *folio)
+{
+	folio_move_anon_rmap(folio, vma);
+	folio->index = linear_anon_page_index(vma, addr);
+}
+
+/**
+ * rehome_device_private_pte() - a page gets another address
+ * @vma: where it goes, and may be written to
+ * @addr: the address there
+ * @folio: small, locked, and exclusive to its only mapping, which is gone
+ *
+ * Context: UFFDIO_MOVE, under both page table locks.
+ *
+ * Return: the PTE to be set there, soft-dirty as after mremap().
+ */
+pte_t rehome_device_private_pte(struct vm_area_struct *vma, unsigned long addr,
+				struct folio *folio)
+{
+	softleaf_t entry;
+	pte_t pte;
+
+	rehome(vma, addr, folio);
+	entry = make_writable_device_private_entry(folio_pfn(folio));
+	pte = pte_swp_mksoft_dirty(softleaf_to_pte(entry));
+	return userfaultfd_rwp(vma) ? pte_swp_mkuffd(pte) : pte;
+}
+
 #ifdef CONFIG_TRANSPARENT_HUGEPAGE
+/**
+ * rehome_device_private_pmd() - a huge page gets another address
+ * @vma: where it goes, and may be written to
+ * @addr: the address there
+ * @folio: locked, and exclusive to its only mapping, which is gone
+ *
+ * Context: As rehome_device_private_pte().
+ *
+ * Return: the PMD to be set there.
+ */
+pmd_t rehome_device_private_pmd(struct vm_area_struct *vma, unsigned long addr,
+				struct folio *folio)
+{
+	softleaf_t entry;
+	pmd_t pmd;
+
+	rehome(vma, addr, folio);
+	entry = make_writable_device_private_entry(folio_pfn(folio));
+	pmd = pmd_swp_mksoft_dirty(softleaf_to_pmd(entry));
+	return userfaultfd_rwp(vma) ? pmd_swp_mkuffd(pmd) : pmd;
+}
+
 static pmd_t readable_pmd(pmd_t pmd)
 {
 	unsigned long pfn = softleaf_to_pfn(softleaf_from_pmd(pmd));

@@ -394,12 +394,13 @@ struct moved {
 	size_t npages;
 };
 
-static struct moved move_pages(struct uffd *uffd, char *to, char *from)
+static struct moved move_bytes(struct uffd *uffd, char *to, char *from,
+			       size_t bytes)
 {
 	struct uffdio_move move = {
 		.dst = (uintptr_t)to,
 		.src = (uintptr_t)from,
-		.len = BYTES,
+		.len = bytes,
 	};
 	struct moved moved = { .rc = 0 };
 
@@ -408,6 +409,11 @@ static struct moved move_pages(struct uffd *uffd, char *to, char *from)
 	if (move.move > 0)
 		moved.npages = move.move / PAGE_BYTES;
 	return moved;
+}
+
+static struct moved move_pages(struct uffd *uffd, char *to, char *from)
+{
+	return move_bytes(uffd, to, from, BYTES);
 }
 
 TEST_F(uffd, move_mirrored_pages)
@@ -431,31 +437,6 @@ TEST_F(uffd, move_mirrored_pages)
 	close(self->uffd.fd);
 }
 
-/* Linux 7.3 moves present pages and swap; a device's page is neither. */
-TEST_F(uffd, move_pages_of_the_device)
-{
-	char *to = map_anon_small(BYTES);
-	struct moved moved;
-
-	if (!watch(&self->uffd, UFFD_FEATURE_MOVE, to,
-		   UFFDIO_REGISTER_MODE_MISSING))
-		SKIP(return, "no UFFDIO_MOVE");
-	pattern_fill(self->map, N, 1);
-	ASSERT_EQ(0, device_take(self->fd, self->map, N).rc);
-	moved = move_pages(&self->uffd, to, self->map);
-	EXPECT_EQ(-EFAULT, moved.rc);
-	EXPECT_EQ(0, moved.npages);
-	EXPECT_TRUE(device_in_use_is(self->fd, N));
-	EXPECT_TRUE(device_reads(self->fd, self->map, N, 1));
-	EXPECT_TRUE(pattern_is(self->map, N, 1));
-	/* Back in system memory they can be moved. */
-	moved = move_pages(&self->uffd, to, self->map);
-	EXPECT_EQ(0, moved.rc);
-	EXPECT_TRUE(device_reads(self->fd, to, N, 1));
-	EXPECT_TRUE(pattern_is(to, N, 1));
-	close(self->uffd.fd);
-}
-
 TEST_F(uffd, move_pages_that_the_device_has_for_itself)
 {
 	char *to = map_anon_small(BYTES);
@@ -474,6 +455,114 @@ TEST_F(uffd, move_pages_that_the_device_has_for_itself)
 	EXPECT_TRUE(device_reads(self->fd, self->map, N, 1));
 	EXPECT_TRUE(pattern_is(self->map, N, 1));
 	close(self->uffd.fd);
+}
+
+/*
+ * Row A12: pages of the device are moved as what is swapped out is, without being
+ * brought back; a huge one as a whole, or page by page where it does not fit.
+ */
+FIXTURE(uffd_move)
+{
+	int fd;
+	char *from, *to;
+	struct uffd uffd;
+};
+
+FIXTURE_VARIANT(uffd_move)
+{
+	size_t npages;
+	size_t offset;
+};
+
+FIXTURE_VARIANT_ADD(uffd_move, small)
+{
+	.npages = N,
+};
+
+FIXTURE_VARIANT_ADD(uffd_move, huge)
+{
+	.npages = HUGE_PAGES,
+};
+
+FIXTURE_VARIANT_ADD(uffd_move, huge_to_small)
+{
+	.npages = HUGE_PAGES,
+	.offset = PAGE_BYTES,
+};
+
+FIXTURE_SETUP(uffd_move)
+{
+	size_t bytes = variant->npages * PAGE_BYTES;
+	void *data;
+
+	self->uffd.fd = -1;
+	self->fd = dmirror_open(0);
+	if (self->fd < 0)
+		SKIP(return, "no dummy device");
+	self->from = variant->npages == HUGE_PAGES ?
+		     device_map_thp(self->fd, bytes) :
+		     map_anon_small(bytes);
+	if (!self->from)
+		SKIP(return, "no huge pages");
+	self->to = map_anon_small(2 * HUGE_BYTES);
+	if (uffd_open(&self->uffd, UFFD_FEATURE_MOVE) ||
+	    uffd_watch(&self->uffd, self->to, 2 * HUGE_BYTES,
+		       UFFDIO_REGISTER_MODE_MISSING))
+		SKIP(return, "no UFFDIO_MOVE");
+	self->to += variant->offset;
+	pattern_fill(self->from, variant->npages, 1);
+	data = buffer_of(bytes);
+	EXPECT_EQ(0, device_ask(self->fd, HMM_DMIRROR_MIGRATE_TO_DEV,
+				self->from, data, variant->npages).rc);
+	free(data);
+}
+
+FIXTURE_TEARDOWN(uffd_move)
+{
+	if (self->uffd.fd >= 0)
+		close(self->uffd.fd);
+	close(self->fd);
+}
+
+static size_t on_device(int fd, char *map, size_t npages)
+{
+	return device_count(fd, map, npages, own_place(0));
+}
+
+TEST_F(uffd_move, takes_device_memory_along)
+{
+	size_t n = variant->npages;
+	struct moved moved;
+
+	ASSERT_EQ(n, on_device(self->fd, self->from, n));
+	moved = move_bytes(&self->uffd, self->to, self->from, n * PAGE_BYTES);
+	EXPECT_EQ(0, moved.rc);
+	EXPECT_EQ(n, moved.npages);
+	EXPECT_EQ(n, on_device(self->fd, self->to, n));
+	EXPECT_TRUE(device_reads(self->fd, self->to, n, 1));
+	EXPECT_EQ(n, on_device(self->fd, self->to, n));
+	EXPECT_TRUE(is_zero(self->from, n));
+	EXPECT_TRUE(pattern_is(self->to, n, 1));
+	EXPECT_EQ(0, on_device(self->fd, self->to, n));
+	pattern_fill(self->to, n, 2);
+	EXPECT_TRUE(device_reads(self->fd, self->to, n, 2));
+}
+
+/* What a child shares is not exclusive: it stays, as a page that is present. */
+TEST_F(uffd_move, leaves_shared_device_memory)
+{
+	size_t n = variant->npages;
+	struct moved moved;
+	struct child child;
+
+	child_start(&child);
+	moved = move_bytes(&self->uffd, self->to, self->from, n * PAGE_BYTES);
+	EXPECT_EQ(-EBUSY, moved.rc);
+	EXPECT_EQ(0, moved.npages);
+	EXPECT_EQ(n, on_device(self->fd, self->from, n));
+	EXPECT_EQ(1, child_do(&child, work_check, self->from, n, 1));
+	child_stop(&child);
+	EXPECT_TRUE(pattern_is(self->from, n, 1));
 }
 
 TEST_HARNESS_MAIN
