@@ -108,15 +108,35 @@ static bool travels_huge(const struct migrate_walk *w)
 				    MIGRATE_VMA_SELECT_FOLIOS);
 }
 
+static bool lock_folio(const struct migrate_walk *w, struct folio *folio)
+{
+	return migrate_is_lent(w->migrate, folio) || folio_trylock(folio);
+}
+
+static void unlock_folio(const struct migrate_walk *w, struct folio *folio)
+{
+	if (!migrate_is_lent(w->migrate, folio))
+		folio_unlock(folio);
+}
+
 /* The folio's lock and a reference, for as long as the migration takes */
 static bool take_folio(const struct migrate_walk *w, struct folio *folio)
 {
-	if (migrate_is_lent(w->migrate, folio))
-		return true;
-	if (!folio_trylock(folio))
+	if (!lock_folio(w, folio))
 		return false;
-	folio_get(folio);
+	if (!migrate_is_lent(w->migrate, folio))
+		folio_get(folio);
 	return true;
+}
+
+/* @nr entries that are gone had a reference each: one of them is ours now. */
+static void inherit_references(const struct migrate_walk *w,
+			       struct folio *folio, unsigned int nr)
+{
+	unsigned int keep = !migrate_is_lent(w->migrate, folio);
+
+	if (nr > keep)
+		folio_put_refs(folio, nr - keep);
 }
 
 /* Will it be mapped nowhere when @nr mappings of it are gone? */
@@ -245,80 +265,140 @@ static bool is_private_pte(pte_t pte)
 	       softleaf_is_device_private(softleaf_from_pte(pte));
 }
 
-/* How many PTEs, of at most @max, map consecutive pages of @folio? */
+/*
+ * How many PTEs, of at most @max, map consecutive pages of @folio and differ in
+ * nothing else that counts? Whether a page was used is said of all of them.
+ */
 static unsigned int run_of(struct folio *folio, pte_t *ptep, pte_t pte,
 			   unsigned int max)
 {
-	unsigned long pfn = pfn_at(pte);
-	unsigned int nr;
-
 	if (pte_present(pte))
-		return folio_pte_batch(folio, ptep, pte, max);
-
+		return folio_pte_batch_flags(folio, NULL, ptep, &pte, max,
+					     FPB_RESPECT_WRITE |
+					     FPB_RESPECT_SOFT_DIRTY);
 	max = min_t(unsigned long, max,
-		    folio_pfn(folio) + folio_nr_pages(folio) - pfn);
-	for (nr = 1; nr < max; nr++) {
+		    folio_pfn(folio) + folio_nr_pages(folio) - pfn_at(pte));
+	return migrate_softleaf_run(ptep, pte, max);
+}
+
+/* Do the PTEs go on with the page of @folio at @pfn, present or not as before? */
+static bool goes_on(struct folio *folio, pte_t pte, unsigned long pfn,
+		    bool present)
+{
+	if (pfn == folio_pfn(folio) + folio_nr_pages(folio))
+		return false;
+	if (present ? !pte_present(pte) : !is_private_pte(pte))
+		return false;
+	return pfn_at(pte) == pfn;
+}
+
+/* How many PTEs, in runs of which the first has @nr, map such pages? */
+static unsigned int runs_of(struct folio *folio, pte_t *ptep, pte_t pte,
+			    unsigned int nr, unsigned int max)
+{
+	bool present = pte_present(pte);
+	unsigned long pfn = pfn_at(pte);
+
+	while (nr < max) {
 		pte = ptep_get(ptep + nr);
-		if (!is_private_pte(pte) || pfn_at(pte) != pfn + nr)
+		if (!goes_on(folio, pte, pfn + nr, present))
 			break;
+		nr += run_of(folio, ptep + nr, pte, max - nr);
 	}
 	return nr;
 }
 
-/**
- * struct migrate_run - PTEs of a folio, as they become migration entries
- * @next: what the next one is if it differs in nothing but its page
- * @moving: what takes its place then
- * @exclusive: whether its page is exclusive then
- * @writable: all so far were
- */
-struct migrate_run {
-	pte_t next;
-	pte_t moving;
-	bool exclusive;
-	bool writable;
-};
-
-/* The page of the run that begins with @pte */
-static void run_begin(struct migrate_run *run, pte_t pte, struct page *page,
-		      bool exclusive)
+/* Returns the first PTE of the run, used if any of them was; all are empty now. */
+static pte_t clear_run(struct migrate_walk *w, pte_t *ptep, unsigned long addr,
+		       unsigned int nr)
 {
-	struct folio *folio = page_folio(page);
+	pte_t first = ptep_get_and_clear(w->vma->vm_mm, addr, ptep);
+	bool young = pte_young(first), dirty = pte_dirty(first);
 
-	run->next = pte;
-	run->moving = migrate_pte_begin(pte, page, exclusive);
-	run->exclusive = exclusive;
-	run->writable &= migrate_pte_writable(pte);
-	if (pte_present(pte) && pte_dirty(pte) && !folio_test_dirty(folio))
-		folio_mark_dirty(folio);
+	while (--nr) {
+		pte_t pte;
+
+		addr += PAGE_SIZE;
+		pte = ptep_get_and_clear(w->vma->vm_mm, addr, ++ptep);
+		young |= pte_young(pte);
+		dirty |= pte_dirty(pte);
+	}
+	if (young)
+		first = pte_mkyoung(first);
+	return dirty ? pte_mkdirty(first) : first;
 }
 
-/* One PTE becomes a migration entry. False if the page is pinned. */
-static bool take_pte(struct migrate_walk *w, struct migrate_run *run,
-		     struct folio *folio, struct page *page, pte_t *ptep,
-		     unsigned long addr)
+/*
+ * How many pages, of at most @max, are exclusive to the mapping as @page is, or
+ * are not? What is writable is, all of it.
+ */
+static unsigned int exclusive_run(struct page *page, bool writable,
+				  bool exclusive, unsigned int max)
 {
+	unsigned int nr;
+
+	if (writable)
+		return max;
+	for (nr = 1; nr < max; nr++)
+		if (PageAnonExclusive(page + nr) != exclusive)
+			break;
+	return nr;
+}
+
+/*
+ * Pages are not exclusive to their mapping any more, unless the folio is pinned.
+ *
+ * GUP-fast			here
+ *
+ * read the PTE			clear the PTEs
+ * pin the folio		smp_mb()
+ * smp_mb()			is the folio pinned?
+ * read the PTE again		clear the marks
+ *
+ * Either the pin is seen or the cleared PTE is. That is so for all PTEs that were
+ * cleared beforehand, so that one look at the folio does.
+ */
+static bool share_run(struct folio *folio, struct page *page, unsigned int nr)
+{
+	unsigned int i;
+
+	if (folio_try_share_anon_rmap_pte(folio, page))
+		return false;
+	for (i = 1; i < nr; i++)
+		ClearPageAnonExclusive(page + i);
+	return true;
+}
+
+/*
+ * PTEs, of a run of at most @nr, become migration entries. Returns how many: none
+ * if the folio is pinned. No flush so far: GUP-fast reads the PTE, not what is
+ * cached of it.
+ */
+static unsigned int take_run(struct migrate_walk *w, struct folio *folio,
+			     struct page *page, pte_t *ptep, unsigned long addr,
+			     unsigned int nr)
+{
+	pte_t pte = ptep_get(ptep), moving;
+	bool present = pte_present(pte), writable = migrate_pte_writable(pte);
 	bool exclusive = folio_test_anon(folio) && PageAnonExclusive(page);
 	struct mm_struct *mm = w->vma->vm_mm;
-	pte_t pte = ptep_get(ptep);
 
-	if (pte_present(pte)) {
-		flush_cache_page(w->vma, addr, pte_pfn(pte));
-		pte = ptep_get_and_clear(mm, addr, ptep);
+	nr = exclusive_run(page, writable, exclusive, nr);
+	if (present) {
+		flush_cache_range(w->vma, addr, addr + nr * PAGE_SIZE);
+		pte = clear_run(w, ptep, addr, nr);
 	} else {
-		pte_clear(mm, addr, ptep);
+		clear_nonpresent_ptes(mm, addr, ptep, nr);
 	}
-	/* Without a flush: GUP-fast reads the PTE, not what is cached of it. */
-	if (exclusive && folio_try_share_anon_rmap_pte(folio, page)) {
-		set_pte_at(mm, addr, ptep, pte);
-		return false;
+	if (exclusive && !share_run(folio, page, nr)) {
+		migrate_set_run(mm, addr, ptep, pte, nr);
+		return 0;
 	}
-	if (!pte_same(pte, run->next) || exclusive != run->exclusive)
-		run_begin(run, pte, page, exclusive);
-	set_pte_at(mm, addr, ptep, run->moving);
-	run->next = migrate_pte_next(pte);
-	run->moving = migrate_softleaf_next(run->moving);
-	return true;
+	if (present && pte_dirty(pte) && !folio_test_dirty(folio))
+		folio_mark_dirty(folio);
+	moving = migrate_pte_begin(pte, page, writable, exclusive);
+	migrate_set_run(mm, addr, ptep, moving, nr);
+	return nr;
 }
 
 /* The entries from @addr on were present, and CPUs may have cached them. */
@@ -331,39 +411,45 @@ static void flush_later(struct migrate_walk *w, unsigned long addr,
 }
 
 /*
- * @nr PTEs from @ptep on are all that the range has of @folio, which is @nr
- * pages. If not all of them can be taken, unmap puts the others back.
+ * @nr PTEs from @ptep on, the first @run of which are a run, are all that the
+ * range has of @folio, which is @nr pages. If not all of them can be taken, unmap
+ * puts the others back.
  */
 static void take_ptes(struct migrate_walk *w, struct folio *folio, pte_t *ptep,
-		      unsigned long addr, unsigned int nr)
+		      unsigned long addr, unsigned int nr, unsigned int run)
 {
-	struct migrate_run run = { .next = __pte(0), .writable = true };
-	bool here = is_only_here(folio, nr);
+	bool here = is_only_here(folio, nr), writable = true;
 	bool present = pte_present(ptep_get(ptep));
+	unsigned int done = 0, taken;
 	unsigned long entry;
-	unsigned int i;
 
-	if (!take_folio(w, folio)) {
+	if (!lock_folio(w, folio)) {
 		trace_hmm_migrate_refuse(addr, MIGRATE_LOCKED);
 		return;
 	}
-	for (i = 0; i < nr; i++)
-		if (!take_pte(w, &run, folio, folio_page(folio, i), ptep + i,
-			      addr + i * PAGE_SIZE))
-			break;
-	if (!i) {
-		migrate_let_go(w->migrate, folio);
+	do {
+		pte_t pte = ptep_get(ptep + done);
+
+		if (done)
+			run = run_of(folio, ptep + done, pte, nr - done);
+		writable &= migrate_pte_writable(pte);
+		taken = take_run(w, folio, folio_page(folio, done), ptep + done,
+				 addr + done * PAGE_SIZE, run);
+		done += taken;
+	} while (taken && done < nr);
+	if (!done) {
+		unlock_folio(w, folio);
 		trace_hmm_migrate_refuse(addr, MIGRATE_PINNED);
 		return;
 	}
 	if (present)
-		flush_later(w, addr, i);
-	entry = entry_of(folio, run.writable, here && i == nr);
-	if (i < nr)
+		flush_later(w, addr, done);
+	entry = entry_of(folio, writable, here && done == nr);
+	if (done < nr)
 		entry = migrate_entry_kept(entry);
 	collect_set(w, addr, entry);
-	folio_remove_rmap_ptes(folio, folio_page(folio, 0), i, w->vma);
-	folio_put_refs(folio, i);
+	folio_remove_rmap_ptes(folio, folio_page(folio, 0), done, w->vma);
+	inherit_references(w, folio, done);
 }
 
 /* Returns the number of PTEs dealt with, 0 if a folio has to be split first. */
@@ -372,21 +458,22 @@ static unsigned int collect_pte(struct migrate_walk *w, pte_t *ptep,
 {
 	pte_t pte = ptep_get(ptep);
 	struct page *page = selected_page(w, pte, addr);
+	unsigned int nr, run;
 	struct folio *folio;
-	unsigned int nr;
 
 	if (!page)
 		return 1;
 	folio = page_folio(page);
 	if (!folio_test_large(folio)) {
-		take_ptes(w, folio, ptep, addr, 1);
+		take_ptes(w, folio, ptep, addr, 1, 1);
 		return 1;
 	}
-	nr = run_of(folio, ptep, pte, max);
+	run = run_of(folio, ptep, pte, max);
+	nr = runs_of(folio, ptep, pte, run, max);
 	if (nr == folio_nr_pages(folio) && folio_test_anon(folio) &&
 	    !folio_contain_hwpoisoned_page(folio) &&
 	    (travels_whole(w) || is_only_here(folio, nr))) {
-		take_ptes(w, folio, ptep, addr, nr);
+		take_ptes(w, folio, ptep, addr, nr, run);
 		return nr;
 	}
 	if (folio != w->stuck && take_folio(w, folio)) {

@@ -28,7 +28,8 @@
 /*
  * In src and nobody else's business.
  *
- * MIGRATE_PFN_OFF_LRU: the folio has been taken off the LRU.
+ * MIGRATE_PFN_OFF_LRU: the folio has been taken off the LRU; once it has moved,
+ * its destination has never been there, but belongs there.
  *
  * MIGRATE_PFN_HERE: all mappings that the folio has had were in the range, at
  * the place of the entry. Finalize need not look for others: who forks or moves

@@ -43,36 +43,6 @@ static bool is_ours(softleaf_t entry, unsigned long pfn)
 	return softleaf_is_migration(entry) && softleaf_to_pfn(entry) == pfn;
 }
 
-/* How many PTEs from @ptep on, of at most @max, differ in nothing but the page? */
-static unsigned int run_of(pte_t *ptep, pte_t pte, unsigned int max)
-{
-	unsigned int nr;
-
-	for (nr = 1; nr < max; nr++) {
-		pte = migrate_softleaf_next(pte);
-		if (!pte_same(ptep_get(ptep + nr), pte))
-			break;
-	}
-	return nr;
-}
-
-/* @pte is for the first of @nr pages. No flush: there was nothing to be cached. */
-static void set_run(struct vm_area_struct *vma, unsigned long addr, pte_t *ptep,
-		    pte_t pte, unsigned int nr)
-{
-	unsigned int i;
-
-	if (pte_present(pte)) {
-		set_ptes(vma->vm_mm, addr, ptep, pte, nr);
-		update_mmu_cache_range(NULL, vma, addr, ptep, nr);
-		return;
-	}
-	for (i = 0; i < nr; i++) {
-		set_pte_at(vma->vm_mm, addr + i * PAGE_SIZE, ptep + i, pte);
-		pte = migrate_softleaf_next(pte);
-	}
-}
-
 /*
  * Map @page, and those behind it, where the migration entries of pages from @pfn
  * on are. Returns for how many of at most @max PTEs this was done, or is not to
@@ -86,15 +56,20 @@ static unsigned int map_run(struct vm_area_struct *vma, unsigned long addr,
 	softleaf_t entry = softleaf_from_pte(moving);
 	struct folio *folio = page_folio(page);
 	unsigned int nr;
+	pte_t pte;
 
 	if (!is_ours(entry, pfn))
 		return 1;
-	nr = run_of(ptep, moving, max);
+	nr = migrate_softleaf_run(ptep, moving, max);
 	folio_ref_add(folio, nr);
 	folio_add_anon_rmap_ptes(folio, page, nr, vma, addr,
 				 softleaf_is_migration_read(entry) ?
 				 RMAP_NONE : RMAP_EXCLUSIVE);
-	set_run(vma, addr, ptep, migrate_pte_end(vma, moving, entry, page), nr);
+	/* No flush: there was nothing that a CPU may have cached. */
+	pte = migrate_pte_end(vma, moving, entry, page);
+	migrate_set_run(vma->vm_mm, addr, ptep, pte, nr);
+	if (pte_present(pte))
+		update_mmu_cache_range(NULL, vma, addr, ptep, nr);
 	return nr;
 }
 
@@ -195,15 +170,14 @@ static void finalize_here(struct migrate_vma *migrate)
 /* Folios */
 
 /* What becomes mapped must be on its way to the LRU. */
-static void to_lru(const struct migrate_vma *migrate, unsigned long i)
+static void all_to_lru(const struct migrate_vma *migrate)
 {
-	struct folio *target = target_of(migrate, i);
+	unsigned long i;
 
-	if (target == migrate_folio_of(migrate->src[i]) &&
-	    !(migrate->src[i] & MIGRATE_PFN_OFF_LRU))
-		return;
-	if (!folio_is_zone_device(target))
-		folio_add_lru(target);
+	for (i = 0; i < migrate->npages;
+	     i += migrate_entry_pages(migrate->src[i]))
+		if (migrate->src[i] & MIGRATE_PFN_OFF_LRU)
+			folio_add_lru(target_of(migrate, i));
 }
 
 static void put_later(struct folio_batch *batch, struct folio *folio)
@@ -243,13 +217,14 @@ void migrate_finalize(struct migrate_vma *migrate)
 	unsigned long i;
 
 	folio_batch_init(&batch);
-	for (i = 0; i < migrate->npages; i++)
-		if (migrate->src[i] & MIGRATE_PFN_VALID)
-			to_lru(migrate, i);
+	all_to_lru(migrate);
 	finalize_here(migrate);
 	for (i = 0; i < migrate->npages; i++) {
 		unsigned long entry = migrate->src[i];
 
+		/* The pages of a large folio but the first are nothing. */
+		if (!((entry | migrate->dst[i]) & MIGRATE_PFN_VALID))
+			continue;
 		if (entry & MIGRATE_PFN_VALID) {
 			if (!is_here(entry))
 				remove_migration_ptes(migrate_folio_of(entry),

@@ -78,12 +78,21 @@ static bool move_folio(struct folio *to, struct folio *from)
 
 static void install_folio(struct migrate_vma *migrate, unsigned long i)
 {
+	struct folio *to;
+
 	if (!has_destination(migrate, i, migrate_entry_pages(migrate->src[i])) ||
-	    !match_orders(migrate, i) ||
-	    !migrate_pfn_to_page(migrate->dst[i]) ||
-	    !move_folio(migrate_folio_of(migrate->dst[i]),
-			migrate_folio_of(migrate->src[i])))
-		migrate_keep(migrate, i, MIGRATE_INSTALL);
+	    !match_orders(migrate, i))
+		goto keep;
+	to = migrate_folio_of(migrate->dst[i]);
+	if (!to || !move_folio(to, migrate_folio_of(migrate->src[i])))
+		goto keep;
+	if (folio_is_zone_device(to))
+		migrate->src[i] &= ~MIGRATE_PFN_OFF_LRU;
+	else
+		migrate->src[i] |= MIGRATE_PFN_OFF_LRU;
+	return;
+keep:
+	migrate_keep(migrate, i, MIGRATE_INSTALL);
 }
 
 /* Holes */

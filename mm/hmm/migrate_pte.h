@@ -35,10 +35,9 @@ static inline softleaf_t migrate_entry_for(const struct page *page,
 
 /* What takes the place of @pte, of @page, while it is being migrated */
 static inline pte_t migrate_pte_begin(pte_t pte, const struct page *page,
-				      bool exclusive)
+				      bool writable, bool exclusive)
 {
-	softleaf_t entry = migrate_entry_for(page, migrate_pte_writable(pte),
-					     exclusive);
+	softleaf_t entry = migrate_entry_for(page, writable, exclusive);
 	bool soft_dirty, uffd;
 	pte_t moving;
 
@@ -129,10 +128,34 @@ static inline pte_t migrate_softleaf_next(pte_t pte)
 #endif
 }
 
-static inline pte_t migrate_pte_next(pte_t pte)
+/* How many entries from @ptep on, where @pte is, differ in nothing but the page? */
+static inline unsigned int migrate_softleaf_run(pte_t *ptep, pte_t pte,
+						unsigned int max)
 {
-	return pte_present(pte) ? pte_next_pfn(pte) :
-				  migrate_softleaf_next(pte);
+	unsigned int nr;
+
+	for (nr = 1; nr < max; nr++) {
+		pte = migrate_softleaf_next(pte);
+		if (!pte_same(ptep_get(ptep + nr), pte))
+			break;
+	}
+	return nr;
+}
+
+/* Such entries, the first of which is @pte, instead of none or of migration ones */
+static inline void migrate_set_run(struct mm_struct *mm, unsigned long addr,
+				   pte_t *ptep, pte_t pte, unsigned int nr)
+{
+	unsigned int i;
+
+	if (pte_present(pte)) {
+		set_ptes(mm, addr, ptep, pte, nr);
+		return;
+	}
+	for (i = 0; i < nr; i++) {
+		set_pte_at(mm, addr + i * PAGE_SIZE, ptep + i, pte);
+		pte = migrate_softleaf_next(pte);
+	}
 }
 
 #endif /* _MM_HMM_MIGRATE_PTE_H */

@@ -18,52 +18,109 @@
 #include "../internal.h"
 #include "migrate.h"
 
-/* The folio of the first entry, from @i on, that is TAKEN; NULL behind the last */
-static struct folio *next_taken(const struct migrate_vma *migrate,
-				unsigned long *i)
+/* The first entry, from @i on, that is TAKEN */
+static unsigned long next_taken(const struct migrate_vma *migrate,
+				unsigned long i)
 {
-	for (; *i < migrate->npages; *i += migrate_entry_pages(migrate->src[*i]))
-		if (migrate_state_of(migrate->src[*i]) == MIGRATE_TAKEN)
-			return migrate_folio_of(migrate->src[*i]);
-	return NULL;
+	while (i < migrate->npages &&
+	       migrate_state_of(migrate->src[i]) != MIGRATE_TAKEN)
+		i += migrate_entry_pages(migrate->src[i]);
+	return i;
 }
 
-#define for_each_taken(i, folio, migrate)				\
-	for ((i) = 0, (folio) = next_taken(migrate, &(i)); (folio);	\
-	     (i) += migrate_entry_pages((migrate)->src[i]),		\
-	     (folio) = next_taken(migrate, &(i)))
+#define for_each_taken(i, migrate)					\
+	for ((i) = next_taken(migrate, 0); (i) < (migrate)->npages;	\
+	     (i) = next_taken(migrate,					\
+			      (i) + migrate_entry_pages((migrate)->src[i])))
+
+/**
+ * struct lru_run - folios that leave one list of the LRU one after another
+ * @lruvec: its lruvec, whose lock is held; NULL if none is
+ * @list: the list
+ * @zone: the zone of all of them
+ * @nr: how many pages have left, of which the statistics do not know yet
+ * @folios: how many folios have left since the lock was taken
+ */
+struct lru_run {
+	struct lruvec *lruvec;
+	enum lru_list list;
+	enum zone_type zone;
+	long nr;
+	unsigned int folios;
+};
+
+static void account_run(struct lru_run *run)
+{
+	if (run->nr)
+		update_lru_size(run->lruvec, run->list, run->zone, -run->nr);
+	run->nr = 0;
+}
+
+static void end_run(struct lru_run *run)
+{
+	if (!run->lruvec)
+		return;
+	account_run(run);
+	lruvec_unlock_irq(run->lruvec);
+	run->lruvec = NULL;
+}
+
+/* Interrupts are off while the lock is held: not for all folios at a time. */
+static void lock_run(struct lru_run *run, struct folio *folio)
+{
+	if (run->lruvec && run->folios < SWAP_CLUSTER_MAX &&
+	    folio_matches_lruvec(folio, run->lruvec))
+		return;
+	if (run->lruvec) {
+		end_run(run);
+		cond_resched();
+	}
+	run->lruvec = folio_lruvec_lock_irq(folio);
+	run->folios = 0;
+}
+
+/* The folio is no longer marked as being on the LRU. */
+static void take_off_lru(struct lru_run *run, struct folio *folio)
+{
+	enum lru_list list = folio_lru_list(folio);
+	enum zone_type zone = folio_zonenum(folio);
+
+	lock_run(run, folio);
+	run->folios++;
+	if (lru_gen_del_folio(run->lruvec, folio, false))
+		return;
+	if (list != run->list || zone != run->zone)
+		account_run(run);
+	if (list != LRU_UNEVICTABLE)
+		list_del(&folio->lru);
+	run->list = list;
+	run->zone = zone;
+	run->nr += folio_nr_pages(folio);
+}
 
 /*
- * Isolate all folios that are on the LRU. Its lock is taken for several at a time,
- * but not for all: interrupts are off meanwhile. Each folio is kept by the
- * reference that collect took. Returns how many were not there.
+ * Isolate all folios that are on the LRU. Each is kept by the reference that
+ * collect took. Returns how many were not there.
  */
 static unsigned long isolate_all(struct migrate_vma *migrate)
 {
-	struct lruvec *lruvec = NULL;
+	struct lru_run run = { .lruvec = NULL };
 	unsigned long i, missed = 0;
-	unsigned int batch = 0;
-	struct folio *folio;
 
-	for_each_taken(i, folio, migrate) {
-		if (folio_is_zone_device(folio) ||
-		    migrate->src[i] & MIGRATE_PFN_OFF_LRU)
+	for_each_taken(i, migrate) {
+		struct folio *folio = migrate_folio_of(migrate->src[i]);
+
+		if (migrate->src[i] & MIGRATE_PFN_OFF_LRU ||
+		    folio_is_zone_device(folio))
 			continue;
 		if (!folio_test_clear_lru(folio)) {
 			missed++;
 			continue;
 		}
-		lruvec = folio_lruvec_relock_irq(folio, lruvec);
-		lruvec_del_folio(lruvec, folio);
+		take_off_lru(&run, folio);
 		migrate->src[i] |= MIGRATE_PFN_OFF_LRU;
-		if (++batch % SWAP_CLUSTER_MAX)
-			continue;
-		lruvec_unlock_irq(lruvec);
-		lruvec = NULL;
-		cond_resched();
 	}
-	if (lruvec)
-		lruvec_unlock_irq(lruvec);
+	end_run(&run);
 	return missed;
 }
 
@@ -71,10 +128,14 @@ static unsigned long isolate_all(struct migrate_vma *migrate)
 static void unmap_all(const struct migrate_vma *migrate)
 {
 	bool unmapped = false;
-	struct folio *folio;
 	unsigned long i;
 
-	for_each_taken(i, folio, migrate) {
+	for_each_taken(i, migrate) {
+		struct folio *folio;
+
+		if (migrate->src[i] & MIGRATE_PFN_HERE)
+			continue;
+		folio = migrate_folio_of(migrate->src[i]);
 		if (!folio_mapped(folio))
 			continue;
 		try_to_migrate(folio, TTU_BATCH_FLUSH);
