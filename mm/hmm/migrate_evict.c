@@ -23,22 +23,41 @@ static struct migrate_vma without_vma(unsigned long *src, unsigned long *dst,
 	};
 }
 
+/* The folio of a page in use, referenced, or NULL */
+static struct folio *get_folio(unsigned long pfn)
+{
+	struct folio *folio = page_folio(pfn_to_page(pfn));
+
+	return folio_try_get(folio) ? folio : NULL;
+}
+
+/* May have been split, or freed and made anew, before it was referenced */
+static bool lock_folio(struct folio *folio, unsigned long pfn)
+{
+	if (!folio_trylock(folio))
+		return false;
+	if (page_folio(pfn_to_page(pfn)) == folio)
+		return true;
+	folio_unlock(folio);
+	return false;
+}
+
+static void drop_folio(struct folio *folio)
+{
+	folio_unlock(folio);
+	folio_put(folio);
+}
+
 /* The folio of a page in use, locked and referenced, or NULL */
 static struct folio *take_folio(unsigned long pfn)
 {
-	struct page *page = pfn_to_page(pfn);
-	struct folio *folio = page_folio(page);
+	struct folio *folio = get_folio(pfn);
 
-	if (!folio_try_get(folio))
-		return NULL;
-	if (folio_trylock(folio)) {
-		/* It may have been split, or freed and made anew, meanwhile. */
-		if (page_folio(page) == folio)
-			return folio;
-		folio_unlock(folio);
+	if (folio && !lock_folio(folio, pfn)) {
+		folio_put(folio);
+		folio = NULL;
 	}
-	folio_put(folio);
-	return NULL;
+	return folio;
 }
 
 static unsigned long entry_of(struct folio *folio)
@@ -71,8 +90,7 @@ unsigned long migrate_device_pfn_lock(unsigned long pfn)
 		return 0;
 	if (folio_pfn(folio) == pfn)
 		return entry_of(folio);
-	folio_unlock(folio);
-	folio_put(folio);
+	drop_folio(folio);
 	return 0;
 }
 EXPORT_SYMBOL(migrate_device_pfn_lock);
@@ -115,17 +133,64 @@ static bool is_all_listed(const struct folio *folio,
 	return true;
 }
 
-/*
- * A folio of which only a part is to go. On success all its parts are free for
- * others to take.
- */
-static bool split_off(struct folio *folio)
+/* How many entries, from the first on, are consecutive pages of the folio? */
+static unsigned long pages_listed(const struct folio *folio,
+				  const unsigned long *pfns, unsigned long left)
 {
-	bool split = !split_folio(folio);
+	unsigned long nr;
 
-	folio_unlock(folio);
-	folio_put(folio);
-	return split;
+	for (nr = 1; nr < left; nr++)
+		if (pfns[nr] != pfns[0] + nr ||
+		    page_folio(pfn_to_page(pfns[nr])) != folio)
+			break;
+	return nr;
+}
+
+/*
+ * A folio that cannot be had: none of its pages is to be tried, as its lock may
+ * be free then, and what is left of it would be split for nothing.
+ */
+static unsigned long leave_out(const struct folio *folio, unsigned long *pfns,
+			       unsigned long left)
+{
+	unsigned long nr = folio ? pages_listed(folio, pfns, left) : 1;
+
+	memset(pfns, 0, nr * sizeof(*pfns));
+	return nr;
+}
+
+/* The folio is locked and referenced, and all that is listed of it goes. */
+static unsigned long take_whole(struct folio *folio, unsigned long *pfns)
+{
+	unsigned long nr = folio_nr_pages(folio);
+
+	pfns[0] = entry_of(folio);
+	memset(pfns + 1, 0, (nr - 1) * sizeof(*pfns));
+	return nr;
+}
+
+/*
+ * The folio is locked and referenced, and only a part of it is to go. Its parts
+ * are free for others to take, once it is split.
+ */
+static unsigned long take_part(struct folio *folio, unsigned long *pfns,
+			       unsigned long left)
+{
+	unsigned long nr;
+
+	if (split_folio(folio)) {
+		nr = leave_out(folio, pfns, left);
+		drop_folio(folio);
+		return nr;
+	}
+	drop_folio(folio);
+	folio = take_folio(pfns[0]);
+	if (folio && is_all_listed(folio, pfns, left))
+		return take_whole(folio, pfns);
+	if (folio)
+		drop_folio(folio);
+	pfns[0] = 0;
+	return 1;
 }
 
 /*
@@ -134,22 +199,16 @@ static bool split_off(struct folio *folio)
  */
 static unsigned long take_listed(unsigned long *pfns, unsigned long left)
 {
-	struct folio *folio = take_folio(pfns[0]);
+	struct folio *folio = get_folio(pfns[0]);
 	unsigned long nr;
 
-	if (folio && !is_all_listed(folio, pfns, left))
-		folio = split_off(folio) ? take_folio(pfns[0]) : NULL;
-	if (!folio || !is_all_listed(folio, pfns, left)) {
-		if (folio) {
-			folio_unlock(folio);
-			folio_put(folio);
-		}
-		pfns[0] = 0;
-		return 1;
-	}
-	nr = folio_nr_pages(folio);
-	pfns[0] = entry_of(folio);
-	memset(pfns + 1, 0, (nr - 1) * sizeof(*pfns));
+	if (folio && lock_folio(folio, pfns[0]))
+		return is_all_listed(folio, pfns, left) ?
+			take_whole(folio, pfns) :
+			take_part(folio, pfns, left);
+	nr = leave_out(folio, pfns, left);
+	if (folio)
+		folio_put(folio);
 	return nr;
 }
 
