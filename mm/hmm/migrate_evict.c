@@ -31,12 +31,16 @@ static struct folio *get_folio(unsigned long pfn)
 	return folio_try_get(folio) ? folio : NULL;
 }
 
-/* May have been split, or freed and made anew, before it was referenced */
+/*
+ * May have been split, or freed and made anew, before it was referenced. Or its
+ * data has moved elsewhere already, and with it the charge, but not yet the last
+ * reference: what is mapped nowhere is nobody's.
+ */
 static bool lock_folio(struct folio *folio, unsigned long pfn)
 {
 	if (!folio_trylock(folio))
 		return false;
-	if (page_folio(pfn_to_page(pfn)) == folio)
+	if (page_folio(pfn_to_page(pfn)) == folio && folio_mapped(folio))
 		return true;
 	folio_unlock(folio);
 	return false;
