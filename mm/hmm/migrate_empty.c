@@ -12,6 +12,13 @@
  * The bound. The longest that it takes is the time given, and what one batch
  * takes, which is MIGRATE_EVICT_BATCH pages. It is over sooner, after
  * IDLE_PASSES pauses that add up to about a second, when nothing can be moved.
+ *
+ * In passes: nobody who faults goes on before his page is back, so that of what T
+ * tasks fault back, a pass leaves no more than a folio for each. Those are all
+ * that there is for later passes, each of which moves one, or is one of at most
+ * IDLE_PASSES + 1 in a row that do not. If nothing arrives, and nobody else has
+ * hold of a page, it is over after (T + 1) * (IDLE_PASSES + 1) passes, and the
+ * range is empty.
  */
 #include <linux/delay.h>
 #include <linux/export.h>
@@ -120,6 +127,12 @@ static void report(struct migrate_evict *evict)
  * @evict: the range, how to do it, and how long
  *
  * Large folios go as a whole, those that are only partly in the range are split.
+ *
+ * It goes over the range again and again: as long as pages move, and eleven times
+ * more, with pauses of about a second in all. Tasks whose CPU faults bring pages
+ * back at the same time do no harm: T of them make it at most 11 * (T + 1) times.
+ * Only those who fill the range meanwhile can make it go on until
+ * &migrate_evict.timeout has passed.
  *
  * Context: Process context, may sleep. Nothing is held that &migrate_evict.supply,
  * callbacks of MMU notifiers, or the driver's folio_free() take. The range stays
