@@ -8,8 +8,8 @@
  *	hmm_oracle.c		the page tables, one page at a time
  *
  * hmm_probe_map.c, the device's special mappings, and hmm_probe_hold.c, which
- * holds the mmap lock, stand alone. So does the second device, for subscriptions
- * (hmm_probe_notify.h).
+ * holds the mmap lock, stand alone. So do the second device, for subscriptions
+ * (hmm_probe_notify.h), and the third one, for migration (hmm_probe_move.h).
  */
 #ifndef _HMM_PROBE_H
 #define _HMM_PROBE_H

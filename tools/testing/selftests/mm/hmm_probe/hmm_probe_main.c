@@ -16,6 +16,7 @@
 #include <linux/uaccess.h>
 
 #include "hmm_probe.h"
+#include "hmm_probe_move.h"
 
 static_assert(sizeof(unsigned long) == sizeof(u64));
 static_assert(HMM_PROBE_VALID == HMM_PFN_VALID);
@@ -495,15 +496,22 @@ static int __init probe_init(void)
 
 	if (rc)
 		return rc;
-	rc = misc_register(&probe_device);
+	rc = probe_move_init();
 	if (rc)
-		probe_notify_exit();
+		goto no_move;
+	rc = misc_register(&probe_device);
+	if (!rc)
+		return 0;
+	probe_move_exit();
+no_move:
+	probe_notify_exit();
 	return rc;
 }
 
 static void __exit probe_exit(void)
 {
 	misc_deregister(&probe_device);
+	probe_move_exit();
 	probe_notify_exit();
 	probe_map_exit();
 }

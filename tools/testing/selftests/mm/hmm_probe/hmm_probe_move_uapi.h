@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note */
+/*
+ * /dev/hmm_probe_move: a device with private memory that migrates as it is told
+ * to, also as no good driver would. It uses the public API only, so that one
+ * module shows what any implementation of it does.
+ *
+ * An ioctl fails only when it could not do what was asked; what the API under
+ * test answered is a field (rc), negative errno included.
+ *
+ * There is one device for all: its memory, and how it serves CPU faults.
+ */
+#ifndef _HMM_PROBE_MOVE_UAPI_H
+#define _HMM_PROBE_MOVE_UAPI_H
+
+#include <linux/const.h>
+#include <linux/ioctl.h>
+#include <linux/types.h>
+
+/* Its memory, a GiB and what is lost to odd sizes, and pages in one call */
+#define HMM_MOVE_DEVICE_PAGES	(_BITULL(18) + _BITULL(13))
+#define HMM_MOVE_MAX_PAGES	_BITULL(12)
+
+/* What is selected: the device's pages, or all system memory */
+#define HMM_MOVE_TO_DEVICE	_BITULL(0)
+/* addr is the page frame number of the first page, which is the device's. */
+#define HMM_MOVE_BY_PFN		_BITULL(1)
+/* Take huge pages as a whole. */
+#define HMM_MOVE_COMPOUND	_BITULL(2)
+/* And all other large folios, where the API knows this. */
+#define HMM_MOVE_FOLIOS		_BITULL(3)
+/* Say where all goes, where the API knows this. */
+#define HMM_MOVE_HINT		_BITULL(4)
+/* Folios of this order also for smaller holes, where the API knows this */
+#define HMM_MOVE_JOIN		_BITULL(5)
+/* All of migrate_device_evict(), where the API has it; with BY_PFN */
+#define HMM_MOVE_EVICT		_BITULL(6)
+/* No destination: all is put back. */
+#define HMM_MOVE_NOWHERE	_BITULL(7)
+/* Hold a reference to the first page, that was moved, until HMM_MOVE_LET_GO. */
+#define HMM_MOVE_KEEP		_BITULL(8)
+/*
+ * With BY_PFN: lock the pages, let go what is held, and then unmap them, where the
+ * API has it
+ */
+#define HMM_MOVE_IN_STEPS	_BITULL(9)
+
+/**
+ * struct hmm_move - a migration
+ * @addr: first address, page aligned, of the calling process
+ * @npages: how many pages
+ * @flags: HMM_MOVE_*
+ * @order: of the largest destination
+ * @timeout_ms: of HMM_MOVE_EVICT; 0 for none
+ * @rc: (out) what migrate_vma_setup() returned; or migrate_device_evict()
+ * @offered: (out) pages that could be migrated after the setup
+ * @holes: (out) entries without a page
+ * @moved: (out) pages that have moved, holes that were filled included
+ * @whole: (out) how many of them in large folios
+ * @flushes: (out) TLB flushes of the file's address space, see struct hmm_serve
+ * @supplies: (out) rounds: how often HMM_MOVE_EVICT asked for destinations
+ * @locked: (out) pages that held out because they are locked
+ * @referenced: (out) ... because they are referenced
+ * @unsupplied: (out) ... because there was no destination
+ * @reserved: must be zero
+ */
+struct hmm_move {
+	__u64 addr;
+	__u64 npages;
+	__u64 flags;
+	__u64 order;
+	__u64 timeout_ms;
+	__s64 rc;
+	__u64 offered;
+	__u64 holes;
+	__u64 moved;
+	__u64 whole;
+	__u64 flushes;
+	__u64 supplies;
+	__u64 locked;
+	__u64 referenced;
+	__u64 unsupplied;
+	__u64 reserved[3];
+};
+
+/**
+ * struct hmm_serve - how CPU faults are served from now on
+ * @pages: the aligned window around the fault that is migrated, a power of 2
+ * @flags: HMM_MOVE_COMPOUND and HMM_MOVE_FOLIOS
+ * @limit: after that many faults, whole huge pages are brought back whatever
+ *	@flags say, so that who runs in circles gets out; 0 for never
+ * @faults: (out) faults since the last HMM_MOVE_SERVE
+ * @freed_locked: (out) folios that were locked when they were freed, since then
+ * @in_use: (out) pages in use now
+ * @first_pfn: (out) page frame number of the device's first page
+ * @flushes: (out) TLB flushes so far of the address space that opened the file,
+ *	without those that were put off, to be done together with others
+ * @reserved: must be zero
+ */
+struct hmm_serve {
+	__u64 pages;
+	__u64 flags;
+	__u64 limit;
+	__u64 faults;
+	__u64 freed_locked;
+	__u64 in_use;
+	__u64 first_pfn;
+	__u64 flushes;
+	__u64 reserved[2];
+};
+
+/**
+ * struct hmm_hold - the folio of a page is held until HMM_MOVE_LET_GO
+ * @pfn: page frame number of a page in use
+ * @lock: its lock, and not only a reference
+ * @reserved: must be zero
+ *
+ * A file holds one folio at a time.
+ */
+struct hmm_hold {
+	__u64 pfn;
+	__u64 lock;
+	__u64 reserved[2];
+};
+
+#define HMM_MOVE_RUN		_IOWR('h', 0xa0, struct hmm_move)
+#define HMM_MOVE_SERVE		_IOWR('h', 0xa1, struct hmm_serve)
+/* The counters only */
+#define HMM_MOVE_SERVED		_IOR('h', 0xa2, struct hmm_serve)
+#define HMM_MOVE_HOLD		_IOW('h', 0xa3, struct hmm_hold)
+#define HMM_MOVE_LET_GO		_IO('h', 0xa4)
+
+#endif /* _HMM_PROBE_MOVE_UAPI_H */
