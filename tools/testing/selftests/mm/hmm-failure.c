@@ -8,7 +8,6 @@
  * Needs a kernel with fault injection (CONFIG=debug); skips on others.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,63 +17,10 @@
 
 #include "kselftest_harness.h"
 #include "hmm_common.h"
+#include "hmm_inject.h"
 
 #define N		16
-#define FAIL_NTH	"/proc/thread-self/fail-nth"
-#define INJECTION	"/sys/kernel/debug/"
 #define MAX_NTH		2000	/* more allocations than any scenario makes */
-
-/* Which allocations may fail: all of them, without a message for each. */
-static const char * const injection_files[][2] = {
-	{ INJECTION "failslab/ignore-gfp-wait", "N" },
-	{ INJECTION "failslab/verbose", "0" },
-	{ INJECTION "fail_page_alloc/ignore-gfp-wait", "N" },
-	{ INJECTION "fail_page_alloc/ignore-gfp-highmem", "N" },
-	{ INJECTION "fail_page_alloc/min-order", "0" },
-	{ INJECTION "fail_page_alloc/verbose", "0" },
-};
-
-static bool write_word(const char *path, const char *word)
-{
-	int fd = open(path, O_WRONLY);
-	bool ok = fd >= 0 && write(fd, word, strlen(word)) > 0;
-
-	if (fd >= 0)
-		close(fd);
-	return ok;
-}
-
-static bool injection_start(void)
-{
-	size_t i;
-
-	for (i = 0; i < ARRAY_SIZE(injection_files); i++)
-		if (!write_word(injection_files[i][0], injection_files[i][1]))
-			return false;
-	return true;
-}
-
-/* Stays open: to open it anew would meet the failure that it orders. */
-static int fail_nth_file = -1;
-
-static void fail_nth(int nth)
-{
-	char word[16];
-	int length = snprintf(word, sizeof(word), "%d", nth);
-
-	if (pwrite(fail_nth_file, word, length, 0) != length)
-		fatal(FAIL_NTH ": %s", strerror(errno));
-}
-
-/* Has the failure that fail_nth() ordered happened? */
-static bool has_failed(void)
-{
-	char word[16] = "";
-
-	if (pread(fail_nth_file, word, sizeof(word) - 1, 0) < 0)
-		fatal(FAIL_NTH ": %s", strerror(errno));
-	return !atoi(word);
-}
 
 FIXTURE(hmm_failure)
 {
@@ -105,13 +51,11 @@ FIXTURE_SETUP(hmm_failure)
 		SKIP(return, "no /dev/hmm_probe");
 	if (!injection_start())
 		SKIP(return, "no fault injection in this kernel");
-	fail_nth_file = open(FAIL_NTH, O_RDWR);
-	ASSERT_LE(0, fail_nth_file);
 }
 
 FIXTURE_TEARDOWN(hmm_failure)
 {
-	close(fail_nth_file);
+	injection_stop();
 	close(self->fd);
 }
 

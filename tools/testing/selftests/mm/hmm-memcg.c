@@ -18,6 +18,7 @@
 
 #include "kselftest_harness.h"
 #include "hmm_access.h"
+#include "hmm_group.h"
 
 #define STOCK_PAGES	64	/* charged in advance, on each processor */
 #define TABLE_PAGES	64	/* page tables, ours and the device's */
@@ -26,97 +27,11 @@
 
 #define FILL_SEED	1
 
-/* The test's cgroup, in a mount of its own */
-struct group {
-	char mount[32];
-	char path[64];
-	bool mounted;
-	bool enabled;		/* by us */
-	bool made;
-};
-
-static bool write_file(const char *folder, const char *name, const char *text)
-{
-	char path[128];
-	bool ok;
-	int fd;
-
-	snprintf(path, sizeof(path), "%s/%s", folder, name);
-	fd = open(path, O_WRONLY | O_CLOEXEC);
-	ok = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
-	if (fd >= 0)
-		close(fd);
-	return ok;
-}
-
-static bool read_file(const char *folder, const char *name, char *text,
-		      size_t size)
-{
-	char path[128];
-	ssize_t n;
-	int fd;
-
-	snprintf(path, sizeof(path), "%s/%s", folder, name);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	n = fd < 0 ? -1 : read(fd, text, size - 1);
-	if (fd >= 0)
-		close(fd);
-	text[n > 0 ? n : 0] = '\0';
-	return n >= 0;
-}
-
-static bool group_make(struct group *group)
-{
-	char text[256];
-
-	strcpy(group->mount, "/tmp/hmm-memcg-XXXXXX");
-	if (!mkdtemp(group->mount)) {
-		group->mount[0] = '\0';
-		return false;
-	}
-	group->mounted = !mount("none", group->mount, "cgroup2", 0, NULL);
-	if (!group->mounted)
-		return false;
-	if (!read_file(group->mount, "cgroup.subtree_control", text,
-		       sizeof(text)))
-		return false;
-	if (!strstr(text, "memory")) {
-		group->enabled = write_file(group->mount,
-					    "cgroup.subtree_control",
-					    "+memory");
-		if (!group->enabled)
-			return false;
-	}
-	snprintf(group->path, sizeof(group->path), "%s/hmm-%d", group->mount,
-		 getpid());
-	group->made = !mkdir(group->path, 0755);
-	return group->made && !access(group->path, W_OK);
-}
-
-/* False when processes are still in it */
-static bool group_remove(struct group *group)
-{
-	bool gone = !group->made || !rmdir(group->path);
-
-	group->made = !gone;
-	return gone;
-}
-
-static void group_unmount(struct group *group)
-{
-	if (group->enabled)
-		write_file(group->mount, "cgroup.subtree_control", "-memory");
-	if (group->mounted)
-		umount(group->mount);
-	if (group->mount[0])
-		rmdir(group->mount);
-}
-
 static long group_pages(struct group *group)
 {
 	char text[32];
 
-	if (!read_file(group->path, "memory.current", text, sizeof(text)))
+	if (!group_read(group->path, "memory.current", text, sizeof(text)))
 		fatal("memory.current: %s", strerror(errno));
 	return atol(text) / PAGE_BYTES;
 }
@@ -127,7 +42,7 @@ static long group_dying(struct group *group)
 	char text[4096];
 	char *line;
 
-	if (!read_file(group->mount, "cgroup.stat", text, sizeof(text)))
+	if (!group_read(group->mount, "cgroup.stat", text, sizeof(text)))
 		fatal("cgroup.stat: %s", strerror(errno));
 	line = strstr(text, name);
 	if (!line)
@@ -225,7 +140,7 @@ FIXTURE_SETUP(memcg)
 	mallopt(M_MMAP_THRESHOLD, 16 * PAGE_BYTES);
 	child_start(&self->child);
 	snprintf(pid, sizeof(pid), "%d", self->child.pid);
-	ASSERT_TRUE(write_file(self->group.path, "cgroup.procs", pid));
+	ASSERT_TRUE(group_write(self->group.path, "cgroup.procs", pid));
 	ASSERT_TRUE(child_do(&self->child, work_open, NULL, 0,
 			     variant->device));
 	self->start = group_pages(&self->group);
@@ -240,7 +155,7 @@ static bool all_gone(struct group *group, long dying)
 		if (group_remove(group) && group_dying(group) <= dying)
 			return true;
 		/* Pages wait on each processor's lists; this empties them. */
-		write_file("/proc/sys/vm", "drop_caches", "5");
+		group_write("/proc/sys/vm", "drop_caches", "5");
 		usleep(SETTLE_US);
 	}
 	return false;
@@ -380,7 +295,7 @@ static bool limit_to_half(struct __test_metadata *_metadata,
 		return false;
 	snprintf(limit, sizeof(limit), "%lu",
 		 (self->start + self->npages / 2) * PAGE_BYTES);
-	EXPECT_TRUE(write_file(self->group.path, "memory.max", limit));
+	EXPECT_TRUE(group_write(self->group.path, "memory.max", limit));
 	child_does(work_fill, FILL_SEED);
 	EXPECT_GE(self->start + self->npages / 2, group_pages(&self->group));
 	return true;
