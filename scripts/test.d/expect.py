@@ -51,8 +51,8 @@ class KnownFailures:
 
 class ExpectedOnBase:
     """hmm-expected-base: program and test, "console" and a regular expression for what the kernel may say, "last" and a
-    program that leaves the kernel in no state for others, or "chance", program and a pattern of tests whose defect
-    shows now and then.
+    program that leaves the kernel in no state for others, "chance", program and a pattern of tests whose defect
+    shows now and then, or "crash", program and a test that the kernel does not survive.
     """
 
     def __init__(self):
@@ -60,7 +60,8 @@ class ExpectedOnBase:
         self._console = [" ".join(row[1:]) for row in rows if row[0] == "console"]
         self._last = {row[1] for row in rows if row[0] == "last"}
         self._chance = [(row[1], row[2]) for row in rows if row[0] == "chance"]
-        self._tests = {(row[0], row[1]) for row in rows if row[0] not in ("console", "last", "chance")}
+        self._crashing = [(row[1], row[2]) for row in rows if row[0] == "crash"]
+        self._tests = {(row[0], row[1]) for row in rows if row[0] not in ("console", "last", "chance", "crash")}
         self._rows = []
 
     def console(self):
@@ -70,6 +71,24 @@ class ExpectedOnBase:
     def in_order(self, names):
         """Suites in the order in which they can run."""
         return sorted(names, key=lambda name: name.rpartition(":")[2] in self._last)
+
+    def crashing(self):
+        """Suites of the tests to run alone."""
+        return [f"selftest-case:{program}:{name}" for program, name in self._crashing]
+
+    def crashing_test_names(self):
+        """The last part of their names, by which the harness leaves them out."""
+        return sorted({name.rpartition(".")[2] for _, name in self._crashing})
+
+    def judge_crash(self, suite):
+        """Of a test that runs alone there is one result, and how it failed does not matter."""
+        name = suite.name.rpartition(":")[2]
+        if not any(name == crashing for _, crashing in self._crashing):
+            return
+        harmless = suite.count(PASSED) + suite.count(SKIPPED) == len(suite.cases)
+        self._rows.append((name, PASSED if harmless else "crashed", True))
+        suite.cases = [Case(name, FAILED if harmless else PASSED,
+                            "harmless on the stock kernel, so it proves nothing" if harmless else "")]
 
     def judge(self, suite):
         """Replace each result by whether it is the one expected, remembering what it was."""
