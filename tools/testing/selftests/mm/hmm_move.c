@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: GPL-2.0
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "hmm_move.h"
+
+#define THP		"/sys/kernel/mm/transparent_hugepage/hugepages-"
+#define POLL_US		1000
+#define POLLS		20000
+#define ASLEEP_POLLS	100	/* so often, and it sleeps for good */
+
+int move_open(void)
+{
+	return open("/dev/hmm_probe_move", O_RDWR | O_CLOEXEC);
+}
+
+int move_try(int fd, struct hmm_move *move)
+{
+	return ioctl(fd, HMM_MOVE_RUN, move);
+}
+
+struct hmm_move move_pages_to(int fd, void *addr, size_t npages, __u64 flags,
+			      unsigned int order)
+{
+	struct hmm_move move = {
+		.addr = (uintptr_t)addr,
+		.npages = npages,
+		.flags = flags,
+		.order = order,
+	};
+
+	if (move_try(fd, &move))
+		fatal("HMM_MOVE_RUN: %s", strerror(errno));
+	return move;
+}
+
+struct hmm_move move_to_device(int fd, void *addr, size_t npages)
+{
+	return move_pages_to(fd, addr, npages,
+			     HMM_MOVE_TO_DEVICE | HMM_MOVE_COMPOUND |
+			     HMM_MOVE_FOLIOS | HMM_MOVE_HINT, HUGE_ORDER);
+}
+
+struct hmm_move move_to_system(int fd, void *addr, size_t npages)
+{
+	return move_pages_to(fd, addr, npages,
+			     HMM_MOVE_COMPOUND | HMM_MOVE_FOLIOS, HUGE_ORDER);
+}
+
+void move_serve(int fd, size_t pages, __u64 flags, __u64 limit)
+{
+	struct hmm_serve serve = {
+		.pages = pages,
+		.flags = flags,
+		.limit = limit,
+	};
+
+	if (ioctl(fd, HMM_MOVE_SERVE, &serve))
+		fatal("HMM_MOVE_SERVE: %s", strerror(errno));
+}
+
+struct hmm_serve move_served(int fd)
+{
+	struct hmm_serve serve;
+
+	if (ioctl(fd, HMM_MOVE_SERVED, &serve))
+		fatal("HMM_MOVE_SERVED: %s", strerror(errno));
+	return serve;
+}
+
+bool move_in_use_is(int fd, __u64 pages)
+{
+	int polls;
+
+	for (polls = 0; polls < POLLS; polls++) {
+		if (move_served(fd).in_use == pages)
+			return true;
+		usleep(POLL_US);
+	}
+	printf("# %llu pages in use, not %llu\n", move_served(fd).in_use,
+	       pages);
+	return false;
+}
+
+void hold_page(int fd, __u64 pfn, bool lock)
+{
+	struct hmm_hold hold = { .pfn = pfn, .lock = lock };
+	int polls;
+
+	for (polls = 0; ioctl(fd, HMM_MOVE_HOLD, &hold); polls++) {
+		if (errno != EAGAIN || polls == POLLS)
+			fatal("HMM_MOVE_HOLD: %s", strerror(errno));
+		usleep(POLL_US);
+	}
+}
+
+void let_go(int fd)
+{
+	if (ioctl(fd, HMM_MOVE_LET_GO))
+		fatal("HMM_MOVE_LET_GO: %s", strerror(errno));
+}
+
+__u64 pfn_at(int probe, void *addr)
+{
+	__u64 slot;
+
+	probe_look(probe, addr, 1, &slot, HMM_PROBE_ADOPT_OWNER);
+	return slot & HMM_PROBE_VALID ? slot_pfn(slot) : 0;
+}
+
+/* As an owner of another device sees it, they are not there. */
+size_t pages_on_device(int probe, void *addr, size_t npages)
+{
+	__u64 *all = buffer_of(2 * npages * sizeof(*all));
+	__u64 *mapped = all + npages;
+	size_t count;
+
+	probe_look(probe, addr, npages, all, HMM_PROBE_ADOPT_OWNER);
+	probe_look(probe, addr, npages, mapped, 0);
+	count = count_slots(all, npages, HMM_PROBE_VALID) -
+		count_slots(mapped, npages, HMM_PROBE_VALID);
+	free(all);
+	return count;
+}
+
+/* Folios */
+
+long folio_stat(const char *size, const char *what)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), THP "%s/stats/%s", size, what);
+	return read_number(path);
+}
+
+char *map_folios(const char *size, size_t bytes)
+{
+	long given = folio_stat(size, "anon_fault_alloc");
+	struct setting huge = {}, large = {};
+	char path[128], *map = NULL;
+
+	if (!strcmp(size, "4kB")) {
+		map = map_anon_small(bytes);
+		write_pages(map, bytes / PAGE_BYTES, 1);
+		return map;
+	}
+	snprintf(path, sizeof(path), THP "%s/enabled", size);
+	if (setting_change(&huge, THP "2048kB/enabled", "never") &&
+	    setting_change(&large, path, "always")) {
+		map = map_anon(bytes);
+		write_pages(map, bytes / PAGE_BYTES, 1);
+	}
+	setting_restore(&large);
+	setting_restore(&huge);
+	if (map && folio_stat(size, "anon_fault_alloc") == given) {
+		munmap(map, bytes);
+		return NULL;
+	}
+	return map;
+}
+
+/* Workers */
+
+static void *worker_run(void *arg)
+{
+	struct worker *worker = arg;
+
+	__atomic_store_n(&worker->tid, syscall(SYS_gettid), __ATOMIC_SEQ_CST);
+	worker->work(worker->arg);
+	__atomic_store_n(&worker->done, 1, __ATOMIC_SEQ_CST);
+	return NULL;
+}
+
+void worker_start(struct worker *worker, void (*work)(void *arg), void *arg)
+{
+	worker->work = work;
+	worker->arg = arg;
+	worker->tid = 0;
+	worker->done = 0;
+	if (pthread_create(&worker->thread, NULL, worker_run, worker))
+		fatal("no thread");
+	while (!__atomic_load_n(&worker->tid, __ATOMIC_SEQ_CST))
+		sched_yield();
+}
+
+/* State and minor faults: fields 3 and 10 */
+static bool worker_stat(struct worker *worker, char *state, long *faults)
+{
+	char path[64];
+	FILE *file;
+	int n;
+
+	snprintf(path, sizeof(path), "/proc/self/task/%d/stat", worker->tid);
+	file = fopen(path, "r");
+	if (!file)
+		return false;
+	n = fscanf(file, "%*d (%*[^)]) %c %*d %*d %*d %*d %*d %*u %ld", state,
+		   faults);
+	fclose(file);
+	return n == 2;
+}
+
+bool worker_is_stuck(struct worker *worker, long most)
+{
+	unsigned int polls, asleep = 0;
+	long faults = 0;
+	char state;
+
+	for (polls = 0; polls < POLLS && asleep < ASLEEP_POLLS; polls++) {
+		if (__atomic_load_n(&worker->done, __ATOMIC_SEQ_CST))
+			return false;
+		if (worker_stat(worker, &state, &faults) && state != 'R')
+			asleep++;
+		else
+			asleep = 0;
+		if (faults > most)
+			return false;
+		usleep(POLL_US);
+	}
+	return asleep == ASLEEP_POLLS;
+}
+
+void worker_join(struct worker *worker)
+{
+	pthread_join(worker->thread, NULL);
+}

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The probe's own device (hmm_probe/hmm_probe_move_uapi.h) for tests, and folios
+ * to be moved.
+ */
+#ifndef _HMM_MOVE_H
+#define _HMM_MOVE_H
+
+#include <pthread.h>
+
+#include "hmm_device.h"
+#include "hmm_probe/hmm_probe_move_uapi.h"
+
+/* -1 where there is no such device */
+int move_open(void);
+/* -1 where the API cannot do it at all */
+int move_try(int fd, struct hmm_move *move);
+struct hmm_move move_pages_to(int fd, void *addr, size_t npages, __u64 flags,
+			      unsigned int order);
+/* Whole folios wherever the API can, small ones in place of small ones */
+struct hmm_move move_to_device(int fd, void *addr, size_t npages);
+struct hmm_move move_to_system(int fd, void *addr, size_t npages);
+void move_serve(int fd, size_t pages, __u64 flags, __u64 limit);
+struct hmm_serve move_served(int fd);
+/* Device pages in use become as many soon. */
+bool move_in_use_is(int fd, __u64 pages);
+
+void hold_page(int fd, __u64 pfn, bool lock);
+void let_go(int fd);
+/* Of a page that is mapped or on the probe's device; 0 if there is none */
+__u64 pfn_at(int probe, void *addr);
+/* How many pages of the range are on the probe's device */
+size_t pages_on_device(int probe, void *addr, size_t npages);
+
+/* What the kernel counts of the folios of a size, such as "64kB" */
+long folio_stat(const char *size, const char *what);
+/* Folios of this size, or pages for "4kB"; NULL if there are none */
+char *map_folios(const char *size, size_t bytes);
+
+/* Work that a thread of its own does */
+struct worker {
+	pthread_t thread;
+	void (*work)(void *arg);
+	void *arg;
+	int tid;
+	int done;
+};
+
+void worker_start(struct worker *worker, void (*work)(void *arg), void *arg);
+/*
+ * Waits until it is done, sleeps for good, or has made @most faults since the
+ * start of it; true if it sleeps.
+ */
+bool worker_is_stuck(struct worker *worker, long most);
+void worker_join(struct worker *worker);
+
+#endif /* _HMM_MOVE_H */
