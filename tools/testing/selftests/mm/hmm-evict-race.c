@@ -9,11 +9,13 @@
  */
 #include <errno.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/sysinfo.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "kselftest_harness.h"
@@ -68,6 +70,16 @@ FIXTURE_VARIANT_ADD(evict_race, 2m)
 	.rounds = 8,
 };
 
+/* For all of it, twice, and a bit; the device keeps what it once had. */
+static bool has_memory(int fd, size_t bytes)
+{
+	size_t backed = move_served(fd).backed * PAGE_BYTES;
+	struct sysinfo info;
+
+	sysinfo(&info);
+	return info.freeram + backed > 2 * bytes + bytes / 8;
+}
+
 static void move_all(int fd, char *map, size_t npages)
 {
 	size_t at;
@@ -79,13 +91,11 @@ static void move_all(int fd, char *map, size_t npages)
 FIXTURE_SETUP(evict_race)
 {
 	size_t bytes = from_environment("HMM_QUICK", 0) ? 1UL << 26 : 1UL << 30;
-	struct sysinfo info;
 
 	self->fd = move_open();
 	if (self->fd < 0)
 		SKIP(return, "no /dev/hmm_probe_move");
-	sysinfo(&info);
-	if (info.freeram / 5 * 2 < bytes)
+	if (!has_memory(self->fd, bytes))
 		SKIP(return, "needs memory for all of it, twice");
 	self->npages = bytes / PAGE_BYTES;
 	self->map = map_folios(variant->size, bytes);
@@ -233,6 +243,66 @@ TEST_F_TIMEOUT(evict_race, ends_in_time, TIMEOUT)
 	EXPECT_EQ(0, move.rc);
 	EXPECT_TRUE(move_in_use_is(self->fd, 0));
 	EXPECT_TRUE(pattern_is(self->map, self->npages, SEED));
+}
+
+/*
+ * An eviction that does not end, since there is a page that is held, and others
+ * that come back again and again: who is killed ends it.
+ */
+
+#define FEW	64
+
+static __noreturn void evict_for_ever(void)
+{
+	int fd = move_open();
+	struct hmm_move move = eviction(fd, 0);
+
+	_exit(move_try(fd, &move) ? 1 : 0);
+}
+
+/* The device gets them once more, and something is taken away again. */
+static bool refill(int fd, char *map, pid_t evictor, int *status)
+{
+	unsigned int polls;
+
+	move_to_device(fd, map, FEW);
+	for (polls = 0; polls < 10000; polls++) {
+		if (waitpid(evictor, status, WNOHANG) == evictor)
+			return false;
+		if (move_served(fd).in_use < FEW)
+			return true;
+		sched_yield();
+	}
+	return true;
+}
+
+TEST_F_TIMEOUT(evict_race, ends_when_killed, TIMEOUT)
+{
+	int holder = move_open(), status = 0;
+	unsigned int rounds;
+	pid_t evictor;
+
+	if (variant->pages > 1)
+		SKIP(return, "the same with all sizes");
+	move_to_device(self->fd, self->map, FEW);
+	hold_page(holder, move_served(self->fd).first_pfn, false);
+	evictor = fork_off();
+	if (!evictor)
+		evict_for_ever();
+	for (rounds = 0; rounds < 1000; rounds++) {
+		if (rounds == 5)
+			kill(evictor, SIGKILL);
+		if (!refill(self->fd, self->map, evictor, &status))
+			break;
+	}
+	let_go(holder);
+	close(holder);
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 1)
+		SKIP(return, "7.3 has no eviction that goes on");
+	EXPECT_LE(5, rounds);
+	EXPECT_GT(1000, rounds);
+	EXPECT_TRUE(WIFSIGNALED(status));
+	EXPECT_TRUE(pattern_is(self->map, FEW, SEED));
 }
 
 /*

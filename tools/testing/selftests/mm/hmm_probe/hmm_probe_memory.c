@@ -187,6 +187,17 @@ bool probe_memory_has(u64 pfn, u64 npages)
 	       pfn - first_pfn() <= NR_PAGES - npages;
 }
 
+u64 probe_memory_backed(void)
+{
+	unsigned long i;
+	u64 nr = 0;
+
+	guard(mutex)(&blocks_lock);
+	for (i = 0; i < ARRAY_SIZE(blocks); i++)
+		nr += blocks[i] ? HPAGE_PMD_NR : 0;
+	return nr;
+}
+
 struct probe_memory_state probe_memory_look(void)
 {
 	guard(spinlock_irqsave)(&memory_lock);

@@ -100,6 +100,7 @@ static int move_served(struct probe_mover *mover, struct hmm_serve __user *arg)
 		.faults = probe_served(),
 		.freed_locked = state.freed_locked,
 		.in_use = state.in_use,
+		.backed = probe_memory_backed(),
 		.first_pfn = PHYS_PFN(probe_pagemap.range.start),
 		.flushes = atomic64_read(&mover->flushes),
 	};

@@ -57,6 +57,7 @@ void probe_memory_exit(void);
 struct folio *probe_memory_alloc(unsigned int order);
 void probe_memory_copy(struct folio *to, struct page *from);
 bool probe_memory_has(u64 pfn, u64 npages);
+u64 probe_memory_backed(void);
 struct probe_memory_state probe_memory_look(void);
 void probe_memory_forgive(void);
 

@@ -91,6 +91,7 @@ struct hmm_move {
  * @faults: (out) faults since the last HMM_MOVE_SERVE
  * @freed_locked: (out) folios that were locked when they were freed, since then
  * @in_use: (out) pages in use now
+ * @backed: (out) pages that it has memory for, which it does not give back
  * @first_pfn: (out) page frame number of the device's first page
  * @flushes: (out) TLB flushes so far of the address space that opened the file,
  *	without those that were put off, to be done together with others
@@ -103,9 +104,10 @@ struct hmm_serve {
 	__u64 faults;
 	__u64 freed_locked;
 	__u64 in_use;
+	__u64 backed;
 	__u64 first_pfn;
 	__u64 flushes;
-	__u64 reserved[2];
+	__u64 reserved[1];
 };
 
 /**
