@@ -4,7 +4,7 @@
  * kernel does to memory is done to them. What is there is checked byte by byte.
  *
  *	HMM_QUICK	1 leaves out some of the sizes, and most of the rounds
- *	HMM_ROUNDS	how many rounds (20 or 1)
+ *	HMM_ROUNDS	how many rounds (3, or 1 in short form)
  *
  * Break it anywhere in mm/hmm/migrate*.c where an entry is made or replaced.
  */
@@ -117,7 +117,7 @@ static bool run_rounds(struct turmoil *turmoil, const char *size,
 {
 	unsigned long round, rounds;
 
-	rounds = from_environment("HMM_ROUNDS", is_quick() ? 1 : 20);
+	rounds = from_environment("HMM_ROUNDS", is_quick() ? 1 : 3);
 	for (round = 1; round <= rounds; round++) {
 		turmoil->seed = round * 0x100000;
 		if (!run_round(turmoil, size, disturb)) {
@@ -139,6 +139,7 @@ FIXTURE(turmoil)
 FIXTURE_VARIANT(turmoil)
 {
 	const char *size;
+	unsigned int device;
 	bool slow;
 };
 
@@ -147,6 +148,12 @@ FIXTURE_VARIANT_ADD(turmoil, 16k) { .size = "16kB", .slow = true };
 FIXTURE_VARIANT_ADD(turmoil, 64k) { .size = "64kB" };
 FIXTURE_VARIANT_ADD(turmoil, 1m) { .size = "1024kB", .slow = true };
 FIXTURE_VARIANT_ADD(turmoil, 2m) { .size = "2048kB" };
+FIXTURE_VARIANT_ADD(turmoil, coherent)
+{
+	.size = "64kB",
+	.device = 2,
+	.slow = true,
+};
 
 FIXTURE_SETUP(turmoil)
 {
@@ -156,7 +163,7 @@ FIXTURE_SETUP(turmoil)
 	self->swap.disk = -1;
 	if (variant->slow && is_quick())
 		SKIP(return, "left to the long form");
-	self->turmoil.fd = device_open(0, &reason);
+	self->turmoil.fd = device_open(variant->device, &reason);
 	if (self->turmoil.fd < 0)
 		SKIP(return, "%s", reason);
 	map = map_folios(variant->size, BYTES);
