@@ -104,6 +104,13 @@ static int go_by_faults(int fd, char *map, size_t npages)
 		-errno : 0;
 }
 
+/* The same by a thread that knows nothing of it, and has to survive it */
+static int go_by_touch(int fd, char *map, size_t npages)
+{
+	read_pages(map, npages);
+	return 0;
+}
+
 static int go_by_eviction(int fd, char *map, size_t npages)
 {
 	struct hmm_dmirror_evict result;
@@ -114,6 +121,7 @@ static int go_by_eviction(int fd, char *map, size_t npages)
 static const struct path to_device = { .go = go_to_device };
 static const struct path to_system = { .back = true, .go = go_to_system };
 static const struct path by_faults = { .back = true, .go = go_by_faults };
+static const struct path by_touch = { .back = true, .go = go_by_touch };
 static const struct path by_eviction = { .back = true, .go = go_by_eviction };
 
 /**
@@ -296,6 +304,11 @@ TEST_F_TIMEOUT(migrate_failure, allocations_to_system, TIMEOUT)
 TEST_F_TIMEOUT(migrate_failure, allocations_of_faults, TIMEOUT)
 {
 	SWEEP_ALLOCATIONS(&by_faults);
+}
+
+TEST_F_TIMEOUT(migrate_failure, allocations_of_touches, TIMEOUT)
+{
+	SWEEP_ALLOCATIONS(&by_touch);
 }
 
 TEST_F_TIMEOUT(migrate_failure, allocations_of_eviction, TIMEOUT)
