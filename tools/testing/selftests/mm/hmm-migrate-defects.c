@@ -107,6 +107,30 @@ TEST_F(migrate_defects, a2_shared_device_page_falls_back)
 	munmap(map, HUGE_BYTES);
 }
 
+/* What nobody shares is no trouble to 7.3: it is not the small pages themselves. */
+TEST_F(migrate_defects, a2_lone_huge_page_falls_back)
+{
+	char *map = thp_with_pattern(self->probe, HUGE_BYTES);
+
+	if (!map)
+		SKIP(return, "no huge page");
+	EXPECT_EQ(HUGE_PAGES,
+		  move_pages_to(self->fd, map, HUGE_PAGES,
+				TO_DEVICE | HMM_MOVE_COMPOUND, 0).moved);
+	EXPECT_EQ(HUGE_PAGES, pages_on_device(self->probe, map, HUGE_PAGES));
+	EXPECT_EQ(HUGE_PAGES, move_to_system(self->fd, map, HUGE_PAGES).moved);
+	EXPECT_TRUE(pattern_is(map, HUGE_PAGES, SEED));
+	munmap(map, HUGE_BYTES);
+
+	map = thp_on_device(self->probe, self->fd);
+	ASSERT_NE(NULL, map);
+	EXPECT_EQ(HUGE_PAGES,
+		  move_pages_to(self->fd, map, HUGE_PAGES, HMM_MOVE_COMPOUND,
+				0).moved);
+	EXPECT_TRUE(pattern_is(map, HUGE_PAGES, SEED));
+	munmap(map, HUGE_BYTES);
+}
+
 /*
  * A4: a fault on a page in the middle of a large folio is served at once, and
  * the folio that the fault has locked is the one that is unlocked.
