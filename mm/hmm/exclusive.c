@@ -1,0 +1,645 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Device-exclusive access, how it begins: entries that map anonymous pages
+ * writable become exclusive entries, which the CPU cannot use. How it ends is in
+ * exclusive_restore.c.
+ *
+ * Invariant: an entry becomes exclusive, or stops to be, with the page's folio
+ * locked; only zapping and migrating, which drop the page, need no lock. So what
+ * a call has taken stays taken until the caller, who has programmed his device
+ * by then, lets go of the folios:
+ *
+ *	who makes exclusive			a CPU that accesses the page
+ *
+ *	lock the folio
+ *	tell all others to let go
+ *	entry: exclusive, flush			fault
+ *	return					lock the folio: sleep
+ *	program the device			  :
+ *	unlock the folio			  : have it
+ *						tell all to let go
+ *						entry: mapped
+ *
+ * It serves both: the device gets at the page once at least, and so does the
+ * CPU, whom nobody can overtake at the lock for ever.
+ *
+ * In what order several folios have to be locked nobody knows. So only the first
+ * one is waited for, before anything else is locked; the others are tried.
+ *
+ * An entry that is exclusive already stays as it is. Whose it was is told to let
+ * go, as is everybody but the caller, by the one notification that a call
+ * makes.
+ */
+#include <linux/device_exclusive.h>
+#include <linux/hugetlb.h>
+#include <linux/mm.h>
+#include <linux/mmu_notifier.h>
+#include <linux/pagemap.h>
+#include <linux/pgtable.h>
+#include <linux/rmap.h>
+#include <linux/sched/signal.h>
+#include <asm/tlbflush.h>
+
+#include "../internal.h"
+#include "exclusive_pte.h"
+
+/* How often the first page is looked for again, when others have changed it */
+#define EXCLUSIVE_ATTEMPTS	16
+
+/**
+ * struct exclusive_call - one call, which holds mmap_lock
+ * @mm: the address space
+ * @start: first address
+ * @end: behind the last one
+ * @pages: what was taken
+ * @vma: of the first page
+ * @owner: who is not told to let go
+ * @first: the folio of the first page, locked, until that is taken
+ * @taken: number of pages taken
+ * @unmapped: first address in the page table that has to be flushed
+ * @unmapped_end: behind the last one; 0 if there is none
+ */
+struct exclusive_call {
+	struct mm_struct *mm;
+	unsigned long start;
+	unsigned long end;
+	struct page **pages;
+	struct vm_area_struct *vma;
+	void *owner;
+	struct folio *first;
+	unsigned long taken;
+	unsigned long unmapped;
+	unsigned long unmapped_end;
+};
+
+/* What can be had */
+
+/* Private and writable: whatever is mapped there writable is anonymous. */
+static bool is_suitable(const struct vm_area_struct *vma)
+{
+	const vm_flags_t unsuitable = VM_SHARED | VM_SHADOW_STACK | VM_HUGETLB |
+				      VM_IO | VM_PFNMAP;
+
+	return vma->vm_flags & VM_WRITE && !(vma->vm_flags & unsuitable);
+}
+
+/* The page that @pte is about, if it can be had as it is */
+static struct page *takeable_page(struct vm_area_struct *vma,
+				  unsigned long addr, pte_t pte)
+{
+	struct page *page;
+
+	if (pte_present(pte)) {
+		if (!pte_write(pte))
+			return NULL;
+		page = IS_ENABLED(CONFIG_ARCH_HAS_PTE_SPECIAL) &&
+		       !pte_special(pte) ? pfn_to_page(pte_pfn(pte)) :
+					   vm_normal_page(vma, addr, pte);
+		return page && PageAnon(page) ? page : NULL;
+	}
+	page = exclusive_pte_page(pte);
+	if (page && pte_write(exclusive_pte_end(vma, addr, page, pte)))
+		return page;
+	return NULL;
+}
+
+/* Is there nothing that a fault would have to do? */
+static bool is_ready(struct vm_area_struct *vma, unsigned long addr, pte_t pte)
+{
+	return (pte_present(pte) && pte_write(pte)) ||
+	       takeable_page(vma, addr, pte);
+}
+
+/* Faulting in, before anything is locked */
+
+/* The end of the PTEs from @ptep on that are as ready as the first one is */
+static unsigned long alike_until(struct vm_area_struct *vma, pte_t *ptep,
+				 unsigned long addr, unsigned long end,
+				 bool *ready)
+{
+	*ready = is_ready(vma, addr, ptep_get(ptep));
+	do {
+		ptep++;
+		addr += PAGE_SIZE;
+	} while (addr < end && is_ready(vma, addr, ptep_get(ptep)) == *ready);
+	return addr;
+}
+
+/* How far do things stand as they stand at @addr? */
+static unsigned long look_until(struct vm_area_struct *vma, unsigned long addr,
+				unsigned long end, bool *ready)
+{
+	unsigned long next = pmd_addr_end(addr, end);
+	pmd_t *pmd = mm_find_pmd(vma->vm_mm, addr), value;
+	spinlock_t *ptl;	/* of the PTEs */
+	pte_t *ptep;
+
+	*ready = false;
+	if (!pmd)
+		return next;
+	value = pmdp_get_lockless(pmd);
+	if (pmd_trans_huge(value)) {
+		*ready = pmd_write(value);
+		return next;
+	}
+	ptep = pte_offset_map_lock(vma->vm_mm, pmd, addr, &ptl);
+	if (!ptep)
+		return next;
+	next = alike_until(vma, ptep, addr, next, ready);
+	pte_unmap_unlock(ptep, ptl);
+	return next;
+}
+
+/*
+ * What cannot be faulted in is left out, but for the first page. Returns 0 or the
+ * reason why nothing more needs to be tried.
+ */
+static long fault_in(const struct exclusive_call *c, unsigned long addr,
+		     unsigned long end)
+{
+	long nr;
+
+	for (; addr < end; addr += nr << PAGE_SHIFT) {
+		nr = get_user_pages_remote(c->mm, addr,
+					   (end - addr) >> PAGE_SHIFT,
+					   FOLL_WRITE, NULL, NULL);
+		if (nr > 0)
+			continue;
+		if (addr == c->start || fatal_signal_pending(current))
+			return nr ?: -EFAULT;
+		nr = 1;
+	}
+	return 0;
+}
+
+/* For the first page a fault says better than we could why it is not to be had. */
+static long why_unsuitable(const struct exclusive_call *c)
+{
+	return fault_in(c, c->start, c->start + PAGE_SIZE) ?: -EOPNOTSUPP;
+}
+
+/* VMAs are looked for only where the range has several: they are seldom. */
+static struct vm_area_struct *next_vma(const struct exclusive_call *c,
+				       const struct vm_area_struct *vma)
+{
+	struct vm_area_struct *next;
+
+	if (vma->vm_end >= c->end)
+		return NULL;
+	cond_resched();
+	next = find_vma(c->mm, vma->vm_end);
+	return next && next->vm_start < c->end ? next : NULL;
+}
+
+static long make_ready(const struct exclusive_call *c)
+{
+	unsigned long addr, next, end;
+	struct vm_area_struct *vma;
+	bool ready;
+	long ret;
+
+	for (vma = c->vma; vma; vma = next_vma(c, vma)) {
+		if (!is_suitable(vma))
+			continue;
+		end = min(c->end, vma->vm_end);
+		for (addr = max(c->start, vma->vm_start); addr < end;
+		     addr = next) {
+			next = look_until(vma, addr, end, &ready);
+			ret = ready ? 0 : fault_in(c, addr, next);
+			if (ret)
+				return ret;
+		}
+	}
+	return 0;
+}
+
+/* The first folio */
+
+/*
+ * The folio of the first page, with a reference, or NULL if it is not ready any
+ * more
+ */
+static struct folio *first_folio(struct vm_area_struct *vma, pmd_t *pmd,
+				 unsigned long addr)
+{
+	spinlock_t *ptl = pmd_trans_huge_lock(pmd, vma);
+	struct folio *folio = NULL;
+	struct page *page;
+	pte_t *ptep, pte;
+
+	if (ptl) {
+		if (pmd_present(*pmd) && pmd_write(*pmd))
+			folio = pmd_folio(*pmd);
+		if (folio)
+			folio_get(folio);
+		spin_unlock(ptl);
+		return folio;
+	}
+	ptep = pte_offset_map_lock(vma->vm_mm, pmd, addr, &ptl);
+	if (!ptep)
+		return NULL;
+	pte = ptep_get(ptep);
+	page = takeable_page(vma, addr, pte);
+	if (page) {
+		folio = page_folio(page);
+		folio_get(folio);
+	} else if (is_ready(vma, addr, pte)) {
+		folio = ERR_PTR(-EOPNOTSUPP);
+	}
+	pte_unmap_unlock(ptep, ptl);
+	return folio;
+}
+
+static struct folio *find_first(const struct exclusive_call *c)
+{
+	pmd_t *pmd = mm_find_pmd(c->mm, c->start);
+
+	return pmd ? first_folio(c->vma, pmd, c->start) : NULL;
+}
+
+/*
+ * Wait for it. It is not there if somebody was quicker. A single page need not
+ * be looked at before.
+ */
+static long lock_first(struct exclusive_call *c)
+{
+	bool single = c->end - c->start == PAGE_SIZE;
+	struct folio *folio = NULL;
+	long ret = 0;
+
+	if (single)
+		folio = find_first(c);
+	if (!folio) {
+		ret = single ? fault_in(c, c->start, c->end) : make_ready(c);
+		if (ret)
+			return ret;
+		folio = find_first(c);
+	}
+	if (IS_ERR(folio))
+		return PTR_ERR(folio);
+	if (folio && folio_lock_killable(folio)) {
+		folio_put(folio);
+		return -EINTR;
+	}
+	c->first = folio;
+	return 0;
+}
+
+static void unlock_first(struct exclusive_call *c)
+{
+	if (!c->first)
+		return;
+	folio_unlock(c->first);
+	folio_put(c->first);
+	c->first = NULL;
+}
+
+/* Taking */
+
+/*
+ * pages[i], which is @page, is not the first one of its folio: has the call met
+ * the folio before? Where a folio is mapped all over the place it is not found.
+ */
+static bool is_met_before(struct page **pages, unsigned long i,
+			  const struct page *page)
+{
+	unsigned long back, most;
+
+	most = folio_page_idx(page_folio(page), page);
+	most = min(most, i);
+	for (back = 1; back <= most; back++)
+		if (pages[i - back] == page - back)
+			return true;
+	return false;
+}
+
+/* Lock and reference: one of each for all pages that the call takes of a folio */
+static bool take_folio(struct exclusive_call *c, struct folio *folio,
+		       const struct page *page, unsigned long i)
+{
+	if (!i) {
+		if (folio != c->first)
+			return false;
+		c->first = NULL;
+		return true;
+	}
+	if (!folio_trylock(folio))
+		return folio_test_large(folio) &&
+		       is_met_before(c->pages, i, page);
+	folio_get(folio);
+	return true;
+}
+
+static void took(struct exclusive_call *c, unsigned long addr,
+		 struct page *page, unsigned int nr)
+{
+	struct page **pages = c->pages + ((addr - c->start) >> PAGE_SHIFT);
+	unsigned int i;
+
+	for (i = 0; i < nr; i++)
+		pages[i] = page + i;
+	c->taken += nr;
+}
+
+static void flush_later(struct exclusive_call *c, unsigned long addr,
+			unsigned int nr)
+{
+	if (!c->unmapped_end)
+		c->unmapped = addr;
+	c->unmapped_end = addr + nr * PAGE_SIZE;
+}
+
+/* Without what has to be told to a mapping: there is none but the swap cache's. */
+static void mark_dirty(struct folio *folio)
+{
+	if (folio_test_swapcache(folio))
+		folio_mark_dirty(folio);
+	else if (!folio_test_dirty(folio))
+		folio_set_dirty(folio);
+}
+
+/*
+ * @nr PTEs that map @page and those behind it become exclusive. Until they are
+ * flushed CPUs may write to the pages, but not so that it does not show: who
+ * writes through an entry that was clean looks at the PTE again.
+ */
+static void set_aside(struct vm_area_struct *vma, pte_t *ptep,
+		      unsigned long addr, struct page *page, unsigned int nr)
+{
+	unsigned long pfn = page_to_pfn(page);
+	pte_t pte, next = __pte(0), taken = __pte(0);
+	bool dirty = false;
+
+	flush_cache_range(vma, addr, addr + nr * PAGE_SIZE);
+	for (; nr; nr--, ptep++, pfn++, addr += PAGE_SIZE) {
+		pte = ptep_get_and_clear(vma->vm_mm, addr, ptep);
+		if (!pte_same(pte, next)) {
+			taken = exclusive_pte_begin(pte, pfn);
+			dirty |= pte_dirty(pte);
+		}
+		set_pte_at(vma->vm_mm, addr, ptep, taken);
+		next = pte_next_pfn(pte);
+		taken = migrate_softleaf_next(taken);
+	}
+	if (dirty)
+		mark_dirty(page_folio(page));
+}
+
+/* How many PTEs, of at most @max, are about consecutive pages of a folio? */
+static unsigned int run_of(struct folio *folio, struct page *page, pte_t *ptep,
+			   pte_t pte, unsigned int max)
+{
+	if (max == 1 || !folio_test_large(folio))
+		return 1;
+	if (pte_present(pte))
+		return folio_pte_batch_flags(folio, NULL, ptep, &pte, max,
+					     FPB_RESPECT_WRITE);
+	return exclusive_pte_run(ptep, pte, page, max);
+}
+
+/* Returns the number of PTEs dealt with. */
+static unsigned int take_run(struct exclusive_call *c,
+			     struct vm_area_struct *vma, pte_t *ptep,
+			     unsigned long addr, unsigned int max)
+{
+	pte_t pte = ptep_get(ptep);
+	struct page *page = takeable_page(vma, addr, pte);
+	struct folio *folio;
+	unsigned int nr;
+
+	if (!page)
+		return 1;
+	folio = page_folio(page);
+	nr = run_of(folio, page, ptep, pte, max);
+	if (!take_folio(c, folio, page, (addr - c->start) >> PAGE_SHIFT))
+		return nr;
+	if (pte_present(pte)) {
+		set_aside(vma, ptep, addr, page, nr);
+		flush_later(c, addr, nr);
+	}
+	took(c, addr, page, nr);
+	return nr;
+}
+
+/* One flush for all, before the lock is dropped: a restored entry needs none. */
+static void take_ptes(struct exclusive_call *c, struct vm_area_struct *vma,
+		      pmd_t *pmd, unsigned long addr, unsigned long end)
+{
+	spinlock_t *ptl;	/* of the PTEs */
+	pte_t *first, *ptep;
+	unsigned int nr;
+
+	first = pte_offset_map_lock(c->mm, pmd, addr, &ptl);
+	if (!first)
+		return;
+	c->unmapped_end = 0;
+	lazy_mmu_mode_enable();
+	for (ptep = first; addr < end; ptep += nr, addr += nr * PAGE_SIZE) {
+		nr = take_run(c, vma, ptep, addr, (end - addr) >> PAGE_SHIFT);
+		if (!c->taken)
+			break;
+	}
+	lazy_mmu_mode_disable();
+	if (c->unmapped_end)
+		flush_tlb_range(vma, c->unmapped, c->unmapped_end);
+	pte_unmap_unlock(first, ptl);
+}
+
+/* The folio stays whole; it is only mapped by PTEs from now on. */
+static void split_pmd(struct vm_area_struct *vma, pmd_t *pmd,
+		      unsigned long addr)
+{
+	spinlock_t *ptl = pmd_trans_huge_lock(pmd, vma);
+
+	if (!ptl)
+		return;
+	if (pmd_present(*pmd) && pmd_write(*pmd))
+		split_huge_pmd_locked(vma, addr & HPAGE_PMD_MASK, pmd, false);
+	spin_unlock(ptl);
+}
+
+/* What one PMD is about */
+static void take_entry(struct exclusive_call *c, struct vm_area_struct *vma,
+		       unsigned long addr, unsigned long end)
+{
+	pmd_t *pmd = mm_find_pmd(c->mm, addr);
+
+	if (!pmd)
+		return;
+	if (pmd_trans_huge(pmdp_get_lockless(pmd)))
+		split_pmd(vma, pmd, addr);
+	take_ptes(c, vma, pmd, addr, end);
+}
+
+static void take_all(struct exclusive_call *c)
+{
+	unsigned long addr, next, end;
+	struct vm_area_struct *vma;
+
+	for (vma = c->vma; vma; vma = next_vma(c, vma)) {
+		if (!is_suitable(vma))
+			continue;
+		end = min(c->end, vma->vm_end);
+		for (addr = max(c->start, vma->vm_start); addr < end;
+		     addr = next) {
+			next = pmd_addr_end(addr, end);
+			take_entry(c, vma, addr, next);
+			if (!c->taken)
+				return;
+		}
+	}
+}
+
+/* Interface */
+
+/* Takes all there is to be taken, if the first page is. */
+static long attempt(struct exclusive_call *c)
+{
+	struct mmu_notifier_range range;
+	long ret;
+
+	if (!c->vma || !is_suitable(c->vma))
+		return why_unsuitable(c);
+	ret = lock_first(c);
+	if (ret || !c->first)
+		return ret;
+
+	mmu_notifier_range_init_owner(&range, MMU_NOTIFY_EXCLUSIVE, 0, c->mm,
+				      c->start, c->end, c->owner);
+	mmu_notifier_invalidate_range_start(&range);
+	take_all(c);
+	mmu_notifier_invalidate_range_end(&range);
+	unlock_first(c);
+	return 0;
+}
+
+/**
+ * make_device_exclusive_range() - give a device pages for itself
+ * @mm: of the process
+ * @start: address of the first page
+ * @end: address behind the last one
+ * @pages: what is had, of as many pages as there are in the range: the page that
+ *	   is at the address, which the CPU cannot access from now on, or NULL
+ * @owner: for the event MMU_NOTIFY_EXCLUSIVE, which the caller's own notifier
+ *	   has to ignore if it has this owner
+ *
+ * What a write fault would have to do is done first. The folios of all pages had
+ * are locked and referenced, once each. While they are, no CPU can take a page
+ * back; the address space may lose it, for which there are notifiers. The caller
+ * programs its device under a lock of its own, as after hmm_range_fault(), and
+ * hands the array to put_device_exclusive_range() then. It must do so before it
+ * calls again, or waits for anything that may need a folio: only the lock of the
+ * first page's folio is waited for, the others are taken if they are free.
+ *
+ * A CPU that accesses a page gets it back, and the rest of its folio as well if
+ * the device has that. Before, notifiers are told MMU_NOTIFY_CLEAR.
+ *
+ * Pages can be had in private writable mappings, but for those of hugetlb, and if
+ * they are anonymous by the time a write fault is done. Who has got a reference
+ * to a page, as by pin_user_pages(), can go on to access it. While a device has a
+ * page its driver has to say if it becomes dirty.
+ *
+ * Context: Process context, may sleep. mmap_lock is held, and not dropped.
+ *
+ * Return: the number of pages had, which the first one is among, or why that is
+ * not to be had: -EFAULT if there is none that may be written to, -EOPNOTSUPP if
+ * it is not of a kind that can be had, -EINTR if a fatal signal has come, -EBUSY
+ * if it has changed sixteen times between the fault and what follows, or another
+ * errno of a fault.
+ */
+long make_device_exclusive_range(struct mm_struct *mm, unsigned long start,
+				 unsigned long end, struct page **pages,
+				 void *owner)
+{
+	struct exclusive_call c = {
+		.mm = mm,
+		.start = start,
+		.end = end,
+		.pages = pages,
+		.owner = owner,
+	};
+	unsigned int attempts;
+	long ret;
+
+	mmap_assert_locked(mm);
+	if (WARN_ON_ONCE(start >= end || !PAGE_ALIGNED(start | end)))
+		return -EINVAL;
+
+	c.vma = vma_lookup(mm, start);
+	memset(pages, 0, ((end - start) >> PAGE_SHIFT) * sizeof(*pages));
+	for (attempts = 0; attempts < EXCLUSIVE_ATTEMPTS; attempts++) {
+		if (fatal_signal_pending(current))
+			return -EINTR;
+		ret = attempt(&c);
+		if (ret || c.taken)
+			return ret ?: c.taken;
+		cond_resched();
+	}
+	return -EBUSY;
+}
+EXPORT_SYMBOL_GPL(make_device_exclusive_range);
+
+/**
+ * put_device_exclusive_range() - let go of what make_device_exclusive_range() took
+ * @pages: as it has filled them in; cleared
+ * @npages: how many it was asked for
+ *
+ * The device may go on to use the pages until its driver's notifier is told of a
+ * change.
+ */
+void put_device_exclusive_range(struct page **pages, unsigned long npages)
+{
+	unsigned long i = npages;
+
+	/* From behind: what a folio's last pages need to know is in the first. */
+	while (i--) {
+		struct page *page = pages[i];
+		struct folio *folio;
+		unsigned long idx;
+
+		if (!page)
+			continue;
+		folio = page_folio(page);
+		idx = folio_page_idx(folio, page);
+		for (; idx && i && pages[i - 1] == page - 1; idx--, i--, page--)
+			pages[i] = NULL;
+		if (!idx || !is_met_before(pages, i, page)) {
+			folio_unlock(folio);
+			folio_put(folio);
+		}
+		pages[i] = NULL;
+	}
+}
+EXPORT_SYMBOL_GPL(put_device_exclusive_range);
+
+/**
+ * make_device_exclusive() - give a device a page for itself
+ * @mm: of the process
+ * @addr: where the page is
+ * @owner: as for make_device_exclusive_range()
+ * @foliop: the page's folio, locked and referenced
+ *
+ * For one page what make_device_exclusive_range() is for many. It does not give
+ * up while others change what is at the address.
+ *
+ * Context: As for make_device_exclusive_range().
+ *
+ * Return: the page, or an error pointer.
+ */
+struct page *make_device_exclusive(struct mm_struct *mm, unsigned long addr,
+				   void *owner, struct folio **foliop)
+{
+	struct page *page;
+	long ret;
+
+	addr &= PAGE_MASK;
+	do {
+		ret = make_device_exclusive_range(mm, addr, addr + PAGE_SIZE,
+						  &page, owner);
+	} while (ret == -EBUSY);
+	if (ret < 0)
+		return ERR_PTR(ret);
+	*foliop = page_folio(page);
+	return page;
+}
+EXPORT_SYMBOL_GPL(make_device_exclusive);

@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Device-exclusive access, how it ends: exclusive entries map their pages again,
+ * for a CPU that accesses one and for fork().
+ *
+ * The folio is locked, see exclusive.c, and notifiers have been told. All that the
+ * device has of the folio in one stretch comes back at once: the first access
+ * costs the device what it has to do to let go, the others need not cost more.
+ *
+ * Nothing has to be flushed: CPUs cannot have cached entries that were not
+ * present.
+ */
+#include <linux/mm.h>
+#include <linux/mmu_notifier.h>
+#include <linux/pagemap.h>
+#include <linux/pgtable.h>
+
+#include "../internal.h"
+#include "exclusive_pte.h"
+
+/**
+ * struct exclusive_span - a stretch of exclusive entries, of one folio
+ * @start: first address
+ * @end: behind the last one
+ */
+struct exclusive_span {
+	unsigned long start;
+	unsigned long end;
+};
+
+/* Entries */
+
+/*
+ * Restore the exclusive entry at @ptep, which is of @page, and those behind it
+ * that are alike. Returns how many, of at most @max.
+ */
+static unsigned int restore_run(struct vm_area_struct *vma, unsigned long addr,
+				pte_t *ptep, struct page *page,
+				unsigned int max)
+{
+	pte_t taken = ptep_get(ptep);
+	unsigned int nr = exclusive_pte_run(ptep, taken, page, max);
+
+	VM_WARN_ON_ONCE_PAGE(!PageLocked(page), page);
+	set_ptes(vma->vm_mm, addr, ptep,
+		 exclusive_pte_end(vma, addr, page, taken), nr);
+	update_mmu_cache_range(NULL, vma, addr, ptep, nr);
+	return nr;
+}
+
+/* Restore all entries of @folio from @addr on, before @end in the page table. */
+static void restore_ptes(struct vm_area_struct *vma, const struct folio *folio,
+			 pte_t *ptep, unsigned long addr, unsigned long end)
+{
+	unsigned int nr;
+
+	for (; addr < end; ptep += nr, addr += nr * PAGE_SIZE) {
+		struct page *page = exclusive_pte_page(ptep_get(ptep));
+
+		nr = 1;
+		if (page && page_folio(page) == folio)
+			nr = restore_run(vma, addr, ptep, page,
+					 (end - addr) >> PAGE_SHIFT);
+	}
+}
+
+/* Faults */
+
+/* Widen @span, one page of a folio, by the entries before and behind it. */
+static void widen(struct exclusive_span *span, const struct vm_area_struct *vma,
+		  pte_t *ptep, const struct page *page)
+{
+	const struct folio *folio = page_folio(page);
+	unsigned long idx = folio_page_idx(folio, page), limit, i;
+	unsigned long addr = span->start;
+
+	limit = max(vma->vm_start, addr & PMD_MASK);
+	limit = min(idx, (addr - limit) >> PAGE_SHIFT);
+	for (i = 1; i <= limit; i++)
+		if (exclusive_pte_page(ptep_get(ptep - i)) != page - i)
+			break;
+	span->start = addr - (i - 1) * PAGE_SIZE;
+
+	limit = pmd_addr_end(addr, vma->vm_end);
+	limit = min(folio_nr_pages(folio) - idx, (limit - addr) >> PAGE_SHIFT);
+	for (i = 1; i < limit; i++)
+		if (exclusive_pte_page(ptep_get(ptep + i)) != page + i)
+			break;
+	span->end = addr + i * PAGE_SIZE;
+}
+
+/* What is to be restored for the fault? False if there is nothing any more. */
+static bool find_span(const struct vm_fault *vmf, struct page *page,
+		      struct exclusive_span *span)
+{
+	bool found;
+	pte_t *ptep;
+	spinlock_t *ptl;	/* of the PTEs */
+
+	span->start = vmf->address & PAGE_MASK;
+	span->end = span->start + PAGE_SIZE;
+	/* For a single page it shows when it is restored. */
+	if (!folio_test_large(page_folio(page)))
+		return true;
+	ptep = pte_offset_map_lock(vmf->vma->vm_mm, vmf->pmd, vmf->address,
+				   &ptl);
+	if (!ptep)
+		return false;
+	found = pte_same(ptep_get(ptep), vmf->orig_pte);
+	if (found)
+		widen(span, vmf->vma, ptep, page);
+	pte_unmap_unlock(ptep, ptl);
+	return found;
+}
+
+/*
+ * Nobody makes entries exclusive, nor restores them, while the folio is locked;
+ * those that are zapped are passed over.
+ */
+static void restore_span(const struct vm_fault *vmf, struct page *page,
+			 const struct exclusive_span *span)
+{
+	struct vm_area_struct *vma = vmf->vma;
+	struct mmu_notifier_range range;
+	pte_t *ptep;
+	spinlock_t *ptl;	/* of the PTEs */
+
+	mmu_notifier_range_init(&range, MMU_NOTIFY_CLEAR, 0, vma->vm_mm,
+				span->start, span->end);
+	mmu_notifier_invalidate_range_start(&range);
+	ptep = pte_offset_map_lock(vma->vm_mm, vmf->pmd, span->start, &ptl);
+	if (ptep && span->end - span->start > PAGE_SIZE)
+		restore_ptes(vma, page_folio(page), ptep, span->start,
+			     span->end);
+	else if (ptep && pte_same(ptep_get(ptep), vmf->orig_pte))
+		restore_run(vma, span->start, ptep, page, 1);
+	if (ptep)
+		pte_unmap_unlock(ptep, ptl);
+	mmu_notifier_invalidate_range_end(&range);
+}
+
+/**
+ * do_device_exclusive() - a CPU fault on a PTE of a page that a device has
+ * @vmf: the fault; its orig_pte is such an entry
+ *
+ * Context: Process context, may sleep. mmap_lock is held, or the lock of the VMA,
+ * which is dropped if the answer is VM_FAULT_RETRY.
+ *
+ * Return: 0 to try the access again, or VM_FAULT_RETRY.
+ */
+vm_fault_t do_device_exclusive(struct vm_fault *vmf)
+{
+	struct page *page = exclusive_pte_page(vmf->orig_pte);
+	struct folio *folio = page_folio(page);
+	struct exclusive_span span;
+	vm_fault_t ret;
+
+	/* Nothing keeps the entry there. If the page is free, it is gone. */
+	if (!folio_try_get(folio))
+		return 0;
+	ret = folio_lock_or_retry(folio, vmf);
+	if (!ret) {
+		if (page_folio(page) == folio && find_span(vmf, page, &span))
+			restore_span(vmf, page, &span);
+		folio_unlock(folio);
+	}
+	folio_put(folio);
+	return ret;
+}
+
+/* fork() */
+
+/**
+ * copy_device_exclusive() - make a page present that is about to be copied
+ * @vma: of the parent, whose notifiers have been told that it changes
+ * @addr: where
+ * @ptep: an exclusive entry
+ *
+ * Those behind it come along.
+ *
+ * Context: fork(), under the page table lock.
+ *
+ * Return: 0, or -EBUSY if the folio is locked: wait_device_exclusive() has to be
+ * called then, with the page table lock dropped.
+ */
+int copy_device_exclusive(struct vm_area_struct *vma, unsigned long addr,
+			  pte_t *ptep)
+{
+	struct page *page = exclusive_pte_page(ptep_get(ptep));
+	unsigned long end = pmd_addr_end(addr, vma->vm_end);
+	struct folio *folio = page_folio(page);
+
+	if (!folio_trylock(folio))
+		return -EBUSY;
+	restore_run(vma, addr, ptep, page, (end - addr) >> PAGE_SHIFT);
+	folio_unlock(folio);
+	return 0;
+}
+
+/* The folio that a device has a page of at @addr, with a reference, or NULL */
+static struct folio *exclusive_folio(struct vm_area_struct *vma, pmd_t *pmd,
+				     unsigned long addr)
+{
+	struct folio *folio = NULL;
+	struct page *page;
+	pte_t *ptep;
+	spinlock_t *ptl;	/* of the PTEs */
+
+	ptep = pte_offset_map_lock(vma->vm_mm, pmd, addr, &ptl);
+	if (!ptep)
+		return NULL;
+	page = exclusive_pte_page(ptep_get(ptep));
+	if (page) {
+		folio = page_folio(page);
+		folio_get(folio);
+	}
+	pte_unmap_unlock(ptep, ptl);
+	return folio;
+}
+
+/**
+ * wait_device_exclusive() - make a page present whose folio is locked
+ * @vma: of the parent
+ * @pmd: its PMD, of PTEs
+ * @addr: where the page is
+ *
+ * It is made present with the lock that was waited for. As fork() holds mmap_lock
+ * for writing, it stays so: waiting once for each is enough.
+ *
+ * Nobody waits for fork() with the lock: drivers, who have to wait for a range
+ * that is being changed, do so before they lock folios.
+ *
+ * Context: fork(), under mmap_lock only. May sleep.
+ *
+ * Return: 0, or -EINTR if a fatal signal has come.
+ */
+int wait_device_exclusive(struct vm_area_struct *vma, pmd_t *pmd,
+			  unsigned long addr)
+{
+	struct folio *folio = exclusive_folio(vma, pmd, addr);
+	unsigned long end = pmd_addr_end(addr, vma->vm_end);
+	pte_t *ptep;
+	spinlock_t *ptl;	/* of the PTEs */
+	int ret;
+
+	if (!folio)
+		return 0;
+	ret = folio_lock_killable(folio);
+	if (!ret) {
+		ptep = pte_offset_map_lock(vma->vm_mm, pmd, addr, &ptl);
+		if (ptep) {
+			restore_ptes(vma, folio, ptep, addr, end);
+			pte_unmap_unlock(ptep, ptl);
+		}
+		folio_unlock(folio);
+	}
+	folio_put(folio);
+	return ret;
+}
