@@ -3,31 +3,54 @@
  * Pages that the device takes for itself, as for atomic operations: the CPU's
  * entries are set aside, and a CPU access gets its page back at once.
  *
- * make_device_exclusive() works page by page; a range at a time belongs into
- * exclusive_page()'s place when the core can do it.
+ * A range is taken a step at a time. The more pages a step has, the likelier it is
+ * that a CPU takes one back before they are in the table: each time that happens
+ * the next attempt is about half as many.
  */
+#include <linux/device_exclusive.h>
 #include <linux/hmm.h>
 #include <linux/mm.h>
-#include <linux/rmap.h>
 #include <linux/sched/signal.h>
+#include <linux/slab.h>
 
 #include "test_hmm.h"
 
 #define ATTEMPTS	64
 
-/* Enter a page that the core has set aside for us; its folio is locked. */
+/* How many pages from the first on does the device have? */
+static unsigned long had(struct page **pages, unsigned long npages)
+{
+	unsigned long i;
+
+	for (i = 0; i < npages && pages[i]; i++)
+		;
+	return i;
+}
+
+/* A fault point counts pages: how many does it let pass of so many? */
+static unsigned long pass(struct thmm_call *call, unsigned int point, unsigned long npages)
+{
+	unsigned long i;
+
+	for (i = 0; i < npages && !thmm_fails(call->file, point); i++)
+		;
+	return i;
+}
+
+/* Enter pages that the core has set aside for us; their folios are locked. */
 static int exclusive_map(struct thmm_call *call, unsigned long addr, unsigned long seq,
-			 struct page *page)
+			 struct page **pages, unsigned long npages)
 {
 	struct thmm_mirror *mirror = call->mirror;
-	bool fails = thmm_fails(call->file, HMM_DMIRROR_FAIL_LOCK);
-	int ret;
+	bool fails = pass(call, HMM_DMIRROR_FAIL_LOCK, npages) < npages;
+	unsigned long i;
+	int ret = 0;
 
 	mutex_lock(&mirror->lock);
 	if (mmu_interval_read_retry(&mirror->notifier, seq) || fails)
 		ret = -EAGAIN;
-	else
-		ret = thmm_table_set(mirror, addr >> PAGE_SHIFT, page, THMM_ATOMIC);
+	for (i = 0; i < npages && !ret; i++)
+		ret = thmm_table_set(mirror, (addr >> PAGE_SHIFT) + i, pages[i], THMM_ATOMIC);
 	mutex_unlock(&mirror->lock);
 
 	if (ret == -EAGAIN)
@@ -35,61 +58,73 @@ static int exclusive_map(struct thmm_call *call, unsigned long addr, unsigned lo
 	return ret;
 }
 
-/* One attempt: -EAGAIN when the page was touched by someone else meanwhile */
-static int exclusive_page(struct thmm_call *call, unsigned long addr)
+/* Memory for the table's entries */
+static int exclusive_reserve(struct thmm_call *call, unsigned long addr, unsigned long npages)
+{
+	struct xarray *table = &call->mirror->table;
+	unsigned long i;
+	int ret = 0;
+
+	for (i = 0; i < npages && !ret; i++)
+		ret = xa_reserve(table, (addr >> PAGE_SHIFT) + i, GFP_KERNEL);
+	return ret;
+}
+
+/*
+ * One attempt: how many pages it was good for, at least one, or -EAGAIN when one of
+ * them was touched by someone else meanwhile.
+ */
+static long exclusive_try(struct thmm_call *call, unsigned long addr, struct page **pages,
+			  unsigned long npages)
 {
 	struct thmm_mirror *mirror = call->mirror;
 	struct mm_struct *mm = mirror->notifier.mm;
-	struct folio *folio;
-	struct page *page;
 	unsigned long seq;
-	int ret;
+	long ret;
+	int err;
 
-	ret = thmm_fails(call->file, HMM_DMIRROR_FAIL_TABLE) ? -ENOMEM :
-	      xa_reserve(&mirror->table, addr >> PAGE_SHIFT, GFP_KERNEL);
+	ret = exclusive_reserve(call, addr, npages);
 	if (ret)
 		return ret;
 
 	/*
-	 * The folio lock keeps CPU faults from taking the page back before it
-	 * is in the table, but not an madvise() from zapping it: hence seq.
+	 * The folio locks keep CPU faults from taking pages back before they are
+	 * in the table, but not an madvise() from zapping them: hence seq.
 	 */
 	seq = mmu_interval_read_begin(&mirror->notifier);
 	if (mmap_read_lock_killable(mm))
 		return -EINTR;
-	page = make_device_exclusive(mm, addr, mirror, &folio);
-	if (IS_ERR(page)) {
-		ret = PTR_ERR(page);
-	} else {
-		ret = exclusive_map(call, addr, seq, page);
-		folio_unlock(folio);
-		folio_put(folio);
+	ret = make_device_exclusive_range(mm, addr, addr + npages * PAGE_SIZE, pages, mirror);
+	if (ret > 0) {
+		ret = had(pages, npages);
+		err = exclusive_map(call, addr, seq, pages, ret);
+		put_device_exclusive_range(pages, npages);
+		ret = err ?: ret;
 	}
 	mmap_read_unlock(mm);
 	return ret;
 }
 
 /*
- * Repeat until the page stays. What make_device_exclusive() had to fault in
- * counts as a change, so an attempt on a page that is not plainly writable
- * fails; faulting it in for ourselves makes it so, and takes back a page that
- * the failed attempt set aside.
+ * Repeat until the first page stays, and perhaps some behind it. What had to be
+ * faulted in counts as a change, so an attempt on pages that are not plainly
+ * writable fails; the next one finds them set aside and leaves them so.
  */
-static int exclusive_page_retry(struct thmm_call *call, unsigned long addr)
+static long exclusive_retry(struct thmm_call *call, unsigned long addr, struct page **pages,
+			    unsigned long npages)
 {
 	unsigned int attempt;
-	int ret;
+	long ret;
 
 	for (attempt = 0; attempt < ATTEMPTS; attempt++) {
 		if (fatal_signal_pending(current))
 			return -EINTR;
 		cond_resched();
-		ret = exclusive_page(call, addr);
-		if (ret != -EAGAIN)
+		ret = exclusive_try(call, addr, pages, npages);
+		if (ret != -EAGAIN && ret != -EBUSY)
 			return ret;
-		ret = thmm_mirror_fault(call, addr, addr + PAGE_SIZE, true, false);
-		if (ret)
-			return ret;
+		if (attempt)
+			npages = DIV_ROUND_UP(npages, 2);
 	}
 	return -EBUSY;
 }
@@ -102,15 +137,25 @@ static int exclusive_page_retry(struct thmm_call *call, unsigned long addr)
  */
 int thmm_exclusive(struct thmm_call *call)
 {
-	unsigned long addr;
-	int ret;
+	unsigned long addr = call->start, end, npages, nr;
+	struct page **pages;
+	long ret = 0;
 
-	for (addr = call->start; addr < call->end; addr += PAGE_SIZE) {
-		ret = exclusive_page_retry(call, addr);
-		if (ret)
-			return ret;
+	pages = kmalloc_array(THMM_STEP_PAGES, sizeof(*pages), GFP_KERNEL);
+	if (!pages)
+		return -ENOMEM;
+	while (addr < call->end && ret >= 0) {
+		end = thmm_step_end(addr, call->end);
+		npages = (end - addr) >> PAGE_SHIFT;
+		nr = pass(call, HMM_DMIRROR_FAIL_TABLE, npages);
+		ret = nr ? exclusive_retry(call, addr, pages, nr) : 0;
+		if (ret > 0)
+			addr += ret << PAGE_SHIFT;
+		if (ret >= 0 && nr < npages)
+			ret = -ENOMEM;
 	}
-	return thmm_read_table(call);
+	kfree(pages);
+	return ret < 0 ? ret : thmm_read_table(call);
 }
 
 /**

@@ -32,10 +32,10 @@
  *				reference to a page may go in an interrupt
  *	thmm_device.files_lock	open files and their mirrors
  *
- * Where to extend it: sparse output of a walk in thmm_table_map(); exclusive
- * access by range in exclusive_page(); invalidations that only take write
- * access away in mirror_revoke(); folio orders between a page and a PMD in the
- * *_max_order parameters, everything behind those takes any order.
+ * Where to extend it: sparse output of a walk in thmm_table_map(); invalidations
+ * that only take write access away in mirror_revoke(); folio orders between a
+ * page and a PMD in the *_max_order parameters, everything behind those takes
+ * any order.
  *
  * A device page in use holds its chunk (by the chunk's count) and, as the
  * device's first one, the module: it cannot be unloaded while pages that
