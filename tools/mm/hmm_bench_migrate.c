@@ -251,7 +251,10 @@ static int measure_cpu_faults(const struct row *row, double *value)
 
 /* Exclusive access */
 
-/* As many subscriptions as the row says; faults are the CPU's afterwards. */
+/*
+ * As many subscriptions as the row says; faults are the CPU's afterwards. Spent
+ * are ticks, or flushes.
+ */
 static int exclude(const struct row *row, char *at, uint64_t *spent,
 		   long *faults)
 {
@@ -260,13 +263,13 @@ static int exclude(const struct row *row, char *at, uint64_t *spent,
 		.npages = HUGE_PAGES,
 		.count = row->count,
 	};
-	struct hmm_bench_call args = { };
+	struct hmm_bench_call args = { .flags = row->flags };
 	int rc = row->count ? hold(device, &overlapping) : 0;
 
-	rc = rc ?: act_on(at, HMM_BENCH_EXCLUSIVE, &args);
+	rc = rc ?: act_on(at, row->op, &args);
 	if (rc)
 		return rc;
-	*spent = args.cycles;
+	*spent = row->flags & HMM_BENCH_FLUSHES ? args.flushes : args.cycles;
 	*faults = faults_of_self();
 	touch_all(at);
 	*faults = faults_of_self() - *faults;
@@ -302,6 +305,30 @@ static int measure_exclusive(const struct row *row, double *value)
 	int rc = exclude_fresh(row, &quickest, &faults);
 
 	*value = (double)quickest / HUGE_PAGES;
+	return rc;
+}
+
+static int measure_exclusive_flushes(const struct row *row, double *value)
+{
+	uint64_t fewest;
+	long faults = 0;
+	int rc = exclude_fresh(row, &fewest, &faults);
+
+	*value = fewest;
+	return rc;
+}
+
+/* Of all rounds, and with what the CPU does afterwards */
+static int measure_exclusive_splits(const struct row *row, double *value)
+{
+	unsigned long before, after = 0;
+	uint64_t quickest;
+	long faults = 0;
+	int rc = count_of(row->kind, "split", &before);
+
+	rc = rc ?: exclude_fresh(row, &quickest, &faults);
+	rc = rc ?: count_of(row->kind, "split", &after);
+	*value = after - before;
 	return rc;
 }
 
@@ -436,20 +463,54 @@ const struct row migrate_rows[] = {
 	{ }
 };
 
+#define BY_PAGE		.op = HMM_BENCH_EXCLUSIVE
+#define BY_RANGE	.op = HMM_BENCH_EXCLUSIVE_RANGE
+
 const struct row exclusive_rows[] = {
-	{ "exclusive-4k", "4K, no subscription",
-	  AT_MOST, 500, measure_exclusive, PAGES_4K, .count = 0 },
+	{ "exclusive-4k", "4K, page by page",
+	  NO_GOAL, 0, measure_exclusive, PAGES_4K, 0, BY_PAGE, .count = 0 },
 	{ "exclusive-4k-1", " one subscription",
-	  AT_MOST, 500, measure_exclusive, PAGES_4K, .count = 1 },
-	{ "exclusive-thp", "THP, no subscription",
-	  AT_MOST, 30, measure_exclusive, THP, .count = 0 },
+	  NO_GOAL, 0, measure_exclusive, PAGES_4K, 0, BY_PAGE, .count = 1 },
+	{ "exclusive-thp", "THP, page by page",
+	  NO_GOAL, 0, measure_exclusive, THP, 0, BY_PAGE, .count = 0 },
 	{ "exclusive-thp-1", " one subscription",
-	  AT_MOST, 30, measure_exclusive, THP, .count = 1 },
+	  NO_GOAL, 0, measure_exclusive, THP, 0, BY_PAGE, .count = 1 },
+
+	{ "exclusive-range-4k", "4K, the whole range",
+	  AT_MOST, 500, measure_exclusive, PAGES_4K, 0, BY_RANGE, .count = 0 },
+	{ "exclusive-range-4k-1", " one subscription",
+	  AT_MOST, 500, measure_exclusive, PAGES_4K, 0, BY_RANGE, .count = 1 },
+	{ "exclusive-range-4k-flushes", " TLB flushes",
+	  AT_MOST, 1, measure_exclusive_flushes, PAGES_4K, HMM_BENCH_FLUSHES,
+	  BY_RANGE },
+	{ "exclusive-range-64k", "64 KiB folios, the whole range",
+	  AT_MOST, 100, measure_exclusive, FOLIOS_64K, 0, BY_RANGE,
+	  .count = 0 },
+	{ "exclusive-range-64k-1", " one subscription",
+	  AT_MOST, 100, measure_exclusive, FOLIOS_64K, 0, BY_RANGE,
+	  .count = 1 },
+	{ "exclusive-range-64k-flushes", " TLB flushes",
+	  AT_MOST, 1, measure_exclusive_flushes, FOLIOS_64K, HMM_BENCH_FLUSHES,
+	  BY_RANGE },
+	{ "exclusive-range-thp", "THP, the whole range",
+	  AT_MOST, 30, measure_exclusive, THP, 0, BY_RANGE, .count = 0 },
+	{ "exclusive-range-thp-1", " one subscription",
+	  AT_MOST, 30, measure_exclusive, THP, 0, BY_RANGE, .count = 1 },
+	{ "exclusive-range-thp-flushes", " TLB flushes",
+	  AT_MOST, 1, measure_exclusive_flushes, THP, HMM_BENCH_FLUSHES,
+	  BY_RANGE },
+	{ "exclusive-range-thp-splits", " splits there and back",
+	  AT_MOST, 0, measure_exclusive_splits, THP, 0, BY_RANGE },
+
 	{ "restore-4k", "4K, the CPU takes it back",
-	  AT_MOST, 1300, measure_restore, PAGES_4K },
+	  AT_MOST, 1300, measure_restore, PAGES_4K, 0, BY_RANGE },
+	{ "restore-64k", "64 KiB folios, the CPU takes them back",
+	  AT_MOST, 200, measure_restore, FOLIOS_64K, 0, BY_RANGE },
+	{ "restore-64k-faults", " faults in 2 MiB",
+	  AT_MOST, 32, measure_restore_faults, FOLIOS_64K, 0, BY_RANGE },
 	{ "restore-thp", "THP, the CPU takes it back",
-	  NO_GOAL, 0, measure_restore, THP },
+	  AT_MOST, 30, measure_restore, THP, 0, BY_RANGE },
 	{ "restore-thp-faults", " faults in 2 MiB",
-	  AT_MOST, 1, measure_restore_faults, THP },
+	  AT_MOST, 1, measure_restore_faults, THP, 0, BY_RANGE },
 	{ }
 };

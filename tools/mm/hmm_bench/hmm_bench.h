@@ -57,6 +57,7 @@ struct bench_sub {
  * @tree_lock: of @tree
  * @holder: they share it
  * @migrate: as it goes to the API
+ * @pages: had by the device for itself
  * @flush_counter: told of TLB flushes
  * @flushes: how many there were
  */
@@ -69,6 +70,7 @@ struct bench_job {
 	spinlock_t tree_lock;	/* of the tree */
 	struct bench_holder holder;
 	struct migrate_vma migrate;
+	struct page **pages;
 	struct mmu_notifier flush_counter;
 	atomic64_t flushes;
 };
@@ -87,6 +89,9 @@ int bench_migrate_to_device(struct bench_job *job);
 int bench_migrate_to_system(struct bench_job *job);
 void bench_migrate_count(struct bench_job *job);
 void bench_migrate_disarm(struct bench_job *job);
+int bench_exclusive_arm(struct bench_job *job);
 int bench_make_exclusive(struct bench_job *job);
+int bench_make_exclusive_range(struct bench_job *job);
+void bench_exclusive_disarm(struct bench_job *job);
 
 #endif /* _HMM_BENCH_H */

@@ -327,9 +327,15 @@ static const struct bench_op bench_ops[HMM_BENCH_OPS] = {
 	},
 	[HMM_BENCH_EXCLUSIVE] = {
 		.subscribes = true,
-		.arm = arm_mmap_lock,
+		.arm = bench_exclusive_arm,
 		.run = bench_make_exclusive,
-		.disarm = disarm_mmap_lock,
+		.disarm = bench_exclusive_disarm,
+	},
+	[HMM_BENCH_EXCLUSIVE_RANGE] = {
+		.subscribes = true,
+		.arm = bench_exclusive_arm,
+		.run = bench_make_exclusive_range,
+		.disarm = bench_exclusive_disarm,
 	},
 };
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Migration to the device and back, as a driver does it, but for the copy: the
- * memory's contents are lost.
+ * memory's contents are lost. And exclusive access.
  */
 #include <linux/gfp.h>
 #include <linux/memremap.h>
@@ -282,7 +282,35 @@ void bench_migrate_count(struct bench_job *job)
 	}
 }
 
-/* Exclusive access: each page is asked for on its own. */
+/* Exclusive access */
+
+int bench_exclusive_arm(struct bench_job *job)
+{
+	int rc;
+
+	job->pages = kvcalloc(job->call.npages, sizeof(*job->pages),
+			      GFP_KERNEL);
+	if (!job->pages)
+		return -ENOMEM;
+	rc = begin_to_count_flushes(job);
+	if (!rc) {
+		rc = mmap_read_lock_killable(job->mm);
+		if (!rc)
+			return 0;
+		end_to_count_flushes(job);
+	}
+	kvfree(job->pages);
+	return rc;
+}
+
+void bench_exclusive_disarm(struct bench_job *job)
+{
+	mmap_read_unlock(job->mm);
+	end_to_count_flushes(job);
+	kvfree(job->pages);
+}
+
+/* Each page is asked for on its own. */
 int bench_make_exclusive(struct bench_job *job)
 {
 	unsigned long addr;
@@ -301,3 +329,23 @@ int bench_make_exclusive(struct bench_job *job)
 	}
 	return 0;
 }
+
+#ifdef _LINUX_DEVICE_EXCLUSIVE_H
+int bench_make_exclusive_range(struct bench_job *job)
+{
+	unsigned long nr = job->call.npages;
+	long had = make_device_exclusive_range(job->mm, job->range.start,
+					       job->range.end, job->pages,
+					       &bench_pagemap);
+
+	if (had < 0)
+		return had;
+	put_device_exclusive_range(job->pages, nr);
+	return had == nr ? 0 : -EBUSY;
+}
+#else
+int bench_make_exclusive_range(struct bench_job *job)
+{
+	return bench_make_exclusive(job);
+}
+#endif

@@ -36,6 +36,7 @@ enum hmm_bench_op {
 	HMM_BENCH_MIGRATE_TO_DEVICE,	/* all that is in system memory */
 	HMM_BENCH_MIGRATE_TO_SYSTEM,	/* all that is in device memory */
 	HMM_BENCH_EXCLUSIVE,		/* make_device_exclusive() of each page */
+	HMM_BENCH_EXCLUSIVE_RANGE,	/* of all at once, if there is a way */
 	HMM_BENCH_OPS,
 };
 
@@ -43,9 +44,10 @@ enum hmm_bench_op {
 #define HMM_BENCH_REQ_FAULT	_BITUL(0)
 #define HMM_BENCH_REQ_WRITE	_BITUL(1)
 #define HMM_BENCH_SPARSE	_BITUL(2)
-/* ... and of a migration. Where folios cannot go as a whole, they are split. */
+/* ... of a migration. Where folios cannot go as a whole, they are split. */
 #define HMM_BENCH_COMPOUND	_BITUL(3)	/* folios mapped by a PMD */
 #define HMM_BENCH_FOLIOS	_BITUL(4)	/* of any order */
+/* ... and of a migration, or of exclusive access */
 #define HMM_BENCH_FLUSHES	_BITUL(5)	/* count them; slows it down */
 
 /* The parts of a migration */
