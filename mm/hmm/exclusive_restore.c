@@ -14,6 +14,7 @@
 #include <linux/mmu_notifier.h>
 #include <linux/pagemap.h>
 #include <linux/pgtable.h>
+#include <linux/swapops.h>
 
 #include "../internal.h"
 #include "exclusive_pte.h"
@@ -66,32 +67,46 @@ static void restore_ptes(struct vm_area_struct *vma, const struct folio *folio,
 
 /* Faults */
 
-/* Widen @span, one page of a folio, by the entries before and behind it. */
+/*
+ * Widen @span, that of @page, which is exclusive, by what is of the folio before
+ * and behind it. Looked at are all entries that may be, in their order, to take
+ * apart few of them.
+ */
 static void widen(struct exclusive_span *span, const struct vm_area_struct *vma,
-		  pte_t *ptep, const struct page *page)
+		  pte_t *ptep, struct page *page)
 {
 	const struct folio *folio = page_folio(page);
-	unsigned long idx = folio_page_idx(folio, page), limit, i;
-	unsigned long addr = span->start;
+	unsigned long idx = folio_page_idx(folio, page);
+	unsigned long addr = span->start, before, behind;
+	pte_t pte, expected;
+	bool alike;
 
-	limit = max(vma->vm_start, addr & PMD_MASK);
-	limit = min(idx, (addr - limit) >> PAGE_SHIFT);
-	for (i = 1; i <= limit; i++)
-		if (exclusive_pte_page(ptep_get(ptep - i)) != page - i)
+	before = min(idx, (addr - max(vma->vm_start, addr & PMD_MASK)) >>
+			  PAGE_SHIFT);
+	behind = min(folio_nr_pages(folio) - idx,
+		     (pmd_addr_end(addr, vma->vm_end) - addr) >> PAGE_SHIFT);
+	ptep -= before;
+	page -= before;
+	span->start = addr - before * PAGE_SIZE;
+	span->end = span->start;
+	expected = softleaf_to_pte(make_device_exclusive_entry(page_to_pfn(page)));
+	for (; span->end < addr + behind * PAGE_SIZE; span->end += PAGE_SIZE) {
+		pte = ptep_get(ptep++);
+		alike = pte_same(pte, expected) ||
+			exclusive_pte_page(pte) == page;
+		if (!alike && span->end > addr)
 			break;
-	span->start = addr - (i - 1) * PAGE_SIZE;
-
-	limit = pmd_addr_end(addr, vma->vm_end);
-	limit = min(folio_nr_pages(folio) - idx, (limit - addr) >> PAGE_SHIFT);
-	for (i = 1; i < limit; i++)
-		if (exclusive_pte_page(ptep_get(ptep + i)) != page + i)
-			break;
-	span->end = addr + i * PAGE_SIZE;
+		if (alike)
+			expected = pte;
+		else
+			span->start = span->end + PAGE_SIZE;
+		expected = migrate_softleaf_next(expected);
+		page++;
+	}
 }
 
 /* What is to be restored for the fault? False if there is nothing any more. */
-static bool find_span(const struct vm_fault *vmf, struct page *page,
-		      struct exclusive_span *span)
+static bool find_span(const struct vm_fault *vmf, struct exclusive_span *span)
 {
 	bool found;
 	pte_t *ptep;
@@ -100,7 +115,7 @@ static bool find_span(const struct vm_fault *vmf, struct page *page,
 	span->start = vmf->address & PAGE_MASK;
 	span->end = span->start + PAGE_SIZE;
 	/* For a single page it shows when it is restored. */
-	if (!folio_test_large(page_folio(page)))
+	if (!folio_test_large(page_folio(vmf->page)))
 		return true;
 	ptep = pte_offset_map_lock(vmf->vma->vm_mm, vmf->pmd, vmf->address,
 				   &ptl);
@@ -108,7 +123,7 @@ static bool find_span(const struct vm_fault *vmf, struct page *page,
 		return false;
 	found = pte_same(ptep_get(ptep), vmf->orig_pte);
 	if (found)
-		widen(span, vmf->vma, ptep, page);
+		widen(span, vmf->vma, ptep, vmf->page);
 	pte_unmap_unlock(ptep, ptl);
 	return found;
 }
@@ -117,7 +132,7 @@ static bool find_span(const struct vm_fault *vmf, struct page *page,
  * Nobody makes entries exclusive, nor restores them, while the folio is locked;
  * those that are zapped are passed over.
  */
-static void restore_span(const struct vm_fault *vmf, struct page *page,
+static void restore_span(const struct vm_fault *vmf,
 			 const struct exclusive_span *span)
 {
 	struct vm_area_struct *vma = vmf->vma;
@@ -130,10 +145,10 @@ static void restore_span(const struct vm_fault *vmf, struct page *page,
 	mmu_notifier_invalidate_range_start(&range);
 	ptep = pte_offset_map_lock(vma->vm_mm, vmf->pmd, span->start, &ptl);
 	if (ptep && span->end - span->start > PAGE_SIZE)
-		restore_ptes(vma, page_folio(page), ptep, span->start,
+		restore_ptes(vma, page_folio(vmf->page), ptep, span->start,
 			     span->end);
 	else if (ptep && pte_same(ptep_get(ptep), vmf->orig_pte))
-		restore_run(vma, span->start, ptep, page, 1);
+		restore_run(vma, span->start, ptep, vmf->page, 1);
 	if (ptep)
 		pte_unmap_unlock(ptep, ptl);
 	mmu_notifier_invalidate_range_end(&range);
@@ -141,7 +156,7 @@ static void restore_span(const struct vm_fault *vmf, struct page *page,
 
 /**
  * do_device_exclusive() - a CPU fault on a PTE of a page that a device has
- * @vmf: the fault; its orig_pte is such an entry
+ * @vmf: the fault; its orig_pte is such an entry, of its page
  *
  * Context: Process context, may sleep. mmap_lock is held, or the lock of the VMA,
  * which is dropped if the answer is VM_FAULT_RETRY.
@@ -150,8 +165,7 @@ static void restore_span(const struct vm_fault *vmf, struct page *page,
  */
 vm_fault_t do_device_exclusive(struct vm_fault *vmf)
 {
-	struct page *page = exclusive_pte_page(vmf->orig_pte);
-	struct folio *folio = page_folio(page);
+	struct folio *folio = page_folio(vmf->page);
 	struct exclusive_span span;
 	vm_fault_t ret;
 
@@ -160,8 +174,8 @@ vm_fault_t do_device_exclusive(struct vm_fault *vmf)
 		return 0;
 	ret = folio_lock_or_retry(folio, vmf);
 	if (!ret) {
-		if (page_folio(page) == folio && find_span(vmf, page, &span))
-			restore_span(vmf, page, &span);
+		if (page_folio(vmf->page) == folio && find_span(vmf, &span))
+			restore_span(vmf, &span);
 		folio_unlock(folio);
 	}
 	folio_put(folio);
