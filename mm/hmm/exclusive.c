@@ -41,6 +41,8 @@
 #include <asm/tlbflush.h>
 
 #include "../internal.h"
+#include "exclusive_array.h"
+#include "exclusive_pmd.h"
 #include "exclusive_pte.h"
 
 /* How often the first page is looked for again, when others have changed it */
@@ -130,16 +132,17 @@ static unsigned long look_until(struct vm_area_struct *vma, unsigned long addr,
 				unsigned long end, bool *ready)
 {
 	unsigned long next = pmd_addr_end(addr, end);
-	pmd_t *pmd = mm_find_pmd(vma->vm_mm, addr), value;
-	spinlock_t *ptl;	/* of the PTEs */
+	pmd_t *pmd = mm_find_pmd(vma->vm_mm, addr);
+	spinlock_t *ptl;	/* of the PMD, or of the PTEs */
 	pte_t *ptep;
 
 	*ready = false;
 	if (!pmd)
 		return next;
-	value = pmdp_get_lockless(pmd);
-	if (pmd_trans_huge(value)) {
-		*ready = pmd_write(value);
+	ptl = pmd_trans_huge_lock(pmd, vma);
+	if (ptl) {
+		*ready = exclusive_pmd_ready(vma, addr, *pmd);
+		spin_unlock(ptl);
 		return next;
 	}
 	ptep = pte_offset_map_lock(vma->vm_mm, pmd, addr, &ptl);
@@ -186,7 +189,6 @@ static struct vm_area_struct *next_vma(const struct exclusive_call *c,
 
 	if (vma->vm_end >= c->end)
 		return NULL;
-	cond_resched();
 	next = find_vma(c->mm, vma->vm_end);
 	return next && next->vm_start < c->end ? next : NULL;
 }
@@ -208,6 +210,7 @@ static long make_ready(const struct exclusive_call *c)
 			ret = ready ? 0 : fault_in(c, addr, next);
 			if (ret)
 				return ret;
+			cond_resched();
 		}
 	}
 	return 0;
@@ -228,10 +231,10 @@ static struct folio *first_folio(struct vm_area_struct *vma, pmd_t *pmd,
 	pte_t *ptep, pte;
 
 	if (ptl) {
-		if (pmd_present(*pmd) && pmd_write(*pmd))
-			folio = pmd_folio(*pmd);
-		if (folio)
+		if (exclusive_pmd_ready(vma, addr, *pmd)) {
+			folio = exclusive_pmd_folio(*pmd);
 			folio_get(folio);
+		}
 		spin_unlock(ptl);
 		return folio;
 	}
@@ -296,23 +299,6 @@ static void unlock_first(struct exclusive_call *c)
 
 /* Taking */
 
-/*
- * pages[i], which is @page, is not the first one of its folio: has the call met
- * the folio before? Where a folio is mapped all over the place it is not found.
- */
-static bool is_met_before(struct page **pages, unsigned long i,
-			  const struct page *page)
-{
-	unsigned long back, most;
-
-	most = folio_page_idx(page_folio(page), page);
-	most = min(most, i);
-	for (back = 1; back <= most; back++)
-		if (pages[i - back] == page - back)
-			return true;
-	return false;
-}
-
 /* Lock and reference: one of each for all pages that the call takes of a folio */
 static bool take_folio(struct exclusive_call *c, struct folio *folio,
 		       const struct page *page, unsigned long i)
@@ -324,8 +310,8 @@ static bool take_folio(struct exclusive_call *c, struct folio *folio,
 		return true;
 	}
 	if (!folio_trylock(folio))
-		return folio_test_large(folio) &&
-		       is_met_before(c->pages, i, page);
+		return exclusive_met_before(c->pages, i, page,
+					    folio_page_idx(folio, page));
 	folio_get(folio);
 	return true;
 }
@@ -445,17 +431,40 @@ static void take_ptes(struct exclusive_call *c, struct vm_area_struct *vma,
 	pte_unmap_unlock(first, ptl);
 }
 
-/* The folio stays whole; it is only mapped by PTEs from now on. */
-static void split_pmd(struct vm_area_struct *vma, pmd_t *pmd,
-		      unsigned long addr)
+/* The huge page as a whole; the page table lock is held. */
+static void take_huge(struct exclusive_call *c, struct vm_area_struct *vma,
+		      pmd_t *pmd, unsigned long addr)
+{
+	struct folio *folio = exclusive_pmd_folio(*pmd);
+	struct page *page = folio_page(folio, 0);
+
+	if (!take_folio(c, folio, page, (addr - c->start) >> PAGE_SHIFT))
+		return;
+	if (pmd_present(*pmd) && exclusive_pmd_begin(vma, addr, pmd))
+		mark_dirty(folio);
+	took(c, addr, page, HPAGE_PMD_NR);
+}
+
+/*
+ * Returns false if there is a page table. So there is where only some pages of
+ * a huge one are asked for: the folio stays whole, but gets PTEs.
+ */
+static bool take_pmd(struct exclusive_call *c, struct vm_area_struct *vma,
+		     pmd_t *pmd, unsigned long addr, unsigned long end)
 {
 	spinlock_t *ptl = pmd_trans_huge_lock(pmd, vma);
+	bool whole = thp_migration_supported() && end - addr == HPAGE_PMD_SIZE;
+	bool ready;
 
 	if (!ptl)
-		return;
-	if (pmd_present(*pmd) && pmd_write(*pmd))
+		return false;
+	ready = exclusive_pmd_ready(vma, addr, *pmd);
+	if (ready && whole)
+		take_huge(c, vma, pmd, addr);
+	else if (ready)
 		split_huge_pmd_locked(vma, addr & HPAGE_PMD_MASK, pmd, false);
 	spin_unlock(ptl);
+	return whole || !ready;
 }
 
 /* What one PMD is about */
@@ -464,11 +473,8 @@ static void take_entry(struct exclusive_call *c, struct vm_area_struct *vma,
 {
 	pmd_t *pmd = mm_find_pmd(c->mm, addr);
 
-	if (!pmd)
-		return;
-	if (pmd_trans_huge(pmdp_get_lockless(pmd)))
-		split_pmd(vma, pmd, addr);
-	take_ptes(c, vma, pmd, addr, end);
+	if (pmd && !take_pmd(c, vma, pmd, addr, end))
+		take_ptes(c, vma, pmd, addr, end);
 }
 
 static void take_all(struct exclusive_call *c)
@@ -486,6 +492,7 @@ static void take_all(struct exclusive_call *c)
 			take_entry(c, vma, addr, next);
 			if (!c->taken)
 				return;
+			cond_resched();
 		}
 	}
 }
@@ -589,25 +596,27 @@ EXPORT_SYMBOL_GPL(make_device_exclusive_range);
  */
 void put_device_exclusive_range(struct page **pages, unsigned long npages)
 {
-	unsigned long i = npages;
+	unsigned long end, nr, idx;
 
-	/* From behind: what a folio's last pages need to know is in the first. */
-	while (i--) {
-		struct page *page = pages[i];
+	/* From behind: what belongs together is looked for in front. */
+	for (end = npages; end; end -= nr) {
+		struct page *page = pages[end - 1];
 		struct folio *folio;
-		unsigned long idx;
 
+		nr = 1;
 		if (!page)
 			continue;
 		folio = page_folio(page);
 		idx = folio_page_idx(folio, page);
-		for (; idx && i && pages[i - 1] == page - 1; idx--, i--, page--)
-			pages[i] = NULL;
-		if (!idx || !is_met_before(pages, i, page)) {
+		if (idx)
+			nr = exclusive_stretch(pages, end - 1, idx);
+		idx -= nr - 1;
+		page -= nr - 1;
+		if (!exclusive_met_before(pages, end - nr, page, idx)) {
 			folio_unlock(folio);
 			folio_put(folio);
 		}
-		pages[i] = NULL;
+		memset(pages + end - nr, 0, nr * sizeof(*pages));
 	}
 }
 EXPORT_SYMBOL_GPL(put_device_exclusive_range);

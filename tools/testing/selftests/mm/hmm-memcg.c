@@ -118,6 +118,31 @@ static long work_populate(char *addr, size_t npages, __u64 unused)
 	return madvise(addr, npages * PAGE_BYTES, MADV_POPULATE_READ);
 }
 
+/* A huge page, or some small ones, that the device has for itself */
+static char *child_huge;
+
+static long work_exclude(char *unused, size_t npages, __u64 seed)
+{
+	char *data = buffer_of(npages * PAGE_BYTES);
+	long rc;
+
+	child_huge = map_pattern_thp(child_fd, npages * PAGE_BYTES, seed);
+	if (!child_huge)
+		child_huge = map_anon(npages * PAGE_BYTES);
+	pattern_fill(child_huge, npages, seed);
+	rc = device_ask(child_fd, HMM_DMIRROR_EXCLUSIVE, child_huge, data,
+			npages).rc;
+	free(data);
+	return rc;
+}
+
+static long work_check_huge(char *unused, size_t npages, __u64 seed)
+{
+	return device_reads(child_fd, child_huge, npages, seed) &&
+	       pattern_is(child_huge, npages, seed) &&
+	       !munmap(child_huge, npages * PAGE_BYTES);
+}
+
 /* A child in a new cgroup, which has opened the device and nothing else */
 FIXTURE_SETUP(memcg)
 {
@@ -320,6 +345,25 @@ TEST_F(memcg, migration_under_a_tight_limit)
 	EXPECT_TRUE(child_does(work_check, FILL_SEED));
 	EXPECT_GE(self->start + self->npages / 2, group_pages(&self->group));
 	EXPECT_EQ(0, child_does(work_unmap, 0));
+	EXPECT_TRUE(charged(self, 0));
+}
+
+/* What the device has for itself goes to swap as a whole, or as pages. */
+TEST_F(memcg, reclaim_of_what_the_device_has)
+{
+	long before;
+
+	if (variant->device)
+		SKIP(return, "the same for each device");
+	if (!swap_start(&self->swap, 4 * HUGE_BYTES))
+		SKIP(return, "no zram");
+	ASSERT_EQ(0, child_do(&self->child, work_exclude, NULL, HUGE_PAGES, 1));
+	before = group_pages(&self->group);
+	/* It fails if it gets less than it is asked for. */
+	write_file(self->group.path, "memory.reclaim", "2M");
+	EXPECT_GE(before - (long)HUGE_PAGES / 2, group_pages(&self->group));
+	EXPECT_TRUE(child_do(&self->child, work_check_huge, NULL, HUGE_PAGES,
+			     1));
 	EXPECT_TRUE(charged(self, 0));
 }
 

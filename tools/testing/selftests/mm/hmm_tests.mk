@@ -9,7 +9,8 @@
 
 HMM_TESTS := hmm-range hmm-defects hmm-oracle hmm-stress hmm-failure hmm-fuzz \
 	hmm-sparse hmm-lock hmm-notifier \
-	hmm-mirror hmm-follow hmm-migrate hmm-exclusive hmm-coherent hmm-evict \
+	hmm-mirror hmm-follow hmm-migrate hmm-exclusive hmm-exclusive-huge \
+	hmm-coherent hmm-evict \
 	hmm-orders hmm-devices hmm-fork hmm-invalidate hmm-remap hmm-advise \
 	hmm-marks hmm-hugetlb hmm-memcg hmm-uffd hmm-driver hmm-matrix \
 	hmm-migrate-defects hmm-moves hmm-migrate-failure hmm-evict-race \
