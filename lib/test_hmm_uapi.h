@@ -182,9 +182,41 @@ struct hmm_dmirror_failpoint {
 	__u64		nth;
 };
 
+/**
+ * struct hmm_dmirror_atomic - additions to words of 64 bits
+ * @value: (in) what is added to each word
+ * @rounds: (in) how often each word is added to
+ * @offset: (in) of the first word in the range, in bytes, a multiple of 8
+ * @stride: (in) from one word to the next, in bytes, a multiple of 8
+ * @take: (in) how many pages are made the device's together when it lacks one:
+ *	the range is divided into such parts from its start
+ * @tries: (in) how often at most they are, in all; then the command ends
+ * @gap: (in) microseconds between reading a word and writing it, at most 1000
+ * @flags: (in) HMM_DMIRROR_ATOMIC_*
+ */
+struct hmm_dmirror_atomic {
+	__u64		value;
+	__u64		rounds;
+	__u64		offset;
+	__u64		stride;
+	__u64		take;
+	__u64		tries;
+	__u32		gap;
+	__u32		flags;
+};
+
+/* On pages that the CPU can write to as well: what must not work */
+#define HMM_DMIRROR_ATOMIC_SHARED	0x1U
+
 #define HMM_DMIRROR_ATTACH	_IOW('H', 0x0a, struct hmm_dmirror_attach)
 #define HMM_DMIRROR_COUNTERS	_IOR('H', 0x0b, struct hmm_dmirror_counters)
 #define HMM_DMIRROR_EVICT	_IOR('H', 0x0c, struct hmm_dmirror_evict)
 #define HMM_DMIRROR_FAILPOINT	_IOWR('H', 0x0d, struct hmm_dmirror_failpoint)
+/*
+ * Add to words of the range, one after the other, while the device has their pages for itself.
+ * @ptr is a struct hmm_dmirror_atomic; @cpages receives the number of additions made, also on
+ * an error, @faults how often pages had to be made the device's. -EBUSY when that is too often.
+ */
+#define HMM_DMIRROR_ATOMIC_ADD	_IOWR('H', 0x0e, struct hmm_dmirror_cmd)
 
 #endif /* _LIB_TEST_HMM_UAPI_H */

@@ -130,12 +130,12 @@ static long exclusive_retry(struct thmm_call *call, unsigned long addr, struct p
 }
 
 /**
- * thmm_exclusive() - HMM_DMIRROR_EXCLUSIVE
+ * thmm_take_exclusive() - have a range for the device alone
  * @call: the command
  *
- * Return: 0 or an errno.
+ * Return: 0 or an errno; each page was the device's for a moment at least.
  */
-int thmm_exclusive(struct thmm_call *call)
+int thmm_take_exclusive(struct thmm_call *call)
 {
 	unsigned long addr = call->start, end, npages, nr;
 	struct page **pages;
@@ -155,7 +155,18 @@ int thmm_exclusive(struct thmm_call *call)
 			ret = -ENOMEM;
 	}
 	kfree(pages);
-	return ret < 0 ? ret : thmm_read_table(call);
+	return ret < 0 ? ret : 0;
+}
+
+/**
+ * thmm_exclusive() - HMM_DMIRROR_EXCLUSIVE
+ * @call: the command
+ *
+ * Return: 0 or an errno.
+ */
+int thmm_exclusive(struct thmm_call *call)
+{
+	return thmm_take_exclusive(call) ?: thmm_read_table(call);
 }
 
 /**

@@ -69,6 +69,7 @@ static const struct command {
 	{ HMM_DMIRROR_EXCLUSIVE,	thmm_exclusive },
 	{ HMM_DMIRROR_CHECK_EXCLUSIVE,	thmm_check_exclusive },
 	{ HMM_DMIRROR_READ_UNLOCKED,	thmm_read_unlocked },
+	{ HMM_DMIRROR_ATOMIC_ADD,	thmm_atomic_add },
 };
 
 /* The range of a command; the fields behind it are the command's own affair. */
@@ -111,7 +112,7 @@ static int run_on_range(struct thmm_file *file, int (*run)(struct thmm_call *cal
 	return ret;
 }
 
-/* The commands that 7.3 has */
+/* The commands that 7.3 has, and those of their form */
 static int ioctl_command(struct thmm_file *file, unsigned int number, void __user *arg)
 {
 	struct hmm_dmirror_cmd cmd;

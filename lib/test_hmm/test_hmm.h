@@ -6,6 +6,7 @@
  *	attach.c	mirror a process named by a pidfd
  *	access.c	the device reads, writes and looks at a mirrored process
  *	exclusive.c	the device takes pages for itself
+ *	atomic.c	the device adds to words of such pages
  *	mirror.c	a mirror: the device's page table and what keeps it true
  *	migrate.c	pages to the device and back, CPU faults
  *	evict.c		empty the device
@@ -250,8 +251,12 @@ int thmm_read_table(struct thmm_call *call);
 int thmm_snapshot(struct thmm_call *call);
 
 /* exclusive.c */
+int thmm_take_exclusive(struct thmm_call *call);
 int thmm_exclusive(struct thmm_call *call);
 int thmm_check_exclusive(struct thmm_call *call);
+
+/* atomic.c */
+int thmm_atomic_add(struct thmm_call *call);
 
 /* devmem.c */
 extern const struct dev_pagemap_ops thmm_pagemap_ops;

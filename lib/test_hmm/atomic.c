@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The device adds to words of memory, as an atomic operation of a real one
+ * does: it reads, and some time later it writes. Nothing but its having the
+ * page for itself keeps others from changing the word in between.
+ */
+#include <linux/delay.h>
+#include <linux/highmem.h>
+#include <linux/mm.h>
+#include <linux/sched/signal.h>
+#include <linux/uaccess.h>
+
+#include "test_hmm.h"
+
+#define MOST_GAP_US	1000
+
+/* Whether @args can be done within the pages of @call */
+static bool args_are_good(const struct thmm_call *call, const struct hmm_dmirror_atomic *args)
+{
+	u64 size = call->end - call->start;
+
+	return !(args->flags & ~HMM_DMIRROR_ATOMIC_SHARED) &&
+	       args->gap <= MOST_GAP_US &&
+	       IS_ALIGNED(args->offset, sizeof(u64)) && args->offset < size &&
+	       args->stride && IS_ALIGNED(args->stride, sizeof(u64)) &&
+	       args->take && args->take <= size >> PAGE_SHIFT;
+}
+
+/*
+ * Plain accesses: the mirror's lock keeps the page in the table, hence the CPU
+ * and other devices out. The compiler must not merge them.
+ */
+static void word_add(struct page *page, unsigned long offset,
+		     const struct hmm_dmirror_atomic *args)
+{
+	u64 *word = kmap_local_page(page) + offset;
+	u64 value = *word;
+
+	barrier();
+	if (args->gap)
+		udelay(args->gap);
+	*word = value + args->value;
+	kunmap_local(word);
+	set_page_dirty(page);
+}
+
+/* False if the device cannot use the page as it has to. */
+static bool try_add(struct thmm_call *call, unsigned long addr,
+		    const struct hmm_dmirror_atomic *args)
+{
+	bool shared = args->flags & HMM_DMIRROR_ATOMIC_SHARED;
+	struct thmm_mirror *mirror = call->mirror;
+	enum thmm_access access;
+	struct page *page;
+	bool usable;
+
+	mutex_lock(&mirror->lock);
+	page = thmm_table_get(mirror, addr >> PAGE_SHIFT, &access);
+	usable = page && access == (shared ? THMM_WRITE : THMM_ATOMIC);
+	if (usable)
+		word_add(page, offset_in_page(addr), args);
+	mutex_unlock(&mirror->lock);
+	return usable;
+}
+
+/* Make the page usable, and those that are taken with it. */
+static int take(struct thmm_call *call, unsigned long addr,
+		const struct hmm_dmirror_atomic *args)
+{
+	unsigned long size = args->take << PAGE_SHIFT;
+	struct thmm_call part = { .file = call->file, .mirror = call->mirror };
+	int ret;
+
+	part.start = call->start + rounddown(addr - call->start, size);
+	part.end = part.start + min(size, call->end - part.start);
+	if (args->flags & HMM_DMIRROR_ATOMIC_SHARED)
+		return thmm_mirror_fault(&part, part.start, part.end, true, false);
+
+	ret = thmm_take_exclusive(&part);
+	/* Not to be had for the moment */
+	return ret == -EBUSY ? 0 : ret;
+}
+
+static int add(struct thmm_call *call, unsigned long addr, struct hmm_dmirror_atomic *args)
+{
+	int ret;
+
+	for (;;) {
+		if (fatal_signal_pending(current))
+			return -EINTR;
+		cond_resched();
+		if (try_add(call, addr, args))
+			break;
+		if (!args->tries--)
+			return -EBUSY;
+		call->faults++;
+		ret = take(call, addr, args);
+		if (ret)
+			return ret;
+	}
+	call->cpages++;
+	return 0;
+}
+
+/**
+ * thmm_atomic_add() - HMM_DMIRROR_ATOMIC_ADD
+ * @call: the command
+ *
+ * Return: 0 or an errno.
+ */
+int thmm_atomic_add(struct thmm_call *call)
+{
+	struct hmm_dmirror_atomic args;
+	unsigned long addr;
+	int ret = 0;
+
+	if (copy_from_user(&args, u64_to_user_ptr(call->ptr), sizeof(args)))
+		return -EFAULT;
+	if (!args_are_good(call, &args))
+		return -EINVAL;
+
+	for (; args.rounds && !ret; args.rounds--) {
+		addr = call->start + args.offset;
+		while (!ret) {
+			ret = add(call, addr, &args);
+			if (args.stride >= call->end - addr)
+				break;
+			addr += args.stride;
+		}
+	}
+	return ret;
+}
