@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: GPL-2.0
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <unistd.h>
+
+#include "hmm_exclusive.h"
+
+#define THP		"/sys/kernel/mm/transparent_hugepage/"
+#define KSM		"/sys/kernel/mm/ksm/"
+#define SCAN_TRIES	20000
+#define SCAN_US		1000
+
+/* The stock driver needs a buffer. */
+int device_seize(int fd, void *addr, size_t npages)
+{
+	void *data = buffer_of(npages * PAGE_BYTES);
+	int rc = device_ask(fd, HMM_DMIRROR_EXCLUSIVE, addr, data, npages).rc;
+
+	free(data);
+	return rc;
+}
+
+size_t device_seized(int fd, char *addr, size_t npages)
+{
+	size_t i, count = 0;
+
+	for (i = 0; i < npages; i++) {
+		int rc = device_ask(fd, HMM_DMIRROR_CHECK_EXCLUSIVE,
+				    addr + i * PAGE_BYTES, NULL, 1).rc;
+
+		if (rc && rc != -EPERM)
+			fatal("CHECK_EXCLUSIVE: %s", strerror(-rc));
+		count += rc == -EPERM;
+	}
+	return count;
+}
+
+static long folios_given(const char *size)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), THP "hugepages-%s/stats/anon_fault_alloc",
+		 size);
+	return read_number(path);
+}
+
+char *map_folios(const char *size, size_t bytes, __u64 seed)
+{
+	bool huge = !strcmp(size, "2048kB");
+	struct setting other = {}, own = {};
+	long before = folios_given(size);
+	char *map = map_anon(bytes);
+	char path[128];
+
+	snprintf(path, sizeof(path), THP "hugepages-%s/enabled", size);
+	if ((huge || setting_change(&other, THP "hugepages-2048kB/enabled",
+				    "never")) &&
+	    setting_change(&own, path, "always"))
+		pattern_fill(map, bytes / PAGE_BYTES, seed);
+	setting_restore(&own);
+	setting_restore(&other);
+	if (folios_given(size) > before)
+		return map;
+	munmap(map, bytes);
+	return NULL;
+}
+
+long vm_event(const char *name)
+{
+	FILE *file = fopen("/proc/vmstat", "re");
+	long value = -1, number;
+	char word[64];
+
+	if (!file)
+		fatal("/proc/vmstat: %s", strerror(errno));
+	while (value < 0 && fscanf(file, "%63s %ld", word, &number) == 2)
+		if (!strcmp(word, name))
+			value = number;
+	fclose(file);
+	return value;
+}
+
+/* Reclaim: the root of the cgroups holds everybody. */
+
+bool reclaimer_start(struct reclaimer *reclaimer)
+{
+	char path[64];
+
+	strcpy(reclaimer->mount, "/tmp/hmm-reclaim-XXXXXX");
+	if (!mkdtemp(reclaimer->mount))
+		return false;
+	if (mount("none", reclaimer->mount, "cgroup2", 0, NULL)) {
+		rmdir(reclaimer->mount);
+		return false;
+	}
+	snprintf(path, sizeof(path), "%s/memory.reclaim", reclaimer->mount);
+	reclaimer->file = open(path, O_WRONLY | O_CLOEXEC);
+	if (reclaimer->file >= 0)
+		return true;
+	reclaimer_stop(reclaimer);
+	return false;
+}
+
+void reclaimer_run(struct reclaimer *reclaimer, size_t bytes)
+{
+	char line[32];
+	int length = snprintf(line, sizeof(line), "%zu", bytes);
+
+	if (write(reclaimer->file, line, length) != length &&
+	    errno != EAGAIN && errno != EINTR)
+		fatal("memory.reclaim: %s", strerror(errno));
+}
+
+void reclaimer_stop(struct reclaimer *reclaimer)
+{
+	if (reclaimer->file >= 0)
+		close(reclaimer->file);
+	umount(reclaimer->mount);
+	rmdir(reclaimer->mount);
+}
+
+/* KSM */
+
+bool ksm_start(struct ksm *ksm)
+{
+	if (!setting_change(&ksm->run, KSM "run", "1"))
+		return false;
+	setting_change(&ksm->scan, KSM "pages_to_scan", "1000");
+	setting_change(&ksm->nap, KSM "sleep_millisecs", "1");
+	return true;
+}
+
+void ksm_stop(struct ksm *ksm)
+{
+	setting_restore(&ksm->nap);
+	setting_restore(&ksm->scan);
+	setting_restore(&ksm->run);
+}
+
+long ksm_sharing(void)
+{
+	return read_number(KSM "pages_sharing");
+}
+
+bool ksm_scans(long times)
+{
+	long end = read_number(KSM "full_scans") + times;
+	int tries;
+
+	for (tries = 0; tries < SCAN_TRIES; tries++) {
+		if (read_number(KSM "full_scans") >= end)
+			return true;
+		usleep(SCAN_US);
+	}
+	return false;
+}
