@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Range faulting while memory runs out: each scenario is run with its first
- * allocation failing, then with its second, and so on until it gets through
- * without a failure. A call may then say -ENOMEM, and nothing else; it leaves
+ * Range faulting, and exclusive access, while memory runs out: each scenario is
+ * run with its first allocation failing, then with its second, and so on until
+ * it gets through without a failure. A call may then say -ENOMEM, and nothing else; it leaves
  * memory as it was, and the same call made once more succeeds.
  *
  * Needs a kernel with fault injection (CONFIG=debug); skips on others.
@@ -17,6 +17,7 @@
 
 #include "kselftest_harness.h"
 #include "hmm_common.h"
+#include "hmm_exclusive.h"
 #include "hmm_inject.h"
 
 #define N		16
@@ -265,6 +266,137 @@ TEST_F(hmm_failure, copy_on_write)
 	};
 
 	sweep(&scenario);
+}
+
+/*
+ * The same for pages that a device takes for itself. Some may be the device's
+ * after a failure, but no entry is set aside for nobody.
+ */
+
+FIXTURE(exclusive_failure)
+{
+	int fd;
+};
+
+FIXTURE_SETUP(exclusive_failure)
+{
+	self->fd = dmirror_open(0);
+	if (self->fd < 0)
+		SKIP(return, "no dummy devices");
+	if (!injection_start())
+		SKIP(return, "no fault injection in this kernel");
+	fail_nth_file = open(FAIL_NTH, O_RDWR);
+	ASSERT_LE(0, fail_nth_file);
+}
+
+FIXTURE_TEARDOWN(exclusive_failure)
+{
+	close(fail_nth_file);
+	close(self->fd);
+}
+
+static int seize_failing(int fd, char *map, size_t npages, int nth, bool *failed)
+{
+	void *data = buffer_of(npages * PAGE_BYTES);
+	int rc;
+
+	fail_nth(nth);
+	rc = device_ask(fd, HMM_DMIRROR_EXCLUSIVE, map, data, npages).rc;
+	*failed = has_failed();
+	fail_nth(0);
+	free(data);
+	return rc;
+}
+
+static size_t set_aside(char *map, size_t npages)
+{
+	size_t i, count = 0;
+
+	for (i = 0; i < npages; i++)
+		count += !pagemap_pfn(map + i * PAGE_BYTES);
+	return count;
+}
+
+#define sweep_exclusive(prepare, is_intact, clean, npages)		\
+	run_exclusive_sweep(_metadata, self->fd, prepare, is_intact, clean, npages)
+
+static void run_exclusive_sweep(struct __test_metadata *_metadata, int fd,
+				char *(*prepare)(void),
+				bool (*is_intact)(const char *map),
+				void (*clean)(char *map), size_t npages)
+{
+	int nth, failures = 0;
+	bool failed = true;
+
+	for (nth = 1; failed && nth < MAX_NTH; nth++) {
+		char *map = prepare();
+		int rc;
+
+		if (!map)
+			SKIP(return, "no such memory here");
+		rc = seize_failing(fd, map, npages, nth, &failed);
+		ASSERT_TRUE(!rc || (failed && rc == -ENOMEM)) {
+			TH_LOG("allocation %d failing: %d", nth, rc);
+		}
+		failures += !!rc;
+		ASSERT_EQ(device_seized(fd, map, npages), set_aside(map, npages));
+		ASSERT_TRUE(is_intact(map));
+		ASSERT_EQ(0, device_seized(fd, map, npages));
+		ASSERT_EQ(0, set_aside(map, npages));
+		ASSERT_EQ(0, device_seize(fd, map, npages));
+		ASSERT_EQ(npages, device_seized(fd, map, npages));
+		ASSERT_TRUE(is_intact(map));
+		clean(map);
+	}
+	TH_LOG("%d allocations, %d of which made the call fail", nth - 2,
+	       failures);
+	EXPECT_FALSE(failed);
+	EXPECT_LT(0, failures);
+}
+
+#define PATTERN		5
+
+static char *prepare_small_pattern(void)
+{
+	char *map = map_anon_small(HUGE_BYTES);
+
+	pattern_fill(map, N, PATTERN);
+	return map;
+}
+
+static bool small_pattern_is(const char *map)
+{
+	return pattern_is(map, N, PATTERN);
+}
+
+TEST_F(exclusive_failure, small_pages)
+{
+	sweep_exclusive(prepare_small_pattern, small_pattern_is, unmap, N);
+}
+
+static char *prepare_huge_pattern(void)
+{
+	return map_folios("2048kB", HUGE_BYTES, PATTERN);
+}
+
+static bool huge_pattern_is(const char *map)
+{
+	return pattern_is(map, HUGE_PAGES, PATTERN);
+}
+
+TEST_F_TIMEOUT(exclusive_failure, huge_page, 300)
+{
+	sweep_exclusive(prepare_huge_pattern, huge_pattern_is, unmap, HUGE_PAGES);
+}
+
+TEST_F(exclusive_failure, part_of_a_huge_page)
+{
+	sweep_exclusive(prepare_huge_pattern, small_pattern_is, unmap, N);
+}
+
+TEST_F(exclusive_failure, copy_on_write)
+{
+	sweep_exclusive(prepare_copy_on_write, both_hold, end_sharing, N);
 }
 
 TEST_HARNESS_MAIN

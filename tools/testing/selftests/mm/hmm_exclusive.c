@@ -85,6 +85,18 @@ long vm_event(const char *name)
 	return value;
 }
 
+void vm_order(const char *name, const char *word)
+{
+	char path[64];
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/sys/vm/%s", name);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0 || write(fd, word, strlen(word)) < 0)
+		fatal("%s: %s", path, strerror(errno));
+	close(fd);
+}
+
 /* Reclaim: the root of the cgroups holds everybody. */
 
 bool reclaimer_start(struct reclaimer *reclaimer)
@@ -106,11 +118,13 @@ bool reclaimer_start(struct reclaimer *reclaimer)
 	return false;
 }
 
+/* Pages wait on each processor's list before reclaim can find them. */
 void reclaimer_run(struct reclaimer *reclaimer, size_t bytes)
 {
-	char line[32];
-	int length = snprintf(line, sizeof(line), "%zu", bytes);
+	char line[64];
+	int length = snprintf(line, sizeof(line), "%zu swappiness=max", bytes);
 
+	vm_order("drop_caches", "1");
 	if (write(reclaimer->file, line, length) != length &&
 	    errno != EAGAIN && errno != EINTR)
 		fatal("memory.reclaim: %s", strerror(errno));

@@ -26,6 +26,9 @@ char *map_folios(const char *size, size_t bytes, __u64 seed);
 /* A line of /proc/vmstat; -1 if there is none of this name */
 long vm_event(const char *name);
 
+/* Writes to a file in /proc/sys/vm that starts something. */
+void vm_order(const char *name, const char *word);
+
 /* Reclaims memory of any process: needs swap space. */
 struct reclaimer {
 	char mount[32];
