@@ -43,6 +43,7 @@
 #define TIMEOUT		(2 * LIMIT_SECONDS)
 
 #define GAP_US		20
+#define IDLE_US		10000
 
 /**
  * struct count - words that are added to
@@ -141,7 +142,7 @@ static void add_by_device(struct count *count, unsigned int number,
 {
 	struct hmm_dmirror_atomic add = {
 		.value = value,
-		.rounds = 4,
+		.rounds = count->idle ? 1 : 4,
 		.offset = OFFSET,
 		.stride = count->stride,
 		.take = count->take,
@@ -173,9 +174,13 @@ static void *work_of_device(void *arg)
 	struct worker *me = arg;
 	unsigned long turn;
 
-	for (turn = 0; !is_over(me->count); turn++)
+	for (turn = 0; !is_over(me->count); turn++) {
 		add_by_device(me->count, me->number, summand(me),
 			      turn % 2 ? GAP_US : 0);
+		/* Who looks for equal pages must find them mapped at times. */
+		if (me->count->idle)
+			usleep(IDLE_US);
+	}
 	return NULL;
 }
 
