@@ -10,7 +10,7 @@
 HMM_TESTS := hmm-range hmm-defects hmm-oracle hmm-stress hmm-failure hmm-fuzz \
 	hmm-sparse hmm-lock hmm-notifier \
 	hmm-mirror hmm-follow hmm-migrate hmm-exclusive hmm-exclusive-huge \
-	hmm-atomic hmm-contend hmm-taken \
+	hmm-atomic hmm-contend hmm-taken hmm-whole \
 	hmm-coherent hmm-evict \
 	hmm-orders hmm-devices hmm-fork hmm-invalidate hmm-remap hmm-advise \
 	hmm-marks hmm-hugetlb hmm-memcg hmm-uffd hmm-driver hmm-matrix \
