@@ -98,7 +98,7 @@ FIXTURE_SETUP(evict_race)
 	if (!has_memory(self->fd, bytes))
 		SKIP(return, "needs memory for all of it, twice");
 	self->npages = bytes / PAGE_BYTES;
-	self->map = map_folios(variant->size, bytes);
+	self->map = map_folios(variant->size, bytes, 1);
 	if (!self->map)
 		SKIP(return, "no folios of this size");
 	move_serve(self->fd, variant->pages, WHOLE, 0);

@@ -285,13 +285,11 @@ FIXTURE_SETUP(exclusive_failure)
 		SKIP(return, "no dummy devices");
 	if (!injection_start())
 		SKIP(return, "no fault injection in this kernel");
-	fail_nth_file = open(FAIL_NTH, O_RDWR);
-	ASSERT_LE(0, fail_nth_file);
 }
 
 FIXTURE_TEARDOWN(exclusive_failure)
 {
-	close(fail_nth_file);
+	injection_stop();
 	close(self->fd);
 }
 

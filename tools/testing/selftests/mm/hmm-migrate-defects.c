@@ -661,7 +661,7 @@ FIXTURE_SETUP(whole_folios)
 	if (self->probe < 0 || self->fd < 0)
 		SKIP(return, "no /dev/hmm_probe_move");
 	move_serve(self->fd, HUGE_PAGES, WHOLE, 0);
-	self->map = map_folios(variant->size, 2 * HUGE_BYTES);
+	self->map = map_folios(variant->size, 2 * HUGE_BYTES, 1);
 	if (!self->map)
 		SKIP(return, "no folios of this size");
 	pattern_fill(self->map, 2 * HUGE_PAGES, SEED);

@@ -60,7 +60,7 @@ FIXTURE_SETUP(migrate_failure)
 	self->fd = device_open(0, &reason);
 	if (self->fd < 0)
 		SKIP(return, "%s", reason);
-	map = map_folios(variant->size, variant->npages * PAGE_BYTES);
+	map = map_folios(variant->size, variant->npages * PAGE_BYTES, 1);
 	if (!map)
 		SKIP(return, "no folios of this size");
 	munmap(map, variant->npages * PAGE_BYTES);
@@ -255,7 +255,7 @@ static void run_sweep(struct __test_metadata *_metadata,
 	bool failed = true;
 
 	for (nth = 1; failed && nth < MOST_STEPS; nth = next_step(nth)) {
-		char *map = map_folios(size, npages * PAGE_BYTES);
+		char *map = map_folios(size, npages * PAGE_BYTES, 1);
 
 		ASSERT_NE(NULL, map);
 		ASSERT_TRUE(run_step(self, path, saboteur, map, npages, nth,

@@ -307,7 +307,7 @@ FIXTURE_SETUP(held_folios)
 	if (variant->npages > 1 && !keeps_folios_whole(self->fd))
 		SKIP(return, "7.3 splits what it cannot take");
 	move_serve(self->fd, HUGE_PAGES, WHOLE, 0);
-	self->map = map_folios(variant->size, 2 * HUGE_BYTES);
+	self->map = map_folios(variant->size, 2 * HUGE_BYTES, 1);
 	if (!self->map)
 		SKIP(return, "no folios of this size");
 	pattern_fill(self->map, 2 * HUGE_PAGES, SEED);

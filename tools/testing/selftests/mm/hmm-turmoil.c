@@ -97,7 +97,7 @@ static bool run_round(struct turmoil *turmoil, const char *size,
 {
 	bool right;
 
-	turmoil->map = map_folios(size, BYTES);
+	turmoil->map = map_folios(size, BYTES, 1);
 	if (!turmoil->map)
 		fatal("no folios of %s any more", size);
 	fill(turmoil, 0, N);
@@ -166,7 +166,7 @@ FIXTURE_SETUP(turmoil)
 	self->turmoil.fd = device_open(variant->device, &reason);
 	if (self->turmoil.fd < 0)
 		SKIP(return, "%s", reason);
-	map = map_folios(variant->size, BYTES);
+	map = map_folios(variant->size, BYTES, 1);
 	if (!map)
 		SKIP(return, "no folios of this size");
 	munmap(map, BYTES);

@@ -10,7 +10,6 @@
 
 #include "hmm_exclusive.h"
 
-#define THP		"/sys/kernel/mm/transparent_hugepage/"
 #define KSM		"/sys/kernel/mm/ksm/"
 #define SCAN_TRIES	20000
 #define SCAN_US		1000
@@ -38,36 +37,6 @@ size_t device_seized(int fd, char *addr, size_t npages)
 		count += rc == -EPERM;
 	}
 	return count;
-}
-
-static long folios_given(const char *size)
-{
-	char path[128];
-
-	snprintf(path, sizeof(path), THP "hugepages-%s/stats/anon_fault_alloc",
-		 size);
-	return read_number(path);
-}
-
-char *map_folios(const char *size, size_t bytes, __u64 seed)
-{
-	bool huge = !strcmp(size, "2048kB");
-	struct setting other = {}, own = {};
-	long before = folios_given(size);
-	char *map = map_anon(bytes);
-	char path[128];
-
-	snprintf(path, sizeof(path), THP "hugepages-%s/enabled", size);
-	if ((huge || setting_change(&other, THP "hugepages-2048kB/enabled",
-				    "never")) &&
-	    setting_change(&own, path, "always"))
-		pattern_fill(map, bytes / PAGE_BYTES, seed);
-	setting_restore(&own);
-	setting_restore(&other);
-	if (folios_given(size) > before)
-		return map;
-	munmap(map, bytes);
-	return NULL;
 }
 
 long vm_event(const char *name)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What tests of exclusive access share: pages that a device takes for itself,
- * memory in folios of one size, and what makes the kernel take pages away.
+ * What tests of exclusive access share: pages that a device takes for itself, and
+ * what makes the kernel take pages away.
  */
 #ifndef _HMM_EXCLUSIVE_H
 #define _HMM_EXCLUSIVE_H
@@ -9,19 +9,12 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "hmm_device.h"
+#include "hmm_folios.h"
 
 /* The device takes pages for itself: 0 or a negative errno. */
 int device_seize(int fd, void *addr, size_t npages);
 /* Of how many pages has it got exclusive access? */
 size_t device_seized(int fd, char *addr, size_t npages);
-
-/*
- * A huge page's worth of memory, or more, in folios of @size ("64kB"), which the
- * page table maps page by page unless it is "2048kB". With a pattern. NULL when
- * the kernel does not give such folios.
- */
-char *map_folios(const char *size, size_t bytes, __u64 seed);
 
 /* A line of /proc/vmstat; -1 if there is none of this name */
 long vm_event(const char *name);

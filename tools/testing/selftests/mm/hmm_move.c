@@ -10,7 +10,6 @@
 
 #include "hmm_move.h"
 
-#define THP		"/sys/kernel/mm/transparent_hugepage/hugepages-"
 #define POLL_US		1000
 #define POLLS		20000
 #define ASLEEP_POLLS	100	/* so often, and it sleeps for good */
@@ -127,42 +126,6 @@ size_t pages_on_device(int probe, void *addr, size_t npages)
 		count_slots(mapped, npages, HMM_PROBE_VALID);
 	free(all);
 	return count;
-}
-
-/* Folios */
-
-long folio_stat(const char *size, const char *what)
-{
-	char path[128];
-
-	snprintf(path, sizeof(path), THP "%s/stats/%s", size, what);
-	return read_number(path);
-}
-
-char *map_folios(const char *size, size_t bytes)
-{
-	long given = folio_stat(size, "anon_fault_alloc");
-	struct setting huge = {}, large = {};
-	char path[128], *map = NULL;
-
-	if (!strcmp(size, "4kB")) {
-		map = map_anon_small(bytes);
-		write_pages(map, bytes / PAGE_BYTES, 1);
-		return map;
-	}
-	snprintf(path, sizeof(path), THP "%s/enabled", size);
-	if (setting_change(&huge, THP "2048kB/enabled", "never") &&
-	    setting_change(&large, path, "always")) {
-		map = map_anon(bytes);
-		write_pages(map, bytes / PAGE_BYTES, 1);
-	}
-	setting_restore(&large);
-	setting_restore(&huge);
-	if (map && folio_stat(size, "anon_fault_alloc") == given) {
-		munmap(map, bytes);
-		return NULL;
-	}
-	return map;
 }
 
 /* Workers */

@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The probe's own device (hmm_probe/hmm_probe_move_uapi.h) for tests, and folios
- * to be moved.
+ * The probe's own device (hmm_probe/hmm_probe_move_uapi.h) for tests.
  */
 #ifndef _HMM_MOVE_H
 #define _HMM_MOVE_H
 
 #include <pthread.h>
 
-#include "hmm_device.h"
+#include "hmm_folios.h"
 #include "hmm_probe/hmm_probe_move_uapi.h"
 
 /* -1 where there is no such device */
@@ -31,11 +30,6 @@ void let_go(int fd);
 __u64 pfn_at(int probe, void *addr);
 /* How many pages of the range are on the probe's device */
 size_t pages_on_device(int probe, void *addr, size_t npages);
-
-/* What the kernel counts of the folios of a size, such as "64kB" */
-long folio_stat(const char *size, const char *what);
-/* Folios of this size, or pages for "4kB"; NULL if there are none */
-char *map_folios(const char *size, size_t bytes);
 
 /* Work that a thread of its own does */
 struct worker {
