@@ -360,7 +360,7 @@ TEST_F(memcg, reclaim_of_what_the_device_has)
 	ASSERT_EQ(0, child_do(&self->child, work_exclude, NULL, HUGE_PAGES, 1));
 	before = group_pages(&self->group);
 	/* It fails if it gets less than it is asked for. */
-	write_file(self->group.path, "memory.reclaim", "2M");
+	group_write(self->group.path, "memory.reclaim", "2M");
 	EXPECT_GE(before - (long)HUGE_PAGES / 2, group_pages(&self->group));
 	EXPECT_TRUE(child_do(&self->child, work_check_huge, NULL, HUGE_PAGES,
 			     1));
