@@ -721,25 +721,33 @@ static bool put_in_batch(char *page)
 {
 	struct worker worker;
 
+	if (madvise(page, PAGE_BYTES, MADV_DONTNEED))
+		fatal("MADV_DONTNEED: %s", strerror(errno));
 	worker_start(&worker, write_elsewhere, page);
 	worker_join(&worker);
 	return !is_on_lru(page);
 }
 
+/* Somebody else may have all batches drained meanwhile, but not each time. */
 TEST_F(migrate_defects, b4_others_are_left_alone)
 {
 	char *map = map_anon_small(65 * PAGE_BYTES);
 	char *other = map + 64 * PAGE_BYTES;
+	bool left_alone = false;
+	int tries;
 
 	if (sysconf(_SC_NPROCESSORS_ONLN) < 2)
 		SKIP(return, "needs two processors");
 	run_on(0);
 	pattern_fill(map, 64, SEED);
-	if (!put_in_batch(other))
-		SKIP(return, "the other processor has no batch");
-	EXPECT_EQ(64, move_to_device(self->fd, map, 64).moved);
-	EXPECT_EQ(64, move_to_system(self->fd, map, 64).moved);
-	EXPECT_FALSE(is_on_lru(other));
+	for (tries = 0; tries < 10 && !left_alone; tries++) {
+		if (!put_in_batch(other))
+			continue;
+		EXPECT_EQ(64, move_to_device(self->fd, map, 64).moved);
+		EXPECT_EQ(64, move_to_system(self->fd, map, 64).moved);
+		left_alone = !is_on_lru(other);
+	}
+	EXPECT_TRUE(left_alone);
 	/* But what is in their batches can be had. */
 	EXPECT_EQ(1, move_to_device(self->fd, other, 1).moved);
 	EXPECT_TRUE(pattern_is(map, 64, SEED));
