@@ -107,7 +107,7 @@ struct hmm_serve {
 	__u64 backed;
 	__u64 first_pfn;
 	__u64 flushes;
-	__u64 reserved[1];
+	__u64 reserved[3];
 };
 
 /**
