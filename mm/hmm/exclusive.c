@@ -100,7 +100,7 @@ static struct page *takeable_page(struct vm_area_struct *vma,
 		return page && PageAnon(page) ? page : NULL;
 	}
 	page = exclusive_pte_page(pte);
-	if (page && pte_write(exclusive_pte_end(vma, addr, page, pte)))
+	if (page && pte_write(exclusive_pte_end(vma, page, pte)))
 		return page;
 	return NULL;
 }
@@ -586,6 +586,26 @@ long make_device_exclusive_range(struct mm_struct *mm, unsigned long start,
 }
 EXPORT_SYMBOL_GPL(make_device_exclusive_range);
 
+/* Let go of the stretch that ends with pages[last]. Returns how long it is. */
+static unsigned long put_stretch(struct page **pages, unsigned long last)
+{
+	struct page *page = pages[last];
+	struct folio *folio = page_folio(page);
+	unsigned long idx = folio_page_idx(folio, page), nr = 1, i;
+
+	if (idx)
+		nr = exclusive_stretch(pages, last, idx);
+	for (i = 0; i < nr; i++)
+		pages[last - i] = NULL;
+	i--;
+	if (idx == i || !exclusive_met_before(pages, last - i, page - i,
+					      idx - i)) {
+		folio_unlock(folio);
+		folio_put(folio);
+	}
+	return nr;
+}
+
 /**
  * put_device_exclusive_range() - let go of what make_device_exclusive_range() took
  * @pages: as it has filled them in; cleared
@@ -596,28 +616,11 @@ EXPORT_SYMBOL_GPL(make_device_exclusive_range);
  */
 void put_device_exclusive_range(struct page **pages, unsigned long npages)
 {
-	unsigned long end, nr, idx;
+	unsigned long end, nr;
 
 	/* From behind: what belongs together is looked for in front. */
-	for (end = npages; end; end -= nr) {
-		struct page *page = pages[end - 1];
-		struct folio *folio;
-
-		nr = 1;
-		if (!page)
-			continue;
-		folio = page_folio(page);
-		idx = folio_page_idx(folio, page);
-		if (idx)
-			nr = exclusive_stretch(pages, end - 1, idx);
-		idx -= nr - 1;
-		page -= nr - 1;
-		if (!exclusive_met_before(pages, end - nr, page, idx)) {
-			folio_unlock(folio);
-			folio_put(folio);
-		}
-		memset(pages + end - nr, 0, nr * sizeof(*pages));
-	}
+	for (end = npages; end; end -= nr)
+		nr = pages[end - 1] ? put_stretch(pages, end - 1) : 1;
 }
 EXPORT_SYMBOL_GPL(put_device_exclusive_range);
 

@@ -38,14 +38,22 @@ static inline struct page *exclusive_pte_page(pte_t pte)
 						     NULL;
 }
 
+/* May @pte, which maps @page anew in a private mapping, be writable? */
+static inline bool exclusive_pte_may_write(struct vm_area_struct *vma,
+					   const struct page *page, pte_t pte)
+{
+	return vma->vm_flags & VM_WRITE && !pte_protnone(pte) &&
+	       !userfaultfd_pte_wp(vma, pte) &&
+	       !pte_needs_soft_dirty_wp(vma, pte) && PageAnonExclusive(page);
+}
+
 /*
  * What maps @page where @taken has stood for it. The mapping may have lost
  * write access meanwhile, and who tracks writes may have begun to: what the VMA
  * and the marks say now holds.
  */
 static inline pte_t exclusive_pte_end(struct vm_area_struct *vma,
-				      unsigned long addr, struct page *page,
-				      pte_t taken)
+				      struct page *page, pte_t taken)
 {
 	pte_t pte = mk_pte(page, READ_ONCE(vma->vm_page_prot));
 	bool marked = pte_swp_uffd(taken);
@@ -57,8 +65,7 @@ static inline pte_t exclusive_pte_end(struct vm_area_struct *vma,
 		pte = pte_modify(pte, PAGE_NONE);
 	if (pte_swp_soft_dirty(taken))
 		pte = pte_mksoft_dirty(pte);
-	if (!(vma->vm_flags & VM_WRITE) ||
-	    !can_change_pte_writable(vma, addr, pte))
+	if (!exclusive_pte_may_write(vma, page, pte))
 		return pte;
 	if (folio_test_dirty(page_folio(page)))
 		pte = pte_mkdirty(pte);

@@ -44,7 +44,7 @@ static unsigned int restore_run(struct vm_area_struct *vma, unsigned long addr,
 
 	VM_WARN_ON_ONCE_PAGE(!PageLocked(page), page);
 	set_ptes(vma->vm_mm, addr, ptep,
-		 exclusive_pte_end(vma, addr, page, taken), nr);
+		 exclusive_pte_end(vma, page, taken), nr);
 	update_mmu_cache_range(NULL, vma, addr, ptep, nr);
 	return nr;
 }
@@ -112,11 +112,6 @@ static bool find_span(const struct vm_fault *vmf, struct exclusive_span *span)
 	pte_t *ptep;
 	spinlock_t *ptl;	/* of the PTEs */
 
-	span->start = vmf->address & PAGE_MASK;
-	span->end = span->start + PAGE_SIZE;
-	/* For a single page it shows when it is restored. */
-	if (!folio_test_large(page_folio(vmf->page)))
-		return true;
 	ptep = pte_offset_map_lock(vmf->vma->vm_mm, vmf->pmd, vmf->address,
 				   &ptl);
 	if (!ptep)
@@ -126,6 +121,19 @@ static bool find_span(const struct vm_fault *vmf, struct exclusive_span *span)
 		widen(span, vmf->vma, ptep, vmf->page);
 	pte_unmap_unlock(ptep, ptl);
 	return found;
+}
+
+/* The page of the fault, unless its entry has changed */
+static void restore_one(const struct vm_fault *vmf, pte_t *ptep)
+{
+	struct vm_area_struct *vma = vmf->vma;
+	unsigned long addr = vmf->address & PAGE_MASK;
+
+	if (!pte_same(ptep_get(ptep), vmf->orig_pte))
+		return;
+	set_pte_at(vma->vm_mm, addr, ptep,
+		   exclusive_pte_end(vma, vmf->page, vmf->orig_pte));
+	update_mmu_cache_range(NULL, vma, addr, ptep, 1);
 }
 
 /*
@@ -144,14 +152,28 @@ static void restore_span(const struct vm_fault *vmf,
 				span->start, span->end);
 	mmu_notifier_invalidate_range_start(&range);
 	ptep = pte_offset_map_lock(vma->vm_mm, vmf->pmd, span->start, &ptl);
-	if (ptep && span->end - span->start > PAGE_SIZE)
-		restore_ptes(vma, page_folio(vmf->page), ptep, span->start,
-			     span->end);
-	else if (ptep && pte_same(ptep_get(ptep), vmf->orig_pte))
-		restore_run(vma, span->start, ptep, vmf->page, 1);
-	if (ptep)
+	if (ptep) {
+		if (span->end - span->start == PAGE_SIZE)
+			restore_one(vmf, ptep);
+		else
+			restore_ptes(vma, page_folio(vmf->page), ptep,
+				     span->start, span->end);
 		pte_unmap_unlock(ptep, ptl);
+	}
 	mmu_notifier_invalidate_range_end(&range);
+}
+
+/* For a single page it shows as it is restored whether it is still there. */
+static void restore_for(const struct vm_fault *vmf, const struct folio *folio)
+{
+	unsigned long addr = vmf->address & PAGE_MASK;
+	struct exclusive_span span = { addr, addr + PAGE_SIZE };
+
+	/* It may have been split while its lock was waited for. */
+	if (page_folio(vmf->page) != folio)
+		return;
+	if (!folio_test_large(folio) || find_span(vmf, &span))
+		restore_span(vmf, &span);
 }
 
 /**
@@ -166,7 +188,6 @@ static void restore_span(const struct vm_fault *vmf,
 vm_fault_t do_device_exclusive(struct vm_fault *vmf)
 {
 	struct folio *folio = page_folio(vmf->page);
-	struct exclusive_span span;
 	vm_fault_t ret;
 
 	/* Nothing keeps the entry there. If the page is free, it is gone. */
@@ -174,8 +195,7 @@ vm_fault_t do_device_exclusive(struct vm_fault *vmf)
 		return 0;
 	ret = folio_lock_or_retry(folio, vmf);
 	if (!ret) {
-		if (page_folio(vmf->page) == folio && find_span(vmf, &span))
-			restore_span(vmf, &span);
+		restore_for(vmf, folio);
 		folio_unlock(folio);
 	}
 	folio_put(folio);
