@@ -5,9 +5,9 @@
  * exclusive_restore.c.
  *
  * Invariant: an entry becomes exclusive, or stops to be, with the page's folio
- * locked; only zapping and migrating, which drop the page, need no lock. So what
- * a call has taken stays taken until the caller, who has programmed his device
- * by then, lets go of the folios:
+ * locked; only who zaps it, and so drops the page, needs no lock. So what a call
+ * has taken stays taken until the caller, who has programmed his device by then,
+ * lets go of the folios:
  *
  *	who makes exclusive			a CPU that accesses the page
  *
