@@ -39,6 +39,15 @@ static void split_migration_pmds(struct folio *folio)
 		rmap_walk(folio, &rwc);
 }
 
+static int split_unmapped(struct folio *folio, unsigned int order)
+{
+#ifdef CONFIG_TRANSPARENT_HUGEPAGE
+	return folio_split_unmapped(folio, order);
+#else
+	return -EINVAL;
+#endif
+}
+
 /**
  * migrate_split_moving() - split a folio that is being migrated
  * @migrate: the migration
@@ -66,7 +75,7 @@ int migrate_split_moving(struct migrate_vma *migrate, unsigned long i,
 	    (order && folio_test_swapcache(folio)))
 		return -EINVAL;
 	split_migration_pmds(folio);
-	ret = folio_split_unmapped(folio, order);
+	ret = split_unmapped(folio, order);
 	if (ret)
 		return ret;
 
