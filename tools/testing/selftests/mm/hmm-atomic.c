@@ -59,6 +59,7 @@
  * @shared: the devices use pages that they do not have for themselves
  * @idle: additions are of 0 but for one in each @phase, so that pages stay alike
  * @phase: a number that @disturb changes then
+ * @behind: workers that have not added in this phase yet
  * @may_fault: the memory is not always writable
  * @disturb: something else that happens again and again; NULL for nothing
  * @events: how often it has happened
@@ -79,6 +80,7 @@ struct count {
 	bool shared;
 	bool idle;
 	unsigned long phase;
+	unsigned int behind;
 	bool may_fault;
 	void (*disturb)(struct count *count);
 	unsigned long events;
@@ -109,12 +111,18 @@ struct worker {
 /* What to add: 0 or 1 */
 static __u64 summand(struct worker *me)
 {
-	unsigned long phase = __atomic_load_n(&me->count->phase,
-					      __ATOMIC_RELAXED);
-	bool first = me->phase != phase;
+	return !me->count->idle ||
+	       me->phase != __atomic_load_n(&me->count->phase,
+					    __ATOMIC_SEQ_CST);
+}
 
-	me->phase = phase;
-	return first || !me->count->idle;
+/* It is done. */
+static void added(struct worker *me, __u64 value)
+{
+	if (!me->count->idle || !value)
+		return;
+	me->phase++;
+	__atomic_fetch_sub(&me->count->behind, 1, __ATOMIC_SEQ_CST);
 }
 
 static void *work_of_cpu(void *arg)
@@ -132,6 +140,7 @@ static void *work_of_cpu(void *arg)
 			__atomic_fetch_add(&count->by_cpu[me->number][k],
 					   value, __ATOMIC_RELAXED);
 		}
+		added(me, value);
 	}
 	return NULL;
 }
@@ -175,8 +184,11 @@ static void *work_of_device(void *arg)
 	unsigned long turn;
 
 	for (turn = 0; !is_over(me->count); turn++) {
-		add_by_device(me->count, me->number, summand(me),
+		__u64 value = summand(me);
+
+		add_by_device(me->count, me->number, value,
 			      turn % 2 ? GAP_US : 0);
+		added(me, value);
 		/* Who looks for equal pages must find them mapped at times. */
 		if (me->count->idle)
 			usleep(IDLE_US);
@@ -294,7 +306,7 @@ static void start(struct worker *worker, struct count *count,
 {
 	worker->count = count;
 	worker->number = number;
-	worker->phase = -1;
+	worker->phase = 0;
 	if (pthread_create(&worker->thread, NULL, work, worker))
 		fatal("no thread");
 }
@@ -589,11 +601,16 @@ static void disturb_by_ksm(struct count *count)
 {
 	long before = vm_event("cow_ksm");
 
+	if (__atomic_load_n(&count->behind, __ATOMIC_SEQ_CST)) {
+		sched_yield();
+		return;
+	}
 	memcpy(count->arg, count->map, count->npages * PAGE_BYTES);
 	if (!ksm_scans(3))
 		count->wrong = "ksmd does not scan";
 	count->events += vm_event("cow_ksm") > before;
-	__atomic_fetch_add(&count->phase, 1, __ATOMIC_RELAXED);
+	__atomic_store_n(&count->behind, CPUS + 1, __ATOMIC_SEQ_CST);
+	__atomic_fetch_add(&count->phase, 1, __ATOMIC_SEQ_CST);
 }
 
 TEST_F_TIMEOUT(atomic, ksm, TIMEOUT)
