@@ -14,8 +14,7 @@
 #ifndef _MM_HMM_EXCLUSIVE_ARRAY_H
 #define _MM_HMM_EXCLUSIVE_ARRAY_H
 
-#include <linux/minmax.h>
-#include <linux/mm_types.h>
+#include <linux/mm.h>
 
 /*
  * @page, number @idx of its folio, is at @i, or is about to be. Is one of those

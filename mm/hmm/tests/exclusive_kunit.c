@@ -3,8 +3,8 @@
  * Which folios a call for exclusive access has locked, against a set of them.
  */
 #include <kunit/test.h>
-#include <linux/bitmap.h>
-#include <linux/mm_types.h>
+#include <linux/mm.h>
+#include <linux/string.h>
 
 #include "../exclusive_array.h"
 #include "random.h"
@@ -60,62 +60,64 @@ static void shuffle(struct places *places, struct test_random *rnd)
 
 static void folios_are_met_once(struct kunit *test)
 {
-	DECLARE_BITMAP(met, KINDS * PAGES);
+	bool met[KINDS * PAGES];
 	struct test_random rnd = { .state = 7 };
 	struct places places;
 	unsigned long round, i;
-	bool found;
+	bool found, *before;
 
 	for (round = 0; round < ROUNDS; round++) {
 		shuffle(&places, &rnd);
-		bitmap_zero(met, KINDS * PAGES);
+		memset(met, 0, sizeof(met));
 		for (i = 0; i < PAGES; i++) {
 			if (places.kind[i] == NONE)
 				continue;
 			found = exclusive_met_before(places.pages, i,
 						     places.pages[i],
 						     idx_at(&places, i));
-			KUNIT_ASSERT_EQ(test, found,
-					__test_and_set_bit(folio_at(&places, i),
-							   met));
+			before = &met[folio_at(&places, i)];
+			KUNIT_EXPECT_EQ(test, found, *before);
+			*before = true;
 		}
 	}
 }
 
 /* Let go of the stretch that ends before @end. Returns how long it is. */
 static unsigned long let_go(struct kunit *test, const struct places *places,
-			    unsigned long end, unsigned long *held)
+			    unsigned long end, bool *held)
 {
 	unsigned long last = end - 1, first, nr;
 
 	nr = exclusive_stretch(places->pages, last, idx_at(places, last));
-	KUNIT_ASSERT_LE(test, nr, end);
+	KUNIT_EXPECT_LT(test, nr, end + 1);
 	first = end - nr;
-	KUNIT_ASSERT_EQ(test, folio_at(places, first), folio_at(places, last));
+	KUNIT_EXPECT_EQ(test, folio_at(places, first), folio_at(places, last));
 	if (!exclusive_met_before(places->pages, first, places->pages[first],
-				  idx_at(places, first)))
-		KUNIT_ASSERT_TRUE(test, __test_and_clear_bit(folio_at(places, last),
-							     held));
+				  idx_at(places, first))) {
+		KUNIT_EXPECT_TRUE(test, held[folio_at(places, last)]);
+		held[folio_at(places, last)] = false;
+	}
 	return nr;
 }
 
 static void each_folio_is_let_go_once(struct kunit *test)
 {
 	struct test_random rnd = { .state = 7 };
-	DECLARE_BITMAP(held, KINDS * PAGES);
+	bool held[KINDS * PAGES];
 	struct places places;
 	unsigned long round, i;
 
 	for (round = 0; round < ROUNDS; round++) {
 		shuffle(&places, &rnd);
-		bitmap_zero(held, KINDS * PAGES);
+		memset(held, 0, sizeof(held));
 		for (i = 0; i < PAGES; i++)
 			if (places.kind[i] != NONE)
-				__set_bit(folio_at(&places, i), held);
+				held[folio_at(&places, i)] = true;
 		for (i = PAGES; i;)
 			i -= places.kind[i - 1] == NONE ? 1 :
 			     let_go(test, &places, i, held);
-		KUNIT_ASSERT_TRUE(test, bitmap_empty(held, KINDS * PAGES));
+		for (i = 0; i < KINDS * PAGES; i++)
+			KUNIT_EXPECT_FALSE(test, held[i]);
 	}
 }
 

@@ -22,7 +22,10 @@
 
 #define phys_addr_t		unsigned long
 
-struct page;
+/* Told apart, and not looked at */
+struct page {
+	unsigned long words[8];
+};
 
 /* Declared for the inline functions of hmm.h; no pure part calls it. */
 struct page *pfn_to_page(unsigned long pfn);
