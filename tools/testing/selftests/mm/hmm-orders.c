@@ -73,7 +73,7 @@ static bool all_are(int fd, char *map, size_t npages, unsigned char place, bool 
 #define counted()	device_since(self->fd, &self->before)
 
 static void move_as_one(struct __test_metadata *_metadata,
-			FIXTURE_DATA(hmm_orders) *self)
+			struct _test_data_hmm_orders *self)
 {
 	struct answer answer = device_take(self->fd, self->map, 2 * HUGE_PAGES);
 
