@@ -154,6 +154,23 @@ static bool is_free_to_move(struct folio *folio, unsigned long entry)
 	       folio_ref_count(folio) == folio_expected_ref_count(folio) + 1;
 }
 
+/*
+ * Batches refer to what was mlocked, and to what is not any more since collect:
+ * perhaps those of another CPU, on which this task was then.
+ */
+static bool is_stuck_in_batches(const struct migrate_vma *migrate)
+{
+	unsigned long i;
+
+	if (!migrate->vma || !(migrate->vma->vm_flags & VM_LOCKED))
+		return false;
+	for_each_taken(i, migrate)
+		if (!is_free_to_move(migrate_folio_of(migrate->src[i]),
+				     migrate->src[i]))
+			return true;
+	return false;
+}
+
 /* Has the caller asked for the folio to be handed out as a whole? */
 static bool is_asked_for(const struct migrate_vma *migrate, unsigned long i)
 {
@@ -232,7 +249,9 @@ unsigned long migrate_unmap(struct migrate_vma *migrate)
 	}
 	unmap_all(migrate);
 	/* What was on its way to the LRU may have got there; all of it must. */
-	if (missed && isolate_all(migrate)) {
+	if (missed)
+		missed = isolate_all(migrate);
+	if (missed || is_stuck_in_batches(migrate)) {
 		lru_add_drain_all();
 		isolate_all(migrate);
 	}
