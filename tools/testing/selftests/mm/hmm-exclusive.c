@@ -15,6 +15,7 @@
 
 #include "kselftest_harness.h"
 #include "hmm_access.h"
+#include "hmm_exclusive.h"
 
 #define N	16
 #define BYTES	(N * PAGE_BYTES)
@@ -58,36 +59,20 @@ static int take(int fd, void *addr, size_t npages, __u64 seed)
 	return answer.rc;
 }
 
-/* How many pages of a range does the device have for itself? */
-static size_t taken(int fd, char *addr, size_t npages)
-{
-	size_t i, count = 0;
-
-	for (i = 0; i < npages; i++) {
-		int rc = device_ask(fd, HMM_DMIRROR_CHECK_EXCLUSIVE,
-				    addr + i * PAGE_BYTES, NULL, 1).rc;
-
-		if (rc && rc != -EPERM)
-			fatal("CHECK_EXCLUSIVE: %s", strerror(-rc));
-		count += rc == -EPERM;
-	}
-	return count;
-}
-
 TEST_F(exclusive, until_the_cpu_reads)
 {
 	if (!device_is_ours(self->fd))
 		SKIP(return, "the stock driver lets go of a page too many");
-	EXPECT_EQ(0, taken(self->fd, self->map, N));
+	EXPECT_EQ(0, device_seized(self->fd, self->map, N));
 	ASSERT_EQ(0, take(self->fd, self->map, N, 1));
-	EXPECT_EQ(N, taken(self->fd, self->map, N));
+	EXPECT_EQ(N, device_seized(self->fd, self->map, N));
 	EXPECT_EQ(-EPERM, device_ask(self->fd, HMM_DMIRROR_CHECK_EXCLUSIVE,
 				     self->map, NULL, N).rc);
 	read_pages(self->map + 3 * PAGE_BYTES, 1);
-	EXPECT_EQ(0, taken(self->fd, self->map + 3 * PAGE_BYTES, 1));
-	EXPECT_EQ(N - 1, taken(self->fd, self->map, N));
+	EXPECT_EQ(0, device_seized(self->fd, self->map + 3 * PAGE_BYTES, 1));
+	EXPECT_EQ(N - 1, device_seized(self->fd, self->map, N));
 	EXPECT_TRUE(pattern_is(self->map, N, 1));
-	EXPECT_EQ(0, taken(self->fd, self->map, N));
+	EXPECT_EQ(0, device_seized(self->fd, self->map, N));
 	EXPECT_EQ(0, device_ask(self->fd, HMM_DMIRROR_CHECK_EXCLUSIVE,
 				self->map, NULL, N).rc);
 }
@@ -98,8 +83,8 @@ TEST_F(exclusive, until_the_cpu_writes)
 		SKIP(return, "the stock driver lets go of a page too many");
 	ASSERT_EQ(0, take(self->fd, self->map, N, 1));
 	pattern_fill(self->map + 5 * PAGE_BYTES, 1, 100);
-	EXPECT_EQ(0, taken(self->fd, self->map + 5 * PAGE_BYTES, 1));
-	EXPECT_EQ(N - 1, taken(self->fd, self->map, N));
+	EXPECT_EQ(0, device_seized(self->fd, self->map + 5 * PAGE_BYTES, 1));
+	EXPECT_EQ(N - 1, device_seized(self->fd, self->map, N));
 	EXPECT_TRUE(device_reads(self->fd, self->map + 5 * PAGE_BYTES, 1, 100));
 	EXPECT_TRUE(pattern_is(self->map, 5, 1));
 	EXPECT_TRUE(pattern_is(self->map + 6 * PAGE_BYTES, N - 6, 7));
@@ -110,7 +95,7 @@ TEST_F(exclusive, device_reads_what_it_has)
 	ASSERT_EQ(0, take(self->fd, self->map, N, 1));
 	EXPECT_EQ(0, device_faults(self->fd, self->map, N));
 	EXPECT_TRUE(device_reads(self->fd, self->map, N, 1));
-	EXPECT_EQ(N, taken(self->fd, self->map, N));
+	EXPECT_EQ(N, device_seized(self->fd, self->map, N));
 }
 
 /* A write needs an ordinary entry. */
@@ -118,7 +103,7 @@ TEST_F(exclusive, device_writes_what_it_has)
 {
 	ASSERT_EQ(0, take(self->fd, self->map, N, 1));
 	ASSERT_EQ(0, device_writes(self->fd, self->map, N, 2));
-	EXPECT_EQ(0, taken(self->fd, self->map, N));
+	EXPECT_EQ(0, device_seized(self->fd, self->map, N));
 	EXPECT_TRUE(pattern_is(self->map, N, 2));
 }
 
@@ -129,9 +114,9 @@ TEST_F(exclusive, again_and_again)
 	for (round = 1; round < 20; round++) {
 		ASSERT_EQ(0, take(self->fd, self->map, N, round));
 		ASSERT_EQ(0, take(self->fd, self->map, N, round));
-		EXPECT_EQ(N, taken(self->fd, self->map, N));
+		EXPECT_EQ(N, device_seized(self->fd, self->map, N));
 		pattern_fill(self->map, N, round + 1);
-		EXPECT_EQ(0, taken(self->fd, self->map, N));
+		EXPECT_EQ(0, device_seized(self->fd, self->map, N));
 	}
 }
 
@@ -142,9 +127,9 @@ TEST_F(exclusive, many_pages)
 
 	pattern_fill(map, npages, 9);
 	ASSERT_EQ(0, take(self->fd, map, npages, 9));
-	EXPECT_EQ(npages, taken(self->fd, map, npages));
+	EXPECT_EQ(npages, device_seized(self->fd, map, npages));
 	EXPECT_TRUE(pattern_is(map, npages, 9));
-	EXPECT_EQ(0, taken(self->fd, map, npages));
+	EXPECT_EQ(0, device_seized(self->fd, map, npages));
 }
 
 TEST_F(exclusive, part_of_a_huge_page)
@@ -157,12 +142,12 @@ TEST_F(exclusive, part_of_a_huge_page)
 	if (!map)
 		SKIP(return, "no huge page");
 	ASSERT_EQ(0, take(self->fd, part, N, 150));
-	EXPECT_EQ(N, taken(self->fd, part, N));
-	EXPECT_EQ(N, taken(self->fd, map, HUGE_PAGES));
+	EXPECT_EQ(N, device_seized(self->fd, part, N));
+	EXPECT_EQ(N, device_seized(self->fd, map, HUGE_PAGES));
 	EXPECT_TRUE(pattern_is(map, HUGE_PAGES, 50));
-	EXPECT_EQ(0, taken(self->fd, map, HUGE_PAGES));
+	EXPECT_EQ(0, device_seized(self->fd, map, HUGE_PAGES));
 	ASSERT_EQ(0, take(self->fd, map, HUGE_PAGES, 50));
-	EXPECT_EQ(HUGE_PAGES, taken(self->fd, map, HUGE_PAGES));
+	EXPECT_EQ(HUGE_PAGES, device_seized(self->fd, map, HUGE_PAGES));
 	pattern_fill(map, HUGE_PAGES, 51);
 	EXPECT_TRUE(device_reads(self->fd, map, HUGE_PAGES, 51));
 }
@@ -173,10 +158,10 @@ TEST_F(exclusive, read_only_memory)
 {
 	ASSERT_EQ(0, mprotect(self->map, BYTES, PROT_READ));
 	EXPECT_EQ(-EFAULT, take(self->fd, self->map, N, 1));
-	EXPECT_EQ(0, taken(self->fd, self->map, N));
+	EXPECT_EQ(0, device_seized(self->fd, self->map, N));
 	ASSERT_EQ(0, mprotect(self->map, BYTES, PROT_NONE));
 	EXPECT_EQ(-EFAULT, take(self->fd, self->map, N, 1));
-	EXPECT_EQ(0, taken(self->fd, self->map, N));
+	EXPECT_EQ(0, device_seized(self->fd, self->map, N));
 	ASSERT_EQ(0, mprotect(self->map, BYTES, PROT_READ | PROT_WRITE));
 	EXPECT_TRUE(pattern_is(self->map, N, 1));
 	EXPECT_EQ(0, take(self->fd, self->map, N, 1));
@@ -188,7 +173,7 @@ TEST_F(exclusive, shared_memory)
 	       MAP_SHARED | MAP_ANONYMOUS, -1);
 	pattern_fill(self->map, N, 3);
 	EXPECT_EQ(-EOPNOTSUPP, take(self->fd, self->map, N, 3));
-	EXPECT_EQ(0, taken(self->fd, self->map, N));
+	EXPECT_EQ(0, device_seized(self->fd, self->map, N));
 	EXPECT_TRUE(pattern_is(self->map, N, 3));
 	EXPECT_TRUE(device_reads(self->fd, self->map, N, 3));
 }
@@ -197,7 +182,7 @@ TEST_F(exclusive, hole)
 {
 	ASSERT_EQ(0, munmap(self->map + 4 * PAGE_BYTES, PAGE_BYTES));
 	EXPECT_EQ(-EFAULT, take(self->fd, self->map, N, 1));
-	EXPECT_EQ(0, taken(self->fd, self->map + 4 * PAGE_BYTES, N - 4));
+	EXPECT_EQ(0, device_seized(self->fd, self->map + 4 * PAGE_BYTES, N - 4));
 	EXPECT_TRUE(pattern_is(self->map, 4, 1));
 	EXPECT_TRUE(pattern_is(self->map + 5 * PAGE_BYTES, N - 5, 6));
 }
@@ -212,7 +197,7 @@ TEST_F(exclusive, private_mapping_of_a_file)
 	map_at(self->map, BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd);
 	pattern_fill(file, N, 4);
 	ASSERT_EQ(0, take(self->fd, self->map, N, 4));
-	EXPECT_EQ(N, taken(self->fd, self->map, N));
+	EXPECT_EQ(N, device_seized(self->fd, self->map, N));
 	pattern_fill(self->map, N, 5);
 	EXPECT_TRUE(pattern_is(file, N, 4));
 	EXPECT_TRUE(device_reads(self->fd, self->map, N, 5));
@@ -228,7 +213,7 @@ TEST_F(exclusive, untouched_memory)
 	ASSERT_EQ(0, device_ask(self->fd, HMM_DMIRROR_EXCLUSIVE, self->map,
 				data, N).rc);
 	EXPECT_TRUE(is_zero(data, N));
-	EXPECT_EQ(N, taken(self->fd, self->map, N));
+	EXPECT_EQ(N, device_seized(self->fd, self->map, N));
 	EXPECT_TRUE(is_zero(self->map, N));
 }
 
@@ -240,7 +225,7 @@ TEST_F(exclusive, fork_then_write_by_the_parent)
 
 	ASSERT_EQ(0, take(self->fd, self->map, N, 1));
 	child_start(&child);
-	EXPECT_EQ(0, taken(self->fd, self->map, N));
+	EXPECT_EQ(0, device_seized(self->fd, self->map, N));
 	EXPECT_TRUE(child_do(&child, work_check, self->map, N, 1));
 	pattern_fill(self->map, N, 2);
 	EXPECT_TRUE(child_do(&child, work_check, self->map, N, 1));
@@ -268,9 +253,9 @@ TEST_F(exclusive, after_fork)
 
 	child_start(&child);
 	ASSERT_EQ(0, take(self->fd, self->map, N, 1));
-	EXPECT_EQ(N, taken(self->fd, self->map, N));
+	EXPECT_EQ(N, device_seized(self->fd, self->map, N));
 	child_do(&child, work_fill, self->map, N, 2);
-	EXPECT_EQ(N, taken(self->fd, self->map, N));
+	EXPECT_EQ(N, device_seized(self->fd, self->map, N));
 	EXPECT_TRUE(device_reads(self->fd, self->map, N, 1));
 	pattern_fill(self->map, N, 3);
 	EXPECT_TRUE(child_do(&child, work_check, self->map, N, 2));
@@ -283,7 +268,7 @@ TEST_F(exclusive, mprotect)
 
 	ASSERT_EQ(0, take(self->fd, self->map, N, 1));
 	ASSERT_EQ(0, mprotect(self->map, BYTES, PROT_READ));
-	EXPECT_EQ(0, taken(self->fd, self->map, N));
+	EXPECT_EQ(0, device_seized(self->fd, self->map, N));
 	pattern_fill(data, N, 2);
 	EXPECT_EQ(-EPERM, device_write(self->fd, self->map, N, data));
 	EXPECT_TRUE(pattern_is(self->map, N, 1));
@@ -298,12 +283,12 @@ TEST_F(exclusive, mremap)
 	ASSERT_EQ(0, take(self->fd, self->map, N, 1));
 	ASSERT_EQ(to, mremap(self->map, BYTES, BYTES,
 			     MREMAP_MAYMOVE | MREMAP_FIXED, to));
-	EXPECT_EQ(0, taken(self->fd, self->map, N));
+	EXPECT_EQ(0, device_seized(self->fd, self->map, N));
 	EXPECT_EQ(-EFAULT, device_read(self->fd, self->map, N, data));
 	EXPECT_TRUE(device_reads(self->fd, to, N, 1));
 	EXPECT_TRUE(pattern_is(to, N, 1));
 	EXPECT_EQ(0, take(self->fd, to, N, 1));
-	EXPECT_EQ(N, taken(self->fd, to, N));
+	EXPECT_EQ(N, device_seized(self->fd, to, N));
 }
 
 TEST_F(exclusive, munmap)
@@ -314,8 +299,8 @@ TEST_F(exclusive, munmap)
 		SKIP(return, "the stock driver lets go of a page too many");
 	ASSERT_EQ(0, take(self->fd, self->map, N, 1));
 	ASSERT_EQ(0, munmap(self->map, BYTES / 2));
-	EXPECT_EQ(0, taken(self->fd, self->map, N / 2));
-	EXPECT_EQ(N / 2, taken(self->fd, self->map + BYTES / 2, N / 2));
+	EXPECT_EQ(0, device_seized(self->fd, self->map, N / 2));
+	EXPECT_EQ(N / 2, device_seized(self->fd, self->map + BYTES / 2, N / 2));
 	EXPECT_EQ(-EFAULT, device_read(self->fd, self->map, 1, data));
 	EXPECT_TRUE(pattern_is(self->map + BYTES / 2, N / 2, 1 + N / 2));
 }
@@ -324,7 +309,7 @@ TEST_F(exclusive, dontneed)
 {
 	ASSERT_EQ(0, take(self->fd, self->map, N, 1));
 	ASSERT_EQ(0, madvise(self->map, BYTES, MADV_DONTNEED));
-	EXPECT_EQ(0, taken(self->fd, self->map, N));
+	EXPECT_EQ(0, device_seized(self->fd, self->map, N));
 	EXPECT_TRUE(device_reads_zero(self->fd, self->map, N));
 	EXPECT_TRUE(is_zero(self->map, N));
 }
@@ -345,7 +330,7 @@ TEST_F(exclusive, pageout)
 	/* And from swap to the device */
 	EXPECT_TRUE(swap_out(self->map, N));
 	EXPECT_EQ(0, take(self->fd, self->map, N, 1));
-	EXPECT_EQ(N, taken(self->fd, self->map, N));
+	EXPECT_EQ(N, device_seized(self->fd, self->map, N));
 	EXPECT_EQ(0, munmap(self->map, BYTES));
 	swap_stop(&swap);
 }
@@ -356,7 +341,7 @@ TEST_F(exclusive, device_is_closed)
 	close(self->fd);
 	self->fd = dmirror_open(0);
 	ASSERT_LE(0, self->fd);
-	EXPECT_EQ(0, taken(self->fd, self->map, N));
+	EXPECT_EQ(0, device_seized(self->fd, self->map, N));
 	EXPECT_TRUE(pattern_is(self->map, N, 1));
 	pattern_fill(self->map, N, 2);
 	EXPECT_EQ(0, take(self->fd, self->map, N, 2));
@@ -370,11 +355,11 @@ TEST_F(exclusive, another_device_takes_it)
 		SKIP(return, "the stock driver lets go of a page too many");
 	ASSERT_EQ(0, take(self->fd, self->map, N, 1));
 	ASSERT_EQ(0, take(self->other, self->map, N, 1));
-	EXPECT_EQ(0, taken(self->fd, self->map, N));
-	EXPECT_EQ(N, taken(self->other, self->map, N));
+	EXPECT_EQ(0, device_seized(self->fd, self->map, N));
+	EXPECT_EQ(N, device_seized(self->other, self->map, N));
 	ASSERT_EQ(0, take(self->fd, self->map, N / 2, 1));
-	EXPECT_EQ(N / 2, taken(self->fd, self->map, N));
-	EXPECT_EQ(N / 2, taken(self->other, self->map, N));
+	EXPECT_EQ(N / 2, device_seized(self->fd, self->map, N));
+	EXPECT_EQ(N / 2, device_seized(self->other, self->map, N));
 	EXPECT_TRUE(pattern_is(self->map, N, 1));
 }
 
@@ -382,10 +367,10 @@ TEST_F(exclusive, another_device_reads_it)
 {
 	ASSERT_EQ(0, take(self->fd, self->map, N, 1));
 	EXPECT_TRUE(device_reads(self->other, self->map, N, 1));
-	EXPECT_EQ(0, taken(self->fd, self->map, N));
+	EXPECT_EQ(0, device_seized(self->fd, self->map, N));
 	ASSERT_EQ(0, take(self->fd, self->map, N, 1));
 	ASSERT_EQ(0, device_writes(self->other, self->map, N, 2));
-	EXPECT_EQ(0, taken(self->fd, self->map, N));
+	EXPECT_EQ(0, device_seized(self->fd, self->map, N));
 	EXPECT_TRUE(device_reads(self->fd, self->map, N, 2));
 }
 
@@ -402,7 +387,7 @@ TEST_F(exclusive, outdated_under_the_lock)
 	EXPECT_EQ(0, take(self->fd, self->map, N, 1));
 	EXPECT_EQ(0, device_fail(self->fd, HMM_DMIRROR_FAIL_LOCK, 0));
 	EXPECT_LT(before.collisions, device_counters(self->fd).collisions);
-	EXPECT_EQ(N, taken(self->fd, self->map, N));
+	EXPECT_EQ(N, device_seized(self->fd, self->map, N));
 	EXPECT_TRUE(pattern_is(self->map, N, 1));
 }
 
@@ -413,10 +398,10 @@ TEST_F(exclusive, no_memory_for_the_table)
 	device_fail(self->fd, HMM_DMIRROR_FAIL_TABLE, 3);
 	EXPECT_EQ(-ENOMEM, take(self->fd, self->map, N, 1));
 	EXPECT_EQ(0, device_fail(self->fd, HMM_DMIRROR_FAIL_TABLE, 0));
-	EXPECT_EQ(2, taken(self->fd, self->map, N));
-	EXPECT_EQ(2, taken(self->fd, self->map, 2));
+	EXPECT_EQ(2, device_seized(self->fd, self->map, N));
+	EXPECT_EQ(2, device_seized(self->fd, self->map, 2));
 	EXPECT_EQ(0, take(self->fd, self->map, N, 1));
-	EXPECT_EQ(N, taken(self->fd, self->map, N));
+	EXPECT_EQ(N, device_seized(self->fd, self->map, N));
 	EXPECT_TRUE(pattern_is(self->map, N, 1));
 }
 
