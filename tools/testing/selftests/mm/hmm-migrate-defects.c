@@ -17,6 +17,7 @@
 
 #include "kselftest_harness.h"
 #include "hmm_move.h"
+#include "hmm_pagemap.h"
 
 #define SEED		0x1000UL
 #define OTHER		0x200000UL
@@ -479,32 +480,6 @@ TEST_F(migrate_defects, a12_soft_dirty_survives_mprotect)
 	EXPECT_EQ(64, dirty_pages(map, 64));
 	munmap(map, 64 * PAGE_BYTES);
 }
-
-#ifndef PAGEMAP_SCAN
-#define PAGEMAP_SCAN		_IOWR('f', 16, struct pm_scan_arg)
-#define PAGE_IS_SOFT_DIRTY	0x80
-
-struct page_region {
-	__u64 start;
-	__u64 end;
-	__u64 categories;
-};
-
-struct pm_scan_arg {
-	__u64 size;
-	__u64 flags;
-	__u64 start;
-	__u64 end;
-	__u64 walk_end;
-	__u64 vec;
-	__u64 vec_len;
-	__u64 max_pages;
-	__u64 category_inverted;
-	__u64 category_mask;
-	__u64 category_anyof_mask;
-	__u64 return_mask;
-};
-#endif
 
 /* What the entries themselves say: all of a new VMA counts as dirty else. */
 static size_t dirty_entries(char *map, size_t npages)

@@ -12,32 +12,11 @@
 
 #include "hmm_access.h"
 #include "hmm_changes.h"
+#include "hmm_pagemap.h"
 
 #define N	16
 #define BYTES	(N * PAGE_BYTES)
 #define KSM	"/sys/kernel/mm/ksm/"
-
-#ifndef PAGEMAP_SCAN
-#define PAGEMAP_SCAN		_IOWR('f', 16, struct pm_scan_arg)
-#define PM_SCAN_WP_MATCHING	_BITULL(0)
-#define PM_SCAN_CHECK_WPASYNC	_BITULL(1)
-#define PAGE_IS_WRITTEN		_BITULL(1)
-
-struct pm_scan_arg {
-	__u64 size;
-	__u64 flags;
-	__u64 start;
-	__u64 end;
-	__u64 walk_end;
-	__u64 vec;
-	__u64 vec_len;
-	__u64 max_pages;
-	__u64 category_inverted;
-	__u64 category_mask;
-	__u64 category_anyof_mask;
-	__u64 return_mask;
-};
-#endif
 
 /* What place_end() takes back */
 static struct swap disk = { .disk = -1 }, swap = { .disk = -1 };
