@@ -83,7 +83,7 @@ assemble: fetch
 built: assemble
 	@scripts/build-kernel $(IMPL) $(CONFIG) >/dev/null
 
-.PHONY: run test quick prove fuzz chaos torture litmus consumers kselftest bench shell vm kernel deb lint clean distclean
+.PHONY: run test quick prove fuzz chaos torture litmus consumers kselftest mm bench shell vm kernel deb lint clean distclean
 
 #: make kernel    build the kernel; the last line is the build folder, for make -C FOLDER M=...
 kernel: assemble
@@ -128,6 +128,12 @@ litmus: fetch
 #: make consumers compile the drivers that use HMM or the notifiers, unmodified, and check that they would link
 consumers: assemble
 	@scripts/consumers
+
+#: make mm        other mm tests of the stock tree: what passes on the stock kernel passes on ours
+mm: assemble
+	@scripts/build-kernel base $(CONFIG) >/dev/null
+	@scripts/build-kernel ours $(CONFIG) >/dev/null
+	@scripts/test mm
 
 #: make kselftest our selftests and hmm-tests, built, installed and run by kselftest's own means
 kselftest: built

@@ -9,6 +9,12 @@ import subprocess
 SHOWN_LINES = 20
 KSELFTEST_NEEDS = ("tools/testing/selftests", "tools/include", "scripts/subarch.include", "mm/gup_test.h",
                    "lib/test_hmm_uapi.h")
+# The stock tree's mm tests that need no library, no argument, and no more of the machine than this VM is
+STOCK_MM = ("cow", "droppable", "folio_split_race_test", "guard-regions", "gup_longterm", "khugepaged",
+            "ksm_functional_tests", "madv_populate", "map_fixed_noreplace", "map_populate", "mdwe_test",
+            "memory-failure", "merge", "mkdirty", "mlock2-tests", "mremap_dontunmap", "mremap_test", "mrelease_test",
+            "mseal_test", "on-fault-limit", "pagemap_ioctl", "pfnmap", "prctl_thp_disable", "process_madv",
+            "soft-dirty", "split_huge_page_test", "uffd-unit-tests", "uffd-wp-mremap")
 COMPILED_IN_VM = ("hmm_common", "hmm-fuzz", "hmm-range")
 
 
@@ -36,14 +42,30 @@ class Builder:
 
     def stock_hmm_tests(self):
         """The stock tree's hmm-tests, unmodified."""
+        return self._stock_program("hmm-tests", self.out, "-U_FORTIFY_SOURCE")
+
+    def stock_mm_tests(self):
+        """Others of its mm tests; returns the folder that holds them and nothing else."""
+        folder, generated = os.path.join(self.out, "stock"), os.path.join(self.out, "generated")
+        for path in (folder, generated):
+            os.makedirs(path, exist_ok=True)
+        # What kselftest's Makefile finds out about liburing: it is not there.
+        with open(os.path.join(generated, "local_config.h_gen"), "w", encoding="ascii"):
+            pass
+        for name in STOCK_MM:
+            self._stock_program(name, folder, "-D_GNU_SOURCE=", "-I", generated)
+        return folder
+
+    def _stock_program(self, name, folder, *options):
         selftests = os.path.join(self.stock, "tools/testing/selftests")
-        sources = [os.path.join(selftests, "mm", name) for name in ("hmm-tests.c", "vm_util.c", "hugepage_settings.c")]
-        program = os.path.join(self.out, "hmm-tests")
-        if newer_than(program, sources):
-            return program
-        run(["gcc", "-static", "-O2", "-U_FORTIFY_SOURCE", "-w", "-I", selftests, "-I", self.stock,
-             "-I", os.path.join(self.stock, "tools/include/uapi"), *sources, "-o", f"{program}.new", "-lpthread"])
-        os.replace(f"{program}.new", program)
+        shared = ["vm_util", "hugepage_settings", *(["uffd-common"] if name.startswith("uffd-") else [])]
+        sources = [os.path.join(selftests, "mm", f"{part}.c") for part in (name, *shared)]
+        program = os.path.join(folder, name)
+        if not newer_than(program, sources):
+            run(["gcc", "-static", "-O2", "-w", *options, "-I", selftests, "-I", self.stock,
+                 "-isystem", os.path.join(self.stock, "tools/include/uapi"), *sources, "-o", f"{program}.new",
+                 "-lpthread", "-lm"])
+            os.replace(f"{program}.new", program)
         return program
 
     def tool(self, name):

@@ -49,6 +49,36 @@ class KnownFailures:
         suite.cases = [Case(name, SKIPPED, f"{KNOWN}: the stock dummy driver crashes")] if name else []
 
 
+class SameOnBase:
+    """Failures of tests that are not about HMM, on the stock kernel first: ours may have the same ones."""
+
+    def __init__(self):
+        self._failed = set()
+        self.again = []
+
+    def learn(self, suite):
+        """What fails there, or ends early, is not ours to mend."""
+        for case in suite.cases:
+            if case.outcome == FAILED:
+                self._failed.add((suite.name, case.name))
+                case.outcome, case.reason = SKIPPED, KNOWN
+
+    def forgive(self, suite):
+        """Count the same failures as skipped, visibly. Programs with others are to be run again."""
+        self.forgive_same(suite)
+        if suite.count(FAILED):
+            self.again.append(suite.name)
+        for case in suite.cases:
+            if case.outcome == FAILED:
+                case.outcome, case.reason = SKIPPED, "failed, and is run again: some of these tests fail now and then"
+
+    def forgive_same(self, suite):
+        """What is new counts."""
+        for case in suite.cases:
+            if case.outcome == FAILED and (suite.name, case.name) in self._failed:
+                case.outcome, case.reason = SKIPPED, KNOWN
+
+
 class ExpectedOnBase:
     """hmm-expected-base: program and test, "console" and a regular expression for what the kernel may say, "last" and a
     program that leaves the kernel in no state for others, "chance", program and a pattern of tests whose defect

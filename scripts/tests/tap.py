@@ -10,7 +10,8 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent / "test.d"), str(HERE.parent / "vm.d")]
 
 import console  # noqa: E402
-from tap import FAILED, PASSED, SKIPPED, Suite  # noqa: E402
+import expect  # noqa: E402
+from tap import FAILED, PASSED, SKIPPED, Case, Suite  # noqa: E402
 
 KTAP = """\
 KTAP version 1
@@ -122,6 +123,38 @@ class Ktap(unittest.TestCase):
     def test_parent_that_fails_by_itself(self):
         text = "1..1\n    # Subtest: suite\n    ok 1 a\nnot ok 1 suite\n"
         self.assertEqual(outcomes(parsed(text)), [("suite.a", PASSED), ("suite", FAILED)])
+
+
+def suite_of(**outcomes):
+    """A suite with cases of these outcomes."""
+    suite = Suite("stock:program")
+    suite.cases = [Case(name, outcome, "") for name, outcome in outcomes.items()]
+    return suite
+
+
+class SameOnBase(unittest.TestCase):
+    """Failures of the stock tree's tests."""
+
+    def setUp(self):
+        self.same = expect.SameOnBase()
+        self.same.learn(suite_of(old=FAILED, good=PASSED))
+
+    def judged(self, judge, **outcomes):
+        """The outcomes that are left."""
+        suite = suite_of(**outcomes)
+        judge(suite)
+        return [case.outcome for case in suite.cases]
+
+    def test_known_ones_are_forgiven(self):
+        self.assertEqual(self.judged(self.same.forgive, old=FAILED, good=PASSED), [SKIPPED, PASSED])
+        self.assertEqual(self.same.again, [])
+
+    def test_new_ones_are_run_again(self):
+        self.assertEqual(self.judged(self.same.forgive, old=FAILED, good=FAILED), [SKIPPED, SKIPPED])
+        self.assertEqual(self.same.again, ["stock:program"])
+
+    def test_new_ones_count_then(self):
+        self.assertEqual(self.judged(self.same.forgive_same, old=FAILED, good=FAILED), [SKIPPED, FAILED])
 
 
 class Console(unittest.TestCase):
