@@ -27,19 +27,25 @@ static bool args_are_good(const struct thmm_call *call, const struct hmm_dmirror
 }
 
 /*
- * Plain accesses: the mirror's lock keeps the page in the table, hence the CPU
- * and other devices out. The compiler must not merge them.
+ * The mirror's lock keeps the page in the table. Is it for us alone, CPU and
+ * other devices are kept out, and plain accesses let KCSAN see who is not. If it
+ * is shared, others are to write in between.
  */
-static void word_add(struct page *page, unsigned long offset,
+static void word_add(struct page *page, unsigned long offset, bool shared,
 		     const struct hmm_dmirror_atomic *args)
 {
 	u64 *word = kmap_local_page(page) + offset;
-	u64 value = *word;
+	u64 value = shared ? READ_ONCE(*word) : *word;
 
+	/* The compiler must not merge the accesses. */
 	barrier();
 	if (args->gap)
 		udelay(args->gap);
-	*word = value + args->value;
+	value += args->value;
+	if (shared)
+		WRITE_ONCE(*word, value);
+	else
+		*word = value;
 	kunmap_local(word);
 	set_page_dirty(page);
 }
@@ -58,7 +64,7 @@ static bool try_add(struct thmm_call *call, unsigned long addr,
 	page = thmm_table_get(mirror, addr >> PAGE_SHIFT, &access);
 	usable = page && access == (shared ? THMM_WRITE : THMM_ATOMIC);
 	if (usable)
-		word_add(page, offset_in_page(addr), args);
+		word_add(page, offset_in_page(addr), shared, args);
 	mutex_unlock(&mirror->lock);
 	return usable;
 }

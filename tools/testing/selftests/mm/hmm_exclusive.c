@@ -115,11 +115,14 @@ bool ksm_start(struct ksm *ksm)
 		return false;
 	setting_change(&ksm->scan, KSM "pages_to_scan", "1000");
 	setting_change(&ksm->nap, KSM "sleep_millisecs", "1");
+	/* Two equal pages that are skipped in turn never meet. */
+	setting_change(&ksm->smart, KSM "smart_scan", "0");
 	return true;
 }
 
 void ksm_stop(struct ksm *ksm)
 {
+	setting_restore(&ksm->smart);
 	setting_restore(&ksm->nap);
 	setting_restore(&ksm->scan);
 	setting_restore(&ksm->run);

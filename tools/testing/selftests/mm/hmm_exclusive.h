@@ -38,6 +38,7 @@ struct ksm {
 	struct setting run;
 	struct setting scan;
 	struct setting nap;
+	struct setting smart;
 };
 
 bool ksm_start(struct ksm *ksm);
