@@ -308,24 +308,34 @@ static unsigned int runs_of(struct folio *folio, pte_t *ptep, pte_t pte,
 	return nr;
 }
 
+/* pte_mkdirty() may say that the page is soft-dirty, too, which was cleared. */
+static pte_t mark_dirty(pte_t pte)
+{
+	bool soft_dirty = pte_soft_dirty(pte);
+
+	if (pte_dirty(pte))
+		return pte;
+	pte = pte_mkdirty(pte);
+	return soft_dirty ? pte : pte_clear_soft_dirty(pte);
+}
+
 /* Returns the first PTE of the run, used if any of them was; all are empty now. */
 static pte_t clear_run(struct migrate_walk *w, pte_t *ptep, unsigned long addr,
 		       unsigned int nr)
 {
 	pte_t first = ptep_get_and_clear(w->vma->vm_mm, addr, ptep);
-	bool young = pte_young(first), dirty = pte_dirty(first);
 
 	while (--nr) {
 		pte_t pte;
 
 		addr += PAGE_SIZE;
 		pte = ptep_get_and_clear(w->vma->vm_mm, addr, ++ptep);
-		young |= pte_young(pte);
-		dirty |= pte_dirty(pte);
+		if (pte_young(pte))
+			first = pte_mkyoung(first);
+		if (pte_dirty(pte))
+			first = mark_dirty(first);
 	}
-	if (young)
-		first = pte_mkyoung(first);
-	return dirty ? pte_mkdirty(first) : first;
+	return first;
 }
 
 /*

@@ -14,16 +14,6 @@
 
 PLACED_FIXTURE(marks);
 
-/* How many pages of the range are written to since soft_dirty_clear()? */
-static size_t dirty_pages(char *addr, size_t npages)
-{
-	size_t i, dirty = 0;
-
-	for (i = 0; i < npages; i++)
-		dirty += is_soft_dirty(addr + i * PAGE_BYTES);
-	return dirty;
-}
-
 /* The CPU writes, and the pages go to where they belong. */
 static void write_to(struct __test_metadata *_metadata, struct placed *placed)
 {
@@ -70,7 +60,7 @@ TEST_F(marks, soft_dirty_survives_mremap)
 	write_to(_metadata, &self->placed);
 	ASSERT_EQ(to, mremap(self->map, self->bytes, self->bytes,
 			     MREMAP_MAYMOVE | MREMAP_FIXED, to));
-	EXPECT_EQ(self->npages, dirty_pages(to, self->npages));
+	EXPECT_EQ(self->npages, dirty_entries(to, self->npages));
 	EXPECT_TRUE(pattern_is(to, self->npages, 2));
 }
 
@@ -83,6 +73,27 @@ TEST_F(marks, soft_dirty_survives_migration)
 	device_give_back(self->fd, self->map, self->npages);
 	EXPECT_EQ(self->npages, dirty_pages(self->map, self->npages));
 	EXPECT_TRUE(pattern_is(self->map, self->npages, 2));
+}
+
+/* Cleared, it is set by the next write, wherever the page was meanwhile. */
+TEST_F(marks, writes_show_after_clearing)
+{
+	write_to(_metadata, &self->placed);
+	soft_dirty_clear();
+	EXPECT_EQ(0, dirty_pages(self->map, self->npages));
+	pattern_fill(self->map, self->npages, 3);
+	EXPECT_EQ(self->npages, dirty_pages(self->map, self->npages));
+}
+
+TEST_F(marks, writes_show_after_clearing_and_migration)
+{
+	write_to(_metadata, &self->placed);
+	soft_dirty_clear();
+	device_take(self->fd, self->map, self->npages);
+	device_give_back(self->fd, self->map, self->npages);
+	EXPECT_EQ(0, dirty_pages(self->map, self->npages));
+	pattern_fill(self->map, self->npages, 3);
+	EXPECT_EQ(self->npages, dirty_pages(self->map, self->npages));
 }
 
 TEST_HARNESS_MAIN

@@ -17,7 +17,6 @@
 
 #include "kselftest_harness.h"
 #include "hmm_move.h"
-#include "hmm_pagemap.h"
 
 #define SEED		0x1000UL
 #define OTHER		0x200000UL
@@ -430,15 +429,6 @@ TEST_F(migrate_defects, a11_who_waits_sleeps)
 
 /* A12: the same answers for PTEs and PMDs, and marks that stay */
 
-static size_t dirty_pages(char *map, size_t npages)
-{
-	size_t i, dirty = 0;
-
-	for (i = 0; i < npages; i++)
-		dirty += is_soft_dirty(map + i * PAGE_BYTES);
-	return dirty;
-}
-
 /* Written to since the marks were cleared, and then moved */
 static void dirty_to_device(struct __test_metadata *_metadata, int fd,
 			    char *map, size_t npages)
@@ -481,27 +471,6 @@ TEST_F(migrate_defects, a12_soft_dirty_survives_mprotect)
 	munmap(map, 64 * PAGE_BYTES);
 }
 
-/* What the entries themselves say: all of a new VMA counts as dirty else. */
-static size_t dirty_entries(char *map, size_t npages)
-{
-	struct page_region region = {};
-	struct pm_scan_arg scan = {
-		.size = sizeof(scan),
-		.start = (uintptr_t)map,
-		.end = (uintptr_t)map + npages * PAGE_BYTES,
-		.vec = (uintptr_t)&region,
-		.vec_len = 1,
-		.category_mask = PAGE_IS_SOFT_DIRTY,
-		.return_mask = PAGE_IS_SOFT_DIRTY,
-	};
-	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
-
-	if (fd < 0 || ioctl(fd, PAGEMAP_SCAN, &scan) < 0)
-		fatal("PAGEMAP_SCAN: %s", strerror(errno));
-	close(fd);
-	return (region.end - region.start) / PAGE_BYTES;
-}
-
 /* What mremap() moves is dirty, whatever it was. */
 TEST_F(migrate_defects, a12_moved_huge_page_is_soft_dirty)
 {
@@ -518,6 +487,82 @@ TEST_F(migrate_defects, a12_moved_huge_page_is_soft_dirty)
 	ASSERT_EQ(HUGE_PAGES, pages_on_device(self->probe, to, HUGE_PAGES));
 	EXPECT_EQ(HUGE_PAGES, dirty_entries(to, HUGE_PAGES));
 	munmap(to, HUGE_BYTES);
+}
+
+/* By their numbers, each by itself: they are anywhere on the device. */
+static size_t evict_pages(int probe, int fd, char *map, size_t npages)
+{
+	size_t i, moved = 0;
+
+	for (i = 0; i < npages; i++) {
+		__u64 pfn = pfn_at(probe, map + i * PAGE_BYTES);
+
+		moved += move_pages_to(fd, (void *)pfn, 1, HMM_MOVE_BY_PFN,
+				       0).moved;
+	}
+	return moved;
+}
+
+/* Cleared on the device, it is set by the first write after the way back. */
+static void write_after_the_way_back(struct __test_metadata *_metadata,
+				     int probe, int fd, bool evicted)
+{
+	char *map = map_anon_small(64 * PAGE_BYTES);
+
+	write_pages(map, 64, 1);
+	dirty_to_device(_metadata, fd, map, 64);
+	soft_dirty_clear();
+	ASSERT_EQ(0, dirty_pages(map, 64));
+	ASSERT_EQ(64, pages_on_device(probe, map, 64));
+	ASSERT_TRUE(!evicted || evict_pages(probe, fd, map, 64) == 64);
+	EXPECT_TRUE(pattern_is(map, 64, OTHER));
+	EXPECT_EQ(0, dirty_pages(map, 64));
+	pattern_fill(map, 64, SEED);
+	EXPECT_EQ(64, dirty_pages(map, 64));
+	munmap(map, 64 * PAGE_BYTES);
+}
+
+TEST_F(migrate_defects, a12_write_after_the_way_back_is_soft_dirty)
+{
+	write_after_the_way_back(_metadata, self->probe, self->fd, false);
+}
+
+TEST_F(migrate_defects, a12_write_after_eviction_is_soft_dirty)
+{
+	write_after_the_way_back(_metadata, self->probe, self->fd, true);
+}
+
+/* PAGEMAP_SCAN protects it, as it does small pages. */
+TEST_F(migrate_defects, a12_huge_page_is_written_to_once)
+{
+	char *map = thp_on_device(self->probe, self->fd);
+	struct uffd uffd;
+
+	if (!map)
+		SKIP(return, "no huge page");
+	if (uffd_open(&uffd, UFFD_FEATURE_WP_ASYNC) ||
+	    uffd_watch(&uffd, map, HUGE_BYTES, UFFDIO_REGISTER_MODE_WP))
+		SKIP(return, "no asynchronous protection");
+	EXPECT_EQ(HUGE_PAGES, written_protect(map, HUGE_PAGES));
+	EXPECT_EQ(0, written_protect(map, HUGE_PAGES));
+	ASSERT_EQ(HUGE_PAGES, pages_on_device(self->probe, map, HUGE_PAGES));
+	pattern_fill(map, HUGE_PAGES, OTHER);
+	EXPECT_EQ(HUGE_PAGES, written_protect(map, HUGE_PAGES));
+	close(uffd.fd);
+	munmap(map, HUGE_BYTES);
+}
+
+TEST_F(migrate_defects, a12_soft_dirty_of_huge_page_is_cleared)
+{
+	char *map = thp_with_pattern(self->probe, HUGE_BYTES);
+
+	if (!map)
+		SKIP(return, "no huge page");
+	dirty_to_device(_metadata, self->fd, map, HUGE_PAGES);
+	soft_dirty_clear();
+	EXPECT_EQ(0, dirty_pages(map, HUGE_PAGES));
+	ASSERT_EQ(HUGE_PAGES, pages_on_device(self->probe, map, HUGE_PAGES));
+	munmap(map, HUGE_BYTES);
 }
 
 /* For who does not own them; the kind of the entry is not his business. */

@@ -417,15 +417,6 @@ TEST_F(taken, fork_then_taken_again)
 
 /* Soft-dirty bits */
 
-static size_t dirty_pages(char *addr, size_t npages)
-{
-	size_t i, dirty = 0;
-
-	for (i = 0; i < npages; i++)
-		dirty += is_soft_dirty(addr + i * PAGE_BYTES);
-	return dirty;
-}
-
 TEST_F(taken, soft_dirty_stays)
 {
 	soft_dirty_clear();

@@ -15,6 +15,7 @@
 #include <lib/test_hmm_uapi.h>
 
 #include "hmm_common.h"
+#include "hmm_pagemap.h"
 
 #define HUGETLB_POOL	"/sys/kernel/mm/hugepages/hugepages-2048kB/"
 #define GIGANTIC_POOL	"/sys/kernel/mm/hugepages/hugepages-1048576kB/"
@@ -256,6 +257,50 @@ __u64 pagemap_pfn(void *addr)
 bool is_soft_dirty(void *addr)
 {
 	return pagemap_entry(addr) & _BITULL(55);
+}
+
+size_t dirty_pages(char *addr, size_t npages)
+{
+	size_t i, dirty = 0;
+
+	for (i = 0; i < npages; i++)
+		dirty += is_soft_dirty(addr + i * PAGE_BYTES);
+	return dirty;
+}
+
+/* How many entries, from the first one on that is so, are of the category? */
+static size_t scan_entries(char *addr, size_t npages, __u64 flags,
+			   __u64 category)
+{
+	struct page_region region = {};
+	struct pm_scan_arg scan = {
+		.size = sizeof(scan),
+		.flags = flags,
+		.start = (uintptr_t)addr,
+		.end = (uintptr_t)addr + npages * PAGE_BYTES,
+		.vec = (uintptr_t)&region,
+		.vec_len = 1,
+		.category_mask = category,
+		.return_mask = category,
+	};
+	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0 || ioctl(fd, PAGEMAP_SCAN, &scan) < 0)
+		fatal("PAGEMAP_SCAN: %s", strerror(errno));
+	close(fd);
+	return (region.end - region.start) / PAGE_BYTES;
+}
+
+size_t dirty_entries(char *addr, size_t npages)
+{
+	return scan_entries(addr, npages, 0, PAGE_IS_SOFT_DIRTY);
+}
+
+size_t written_protect(char *addr, size_t npages)
+{
+	return scan_entries(addr, npages,
+			    PM_SCAN_WP_MATCHING | PM_SCAN_CHECK_WPASYNC,
+			    PAGE_IS_WRITTEN);
 }
 
 void soft_dirty_clear(void)

@@ -137,6 +137,14 @@ void fill_slots(__u64 *slots, size_t n, __u64 value);
 __u64 pagemap_pfn(void *addr);
 /* Has the page been written to since soft_dirty_clear()? */
 bool is_soft_dirty(void *addr);
+size_t dirty_pages(char *addr, size_t npages);
+/* What the entries themselves say: all of a new VMA counts as dirty else. */
+size_t dirty_entries(char *addr, size_t npages);
+/*
+ * How many pages are written to since this was asked last? Userfaultfd protects
+ * the range, asynchronously.
+ */
+size_t written_protect(char *addr, size_t npages);
 void soft_dirty_clear(void);
 
 /* Memory. Everything is aligned to a huge page. */
