@@ -34,9 +34,9 @@
 
 static inline struct folio *migrate_folio_of(unsigned long entry)
 {
-	struct page *page = migrate_pfn_to_page(entry);
-
-	return page ? page_folio(page) : NULL;
+	if (!(entry & MIGRATE_PFN_VALID))
+		return NULL;
+	return page_folio(migrate_pfn_to_page(entry));
 }
 
 static inline bool migrate_is_large(unsigned long entry)

@@ -26,6 +26,7 @@
 
 #include "../internal.h"
 #include "migrate.h"
+#include "migrate_mapped.h"
 #include "migrate_policy.h"
 #include "migrate_pte.h"
 
@@ -40,6 +41,7 @@
  * @split: to be split before the walk goes on; locked and referenced
  * @unmapped: first address whose entry was present, and has to be flushed
  * @unmapped_end: behind the last one; 0 if there is none
+ * @mapped: small folios of the page table that are not mapped any more
  */
 struct migrate_walk {
 	struct migrate_vma *migrate;
@@ -48,6 +50,7 @@ struct migrate_walk {
 	struct folio *split;
 	unsigned long unmapped;
 	unsigned long unmapped_end;
+	struct migrate_mapped mapped;
 };
 
 static void collect_set(struct migrate_walk *w, unsigned long addr,
@@ -72,10 +75,9 @@ static enum migrate_memory memory_of(const struct folio *folio)
 	return MIGRATE_OTHER_MEMORY;
 }
 
-static bool is_selected(struct migrate_walk *w, struct page *page,
-			unsigned long addr)
+static bool is_selected(struct migrate_walk *w, struct folio *folio,
+			struct page *page, unsigned long addr)
 {
-	struct folio *folio = page_folio(page);
 	const struct migrate_facts facts = {
 		.memory = memory_of(folio),
 		.owned = folio_is_zone_device(folio) &&
@@ -223,9 +225,9 @@ static void split_now(struct migrate_walk *w)
 
 /* PTEs */
 
-/* The page at @ptep if it is to be collected; collects holes on the way */
-static struct page *selected_page(struct migrate_walk *w, pte_t pte,
-				  unsigned long addr)
+/* The page at @addr if there is one that may be collected; collects holes */
+static struct page *page_at(struct migrate_walk *w, pte_t pte,
+			    unsigned long addr)
 {
 	struct page *page;
 	softleaf_t entry;
@@ -245,11 +247,9 @@ static struct page *selected_page(struct migrate_walk *w, pte_t pte,
 		page = softleaf_is_device_private(entry) ?
 			softleaf_to_page(entry) : NULL;
 	}
-	if (!page) {
+	if (!page)
 		trace_hmm_migrate_refuse(addr, MIGRATE_NOT_MOVABLE);
-		return NULL;
-	}
-	return is_selected(w, page, addr) ? page : NULL;
+	return page;
 }
 
 static unsigned long pfn_at(pte_t pte)
@@ -320,8 +320,8 @@ static pte_t mark_dirty(pte_t pte)
 }
 
 /* Returns the first PTE of the run, used if any of them was; all are empty now. */
-static pte_t clear_run(struct migrate_walk *w, pte_t *ptep, unsigned long addr,
-		       unsigned int nr)
+static __always_inline pte_t clear_run(struct migrate_walk *w, pte_t *ptep,
+				       unsigned long addr, unsigned int nr)
 {
 	pte_t first = ptep_get_and_clear(w->vma->vm_mm, addr, ptep);
 
@@ -342,8 +342,9 @@ static pte_t clear_run(struct migrate_walk *w, pte_t *ptep, unsigned long addr,
  * How many pages, of at most @max, are exclusive to the mapping as @page is, or
  * are not? What is writable is, all of it.
  */
-static unsigned int exclusive_run(struct page *page, bool writable,
-				  bool exclusive, unsigned int max)
+static __always_inline unsigned int exclusive_run(struct page *page,
+						  bool writable, bool exclusive,
+						  unsigned int max)
 {
 	unsigned int nr;
 
@@ -368,7 +369,8 @@ static unsigned int exclusive_run(struct page *page, bool writable,
  * Either the pin is seen or the cleared PTE is. That is so for all PTEs that were
  * cleared beforehand, so that one look at the folio does.
  */
-static bool share_run(struct folio *folio, struct page *page, unsigned int nr)
+static __always_inline bool share_run(struct folio *folio, struct page *page,
+				      unsigned int nr)
 {
 	unsigned int i;
 
@@ -380,18 +382,21 @@ static bool share_run(struct folio *folio, struct page *page, unsigned int nr)
 }
 
 /*
- * PTEs, of a run of at most @nr, become migration entries. Returns how many: none
- * if the folio is pinned. No flush so far: GUP-fast reads the PTE, not what is
- * cached of it.
+ * PTEs, of a run of at most @nr, the first of which is @pte, @writable or not,
+ * become migration entries. Returns how many: none if the folio is pinned. No
+ * flush so far: GUP-fast reads the PTE, not what is cached of it.
  */
-static unsigned int take_run(struct migrate_walk *w, struct folio *folio,
-			     struct page *page, pte_t *ptep, unsigned long addr,
-			     unsigned int nr)
+static __always_inline unsigned int take_run(struct migrate_walk *w,
+					     struct folio *folio,
+					     struct page *page, pte_t *ptep,
+					     pte_t pte, bool writable,
+					     unsigned long addr,
+					     unsigned int nr)
 {
-	pte_t pte = ptep_get(ptep), moving;
-	bool present = pte_present(pte), writable = migrate_pte_writable(pte);
 	bool exclusive = folio_test_anon(folio) && PageAnonExclusive(page);
+	bool present = pte_present(pte);
 	struct mm_struct *mm = w->vma->vm_mm;
+	pte_t moving;
 
 	nr = exclusive_run(page, writable, exclusive, nr);
 	if (present) {
@@ -420,16 +425,29 @@ static void flush_later(struct migrate_walk *w, unsigned long addr,
 	w->unmapped_end = addr + nr * PAGE_SIZE;
 }
 
-/*
- * @nr PTEs from @ptep on, the first @run of which are a run, are all that the
- * range has of @folio, which is @nr pages. If not all of them can be taken, unmap
- * puts the others back.
- */
-static void take_ptes(struct migrate_walk *w, struct folio *folio, pte_t *ptep,
-		      unsigned long addr, unsigned int nr, unsigned int run)
+/* @nr PTEs of the folio, from its first page on, are gone. */
+static __always_inline void remove_rmap(struct migrate_walk *w,
+					struct folio *folio, unsigned int nr)
 {
-	bool here = is_only_here(folio, nr), writable = true;
-	bool present = pte_present(ptep_get(ptep));
+	if (folio_test_large(folio) || !folio_test_anon(folio))
+		folio_remove_rmap_ptes(folio, folio_page(folio, 0), nr, w->vma);
+	else
+		migrate_mapped_add(&w->mapped, folio,
+				   __folio_remove_small_rmap(folio, w->vma));
+}
+
+/*
+ * @nr PTEs from @ptep on, the first @run of which are a run that begins with
+ * @pte, are all that the range has of @folio, which is @nr pages. If not all of
+ * them can be taken, unmap puts the others back.
+ */
+static __always_inline void take_all(struct migrate_walk *w,
+				     struct folio *folio, pte_t *ptep,
+				     pte_t pte, unsigned long addr,
+				     unsigned int nr, unsigned int run)
+{
+	bool writable = migrate_pte_writable(pte), all_writable = writable;
+	bool here = is_only_here(folio, nr), present = pte_present(pte);
 	unsigned int done = 0, taken;
 	unsigned long entry;
 
@@ -438,13 +456,14 @@ static void take_ptes(struct migrate_walk *w, struct folio *folio, pte_t *ptep,
 		return;
 	}
 	do {
-		pte_t pte = ptep_get(ptep + done);
-
-		if (done)
+		if (done) {
+			pte = ptep_get(ptep + done);
 			run = run_of(folio, ptep + done, pte, nr - done);
-		writable &= migrate_pte_writable(pte);
+			writable = migrate_pte_writable(pte);
+			all_writable &= writable;
+		}
 		taken = take_run(w, folio, folio_page(folio, done), ptep + done,
-				 addr + done * PAGE_SIZE, run);
+				 pte, writable, addr + done * PAGE_SIZE, run);
 		done += taken;
 	} while (taken && done < nr);
 	if (!done) {
@@ -454,12 +473,26 @@ static void take_ptes(struct migrate_walk *w, struct folio *folio, pte_t *ptep,
 	}
 	if (present)
 		flush_later(w, addr, done);
-	entry = entry_of(folio, writable, here && done == nr);
+	entry = entry_of(folio, all_writable, here && done == nr);
 	if (done < nr)
 		entry = migrate_entry_kept(entry);
 	collect_set(w, addr, entry);
-	folio_remove_rmap_ptes(folio, folio_page(folio, 0), done, w->vma);
+	remove_rmap(w, folio, done);
 	inherit_references(w, folio, done);
+}
+
+static void take_large(struct migrate_walk *w, struct folio *folio, pte_t *ptep,
+		       pte_t pte, unsigned long addr, unsigned int nr,
+		       unsigned int run)
+{
+	take_all(w, folio, ptep, pte, addr, nr, run);
+}
+
+/* With a count of one, nothing is left of what runs take. */
+static void take_small(struct migrate_walk *w, struct folio *folio, pte_t *ptep,
+		       pte_t pte, unsigned long addr)
+{
+	take_all(w, folio, ptep, pte, addr, 1, 1);
 }
 
 /* Returns the number of PTEs dealt with, 0 if a folio has to be split first. */
@@ -467,15 +500,17 @@ static unsigned int collect_pte(struct migrate_walk *w, pte_t *ptep,
 				unsigned long addr, unsigned int max)
 {
 	pte_t pte = ptep_get(ptep);
-	struct page *page = selected_page(w, pte, addr);
+	struct page *page = page_at(w, pte, addr);
 	unsigned int nr, run;
 	struct folio *folio;
 
 	if (!page)
 		return 1;
 	folio = page_folio(page);
+	if (!is_selected(w, folio, page, addr))
+		return 1;
 	if (!folio_test_large(folio)) {
-		take_ptes(w, folio, ptep, addr, 1, 1);
+		take_small(w, folio, ptep, pte, addr);
 		return 1;
 	}
 	run = run_of(folio, ptep, pte, max);
@@ -483,7 +518,7 @@ static unsigned int collect_pte(struct migrate_walk *w, pte_t *ptep,
 	if (nr == folio_nr_pages(folio) && folio_test_anon(folio) &&
 	    !folio_contain_hwpoisoned_page(folio) &&
 	    (travels_whole(w) || is_only_here(folio, nr))) {
-		take_ptes(w, folio, ptep, addr, nr, run);
+		take_large(w, folio, ptep, pte, addr, nr, run);
 		return nr;
 	}
 	if (folio != w->stuck && take_folio(w, folio)) {
@@ -516,6 +551,7 @@ static unsigned long collect_ptes(struct migrate_walk *w, pmd_t *pmd,
 		ptep += nr;
 		addr += nr * PAGE_SIZE;
 	}
+	migrate_mapped_end(&w->mapped);
 	lazy_mmu_mode_disable();
 	if (w->unmapped_end)
 		flush_tlb_range(w->vma, w->unmapped, w->unmapped_end);
@@ -544,7 +580,7 @@ static struct folio *selected_folio(struct migrate_walk *w, pmd_t pmd,
 		folio = softleaf_to_folio(entry);
 		*writable = softleaf_is_device_private_write(entry);
 	}
-	return is_selected(w, folio_page(folio, 0), addr) ? folio : NULL;
+	return is_selected(w, folio, &folio->page, addr) ? folio : NULL;
 }
 
 /* The folio is ours. The whole PMD becomes a migration entry, or nothing does. */

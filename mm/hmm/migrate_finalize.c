@@ -17,17 +17,18 @@
 
 #include "../internal.h"
 #include "migrate.h"
+#include "migrate_mapped.h"
 #include "migrate_pte.h"
 
 /* Whose pages are mapped in the end */
-static struct folio *target_of(const struct migrate_vma *migrate,
-			       unsigned long i)
+static inline struct folio *target_of(const struct migrate_vma *migrate,
+				      unsigned long i)
 {
-	struct folio *to = migrate_folio_of(migrate->dst[i]);
+	unsigned long from = migrate->src[i], to = migrate->dst[i];
 
-	if (to && migrate_state_of(migrate->src[i]) == MIGRATE_TAKEN)
-		return to;
-	return migrate_folio_of(migrate->src[i]);
+	if (to & MIGRATE_PFN_VALID && migrate_state_of(from) == MIGRATE_TAKEN)
+		return migrate_folio_of(to);
+	return migrate_folio_of(from);
 }
 
 static bool is_here(unsigned long entry)
@@ -43,28 +44,44 @@ static bool is_ours(softleaf_t entry, unsigned long pfn)
 	return softleaf_is_migration(entry) && softleaf_to_pfn(entry) == pfn;
 }
 
+/* @nr pages from @page on are about to be mapped. */
+static __always_inline void add_rmap(struct vm_area_struct *vma,
+				     struct folio *folio, struct page *page,
+				     unsigned long addr, unsigned int nr,
+				     rmap_t flags,
+				     struct migrate_mapped *mapped)
+{
+	folio_ref_add(folio, nr);
+	if (nr > 1 || folio_test_large(folio))
+		folio_add_anon_rmap_ptes(folio, page, nr, vma, addr, flags);
+	else
+		migrate_mapped_add(mapped, folio,
+				   __folio_add_small_anon_rmap(folio, vma, addr,
+							       flags));
+}
+
 /*
  * Map @page, and those behind it, where the migration entries of pages from @pfn
  * on are. Returns for how many of at most @max PTEs this was done, or is not to
  * be done.
  */
-static unsigned int map_run(struct vm_area_struct *vma, unsigned long addr,
-			    pte_t *ptep, unsigned long pfn, struct page *page,
-			    unsigned int max)
+static __always_inline unsigned int map_run(struct vm_area_struct *vma,
+					    unsigned long addr, pte_t *ptep,
+					    unsigned long pfn,
+					    struct page *page, unsigned int max,
+					    struct migrate_mapped *mapped)
 {
 	pte_t moving = ptep_get(ptep);
 	softleaf_t entry = softleaf_from_pte(moving);
-	struct folio *folio = page_folio(page);
 	unsigned int nr;
 	pte_t pte;
 
 	if (!is_ours(entry, pfn))
 		return 1;
 	nr = migrate_softleaf_run(ptep, moving, max);
-	folio_ref_add(folio, nr);
-	folio_add_anon_rmap_ptes(folio, page, nr, vma, addr,
-				 softleaf_is_migration_read(entry) ?
-				 RMAP_NONE : RMAP_EXCLUSIVE);
+	add_rmap(vma, page_folio(page), page, addr, nr,
+		 softleaf_is_migration_read(entry) ? RMAP_NONE : RMAP_EXCLUSIVE,
+		 mapped);
 	/* No flush: there was nothing that a CPU may have cached. */
 	pte = migrate_pte_end(vma, moving, entry, page);
 	migrate_set_run(vma->vm_mm, addr, ptep, pte, nr);
@@ -73,44 +90,66 @@ static unsigned int map_run(struct vm_area_struct *vma, unsigned long addr,
 	return nr;
 }
 
+/* The same for all of a large folio, of which the range has @nr pages */
+static void map_large(struct vm_area_struct *vma, unsigned long addr,
+		      pte_t *ptep, unsigned long pfn, struct page *page,
+		      unsigned long nr, struct migrate_mapped *mapped)
+{
+	unsigned long done = 0;
+
+	while (done < nr)
+		done += map_run(vma, addr + (done << PAGE_SHIFT), ptep + done,
+				pfn + done, page + done, nr - done, mapped);
+}
+
 /* Returns the number of PTEs that the entry is about. */
 static unsigned long finalize_ptes(struct migrate_vma *migrate, pte_t *ptep,
-				   unsigned long addr, unsigned long max)
+				   unsigned long addr, unsigned long max,
+				   struct migrate_mapped *mapped)
 {
 	unsigned long i = migrate_index(migrate, addr);
-	unsigned long entry = migrate->src[i], pfn, nr, done;
+	unsigned long entry = migrate->src[i], nr;
+	unsigned long pfn = entry >> MIGRATE_PFN_SHIFT;
 	struct page *page;
 
 	if (!is_here(entry))
 		return 1;
-	nr = min(migrate_entry_pages(entry), max);
-	pfn = entry >> MIGRATE_PFN_SHIFT;
 	page = folio_page(target_of(migrate, i), 0);
-	for (done = 0; done < nr;)
-		done += map_run(migrate->vma, addr + (done << PAGE_SHIFT),
-				ptep + done, pfn + done, page + done,
-				nr - done);
+	if (!migrate_is_large(entry)) {
+		map_run(migrate->vma, addr, ptep, pfn, page, 1, mapped);
+		return 1;
+	}
+	nr = min(migrate_entry_pages(entry), max);
+	map_large(migrate->vma, addr, ptep, pfn, page, nr, mapped);
 	return nr;
+}
+
+/* The lock is held. */
+static void finalize_huge(struct migrate_vma *migrate, pmd_t *pmd,
+			  spinlock_t *ptl, unsigned long addr)
+{
+	unsigned long i = migrate_index(migrate, addr);
+	struct page_vma_mapped_walk pvmw = {
+		.ptl = ptl,
+		.vma = migrate->vma,
+		.address = addr,
+		.pmd = pmd,
+	};
+
+	if (is_here(migrate->src[i]) && pmd_is_migration_entry(*pmd) &&
+	    softleaf_to_folio(softleaf_from_pmd(*pmd)) ==
+	    migrate_folio_of(migrate->src[i]))
+		remove_migration_pmd(&pvmw, target_of(migrate, i));
 }
 
 static bool finalize_pmd(struct migrate_vma *migrate, pmd_t *pmd,
 			 unsigned long addr)
 {
-	unsigned long i = migrate_index(migrate, addr);
-	struct page_vma_mapped_walk pvmw = {
-		.vma = migrate->vma,
-		.address = addr,
-		.pmd = pmd,
-	};
 	spinlock_t *ptl = pmd_trans_huge_lock(pmd, migrate->vma);
 
 	if (!ptl)
 		return false;
-	pvmw.ptl = ptl;
-	if (is_here(migrate->src[i]) && pmd_is_migration_entry(*pmd) &&
-	    softleaf_to_folio(softleaf_from_pmd(*pmd)) ==
-	    migrate_folio_of(migrate->src[i]))
-		remove_migration_pmd(&pvmw, target_of(migrate, i));
+	finalize_huge(migrate, pmd, ptl, addr);
 	spin_unlock(ptl);
 	return true;
 }
@@ -120,6 +159,7 @@ static void finalize_entry(struct migrate_vma *migrate, pmd_t *pmd,
 			   unsigned long addr, unsigned long end)
 {
 	pte_t *first, *ptep;
+	struct migrate_mapped mapped = { .nr = 0 };
 	spinlock_t *ptl;	/* of the PTEs */
 	unsigned long nr;
 
@@ -132,7 +172,8 @@ static void finalize_entry(struct migrate_vma *migrate, pmd_t *pmd,
 	lazy_mmu_mode_enable();
 	for (ptep = first; addr < end; ptep += nr, addr += nr << PAGE_SHIFT)
 		nr = finalize_ptes(migrate, ptep, addr,
-				   (end - addr) >> PAGE_SHIFT);
+				   (end - addr) >> PAGE_SHIFT, &mapped);
+	migrate_mapped_end(&mapped);
 	lazy_mmu_mode_disable();
 	pte_unmap_unlock(first, ptl);
 }
@@ -191,8 +232,8 @@ static void put_later(struct folio_batch *batch, struct folio *folio)
  * Large folios go at once: there are few of them, and what waits in a batch is
  * missed by whoever is short of memory.
  */
-static void let_go(struct migrate_vma *migrate, struct folio_batch *batch,
-		   struct folio *folio)
+static inline void let_go(struct migrate_vma *migrate,
+			  struct folio_batch *batch, struct folio *folio)
 {
 	if (!folio || migrate_is_lent(migrate, folio))
 		return;

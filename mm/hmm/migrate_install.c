@@ -52,6 +52,13 @@ static bool match_orders(struct migrate_vma *migrate, unsigned long i)
 }
 
 /* Swap cache is given up for the device: it can read nothing from there. */
+static bool leave_swap_cache(struct folio *folio)
+{
+	if (!folio_test_anon(folio))
+		return !folio_mapping(folio);
+	return !folio_test_swapcache(folio) || folio_free_swap(folio);
+}
+
 static bool may_move_to(struct folio *to, struct folio *from)
 {
 	if (folio_test_writeback(from))
@@ -60,17 +67,19 @@ static bool may_move_to(struct folio *to, struct folio *from)
 		return true;
 	if (!folio_is_device_private(to) && !folio_is_device_coherent(to))
 		return false;
-	if (!folio_mapping(from))
-		return true;
-	return folio_test_anon(from) && folio_free_swap(from);
+	return leave_swap_cache(from);
 }
 
 static bool move_folio(struct folio *to, struct folio *from)
 {
+	struct address_space *mapping = NULL;
+
 	if (!may_move_to(to, from))
 		return false;
 	/* Fails if there is a reference that is not accounted for. */
-	if (folio_migrate_mapping(folio_mapping(from), to, from, 0))
+	if (!folio_is_zone_device(to))
+		mapping = folio_mapping(from);
+	if (folio_migrate_mapping(mapping, to, from, 0))
 		return false;
 	folio_migrate_flags(to, from);
 	return true;
@@ -78,10 +87,12 @@ static bool move_folio(struct folio *to, struct folio *from)
 
 static void install_folio(struct migrate_vma *migrate, unsigned long i)
 {
+	unsigned long from = migrate->src[i];
 	struct folio *to;
 
-	if (!has_destination(migrate, i, migrate_entry_pages(migrate->src[i])) ||
-	    !match_orders(migrate, i))
+	if (migrate_is_large(from | migrate->dst[i]) &&
+	    (!has_destination(migrate, i, migrate_entry_pages(from)) ||
+	     !match_orders(migrate, i)))
 		goto keep;
 	to = migrate_folio_of(migrate->dst[i]);
 	if (!to || !move_folio(to, migrate_folio_of(migrate->src[i])))

@@ -18,20 +18,14 @@
 #include "../internal.h"
 #include "migrate.h"
 
-/* The first entry, from @i on, that is TAKEN */
-static unsigned long next_taken(const struct migrate_vma *migrate,
-				unsigned long i)
-{
-	while (i < migrate->npages &&
-	       migrate_state_of(migrate->src[i]) != MIGRATE_TAKEN)
-		i += migrate_entry_pages(migrate->src[i]);
-	return i;
-}
+#define for_each_entry(i, migrate)				\
+	for ((i) = 0; (i) < (migrate)->npages;			\
+	     (i) += migrate_entry_pages((migrate)->src[i]))
 
-#define for_each_taken(i, migrate)					\
-	for ((i) = next_taken(migrate, 0); (i) < (migrate)->npages;	\
-	     (i) = next_taken(migrate,					\
-			      (i) + migrate_entry_pages((migrate)->src[i])))
+static bool is_taken(const struct migrate_vma *migrate, unsigned long i)
+{
+	return migrate_state_of(migrate->src[i]) == MIGRATE_TAKEN;
+}
 
 /**
  * struct lru_run - folios that leave one list of the LRU one after another
@@ -107,11 +101,14 @@ static unsigned long isolate_all(struct migrate_vma *migrate)
 	struct lru_run run = { .lruvec = NULL };
 	unsigned long i, missed = 0;
 
-	for_each_taken(i, migrate) {
-		struct folio *folio = migrate_folio_of(migrate->src[i]);
+	for_each_entry(i, migrate) {
+		struct folio *folio;
 
-		if (migrate->src[i] & MIGRATE_PFN_OFF_LRU ||
-		    folio_is_zone_device(folio))
+		if (!is_taken(migrate, i) ||
+		    migrate->src[i] & MIGRATE_PFN_OFF_LRU)
+			continue;
+		folio = migrate_folio_of(migrate->src[i]);
+		if (folio_is_zone_device(folio))
 			continue;
 		if (!folio_test_clear_lru(folio)) {
 			missed++;
@@ -130,10 +127,11 @@ static void unmap_all(const struct migrate_vma *migrate)
 	bool unmapped = false;
 	unsigned long i;
 
-	for_each_taken(i, migrate) {
+	for_each_entry(i, migrate) {
 		struct folio *folio;
 
-		if (migrate->src[i] & MIGRATE_PFN_HERE)
+		if (!is_taken(migrate, i) ||
+		    migrate->src[i] & MIGRATE_PFN_HERE)
 			continue;
 		folio = migrate_folio_of(migrate->src[i]);
 		if (!folio_mapped(folio))
@@ -164,8 +162,9 @@ static bool is_stuck_in_batches(const struct migrate_vma *migrate)
 
 	if (!migrate->vma || !(migrate->vma->vm_flags & VM_LOCKED))
 		return false;
-	for_each_taken(i, migrate)
-		if (!is_free_to_move(migrate_folio_of(migrate->src[i]),
+	for_each_entry(i, migrate)
+		if (is_taken(migrate, i) &&
+		    !is_free_to_move(migrate_folio_of(migrate->src[i]),
 				     migrate->src[i]))
 			return true;
 	return false;
@@ -213,8 +212,7 @@ static unsigned long settle_all(struct migrate_vma *migrate)
 	unsigned long i, nr, moving = 0;
 
 	for (i = 0; i < migrate->npages; i += nr) {
-		if (migrate_state_of(migrate->src[i]) == MIGRATE_TAKEN &&
-		    !settle(migrate, i))
+		if (is_taken(migrate, i) && !settle(migrate, i))
 			migrate_keep(migrate, i, MIGRATE_UNMAP);
 		nr = migrate_entry_pages(migrate->src[i]);
 		if (migrate_state_of(migrate->src[i]) == MIGRATE_KEPT)

@@ -14,6 +14,7 @@
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "kselftest_harness.h"
@@ -34,6 +35,17 @@ static long group_pages(struct group *group)
 	if (!group_read(group->path, "memory.current", text, sizeof(text)))
 		fatal("memory.current: %s", strerror(errno));
 	return atol(text) / PAGE_BYTES;
+}
+
+/* Anonymous memory that is mapped, wherever it is */
+static long group_mapped(struct group *group)
+{
+	char text[8192];
+
+	if (!group_read(group->path, "memory.stat", text, sizeof(text)) ||
+	    strncmp(text, "anon ", 5))
+		fatal("memory.stat: %s", strerror(errno));
+	return atol(text + 5) / PAGE_BYTES;
 }
 
 static long group_dying(struct group *group)
@@ -116,6 +128,35 @@ static long work_to_system(char *addr, size_t npages, __u64 unused)
 static long work_populate(char *addr, size_t npages, __u64 unused)
 {
 	return madvise(addr, npages * PAGE_BYTES, MADV_POPULATE_READ);
+}
+
+/* Every second page, from the first or from the second on */
+
+static long work_fill_half(char *addr, size_t npages, __u64 first)
+{
+	size_t i;
+
+	for (i = first; i < npages; i += 2)
+		pattern_fill(addr + i * PAGE_BYTES, 1, FILL_SEED + i);
+	return 0;
+}
+
+/* Pages that are referred to by somebody who does not say so cannot move. */
+static long work_hold_half(char *addr, size_t npages, __u64 first)
+{
+	size_t i;
+	int ends[2];
+
+	if (pipe2(ends, O_CLOEXEC) ||
+	    fcntl(ends[1], F_SETPIPE_SZ, npages * PAGE_BYTES) < 0)
+		return -errno;
+	for (i = first; i < npages; i += 2) {
+		struct iovec page = { addr + i * PAGE_BYTES, PAGE_BYTES };
+
+		if (vmsplice(ends[1], &page, 1, SPLICE_F_NONBLOCK) < 0)
+			return -errno;
+	}
+	return 0;
 }
 
 /* A huge page, or some small ones, that the device has for itself */
@@ -298,6 +339,43 @@ TEST_F(memcg, evicted)
 	EXPECT_TRUE(child_does(work_check, FILL_SEED));
 	EXPECT_EQ(0, child_does(work_unmap, 0));
 	EXPECT_TRUE(charged(self, 0));
+}
+
+static bool mapped_is(struct _test_data_memcg *self, long before, long pages)
+{
+	long now = group_mapped(&self->group) - before;
+
+	if (labs(now - pages) <= self->slack)
+		return true;
+	printf("# memory.stat: %ld pages more, not about %ld\n", now, pages);
+	return false;
+}
+
+/*
+ * Every second page is another group's. Those of one group stay, those of the
+ * other move: the statistics of both groups, too.
+ */
+TEST_F(memcg, mapped_memory_of_two_groups)
+{
+	long before = group_mapped(&self->group);
+	char pid[16];
+
+	ASSERT_GT(self->npages / 2, 2 * self->slack - 1);
+	child_does(work_fill_half, 0);
+	EXPECT_TRUE(mapped_is(self, before, self->npages / 2));
+	snprintf(pid, sizeof(pid), "%d", self->child.pid);
+	ASSERT_TRUE(group_write(self->group.mount, "cgroup.procs", pid));
+	child_does(work_fill_half, 1);
+	ASSERT_EQ(0, child_does(work_hold_half, 0));
+
+	EXPECT_EQ(-ENOENT, child_does(work_to_device, 0));
+	EXPECT_TRUE(device_in_use_is(self->fd, self->npages / 2));
+	EXPECT_TRUE(mapped_is(self, before, self->npages / 2));
+	EXPECT_EQ(0, child_does(work_to_system, 0));
+	EXPECT_TRUE(mapped_is(self, before, self->npages / 2));
+	EXPECT_TRUE(child_does(work_check, FILL_SEED));
+	EXPECT_EQ(0, child_does(work_unmap, 0));
+	EXPECT_TRUE(mapped_is(self, before, 0));
 }
 
 /* The teardown sees what is left when the process is killed. */
