@@ -81,6 +81,16 @@ extern struct dev_pagemap bench_pagemap;
 int bench_device_init(void);
 void bench_device_exit(void);
 struct folio *bench_device_alloc(unsigned int order);
+
+/* What a driver has to say to be called without mmap_lock, where it can be */
+#ifdef PGMAP_FAULT_VMA_LOCK
+#define BENCH_PGMAP_FLAGS	PGMAP_FAULT_VMA_LOCK
+#define UNDER_VMA_LOCK		MIGRATE_VMA_UNDER_VMA_LOCK
+#else
+#define BENCH_PGMAP_FLAGS	0
+#define UNDER_VMA_LOCK		0
+#endif
+
 vm_fault_t bench_migrate_to_ram(struct vm_fault *vmf);
 
 /* Operations */

@@ -79,6 +79,7 @@ struct dev_pagemap bench_pagemap = {
 	.nr_range = 1,
 	.ops = &bench_pagemap_ops,
 	.owner = &bench_pagemap,
+	.flags = BENCH_PGMAP_FLAGS,
 };
 
 static struct bench_shelf *shelf_of(unsigned int order)

@@ -117,6 +117,8 @@ vm_fault_t bench_migrate_to_ram(struct vm_fault *vmf)
 	vm_fault_t rc = 0;
 	unsigned long nr;
 
+	if (vmf->flags & FAULT_FLAG_VMA_LOCK)
+		migrate.flags |= UNDER_VMA_LOCK;
 	choose_range(&migrate, vmf);
 	nr = (migrate.end - migrate.start) >> PAGE_SHIFT;
 	migrate.src = kmalloc_array(2 * nr, sizeof(*migrate.src), GFP_KERNEL);
