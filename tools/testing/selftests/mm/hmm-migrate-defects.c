@@ -8,7 +8,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -582,16 +581,6 @@ TEST_F(migrate_defects, a12_foreign_pmd_reads_as_ptes)
 	EXPECT_EQ(HUGE_PAGES, first_other(slots, HUGE_PAGES, ~0ULL, 0));
 	munmap(map, HUGE_BYTES);
 	munmap(small, PAGE_BYTES);
-}
-
-static void run_on(int processor)
-{
-	cpu_set_t set;
-
-	CPU_ZERO(&set);
-	CPU_SET(processor, &set);
-	if (sched_setaffinity(0, sizeof(set), &set))
-		fatal("sched_setaffinity: %s", strerror(errno));
 }
 
 /* B2: TLB flushes */

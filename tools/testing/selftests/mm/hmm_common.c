@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -355,6 +356,33 @@ long read_number(const char *path)
 	return number;
 }
 
+long vm_event(const char *name)
+{
+	FILE *file = fopen("/proc/vmstat", "re");
+	long value = -1, number;
+	char word[64];
+
+	if (!file)
+		fatal("/proc/vmstat: %s", strerror(errno));
+	while (value < 0 && fscanf(file, "%63s %ld", word, &number) == 2)
+		if (!strcmp(word, name))
+			value = number;
+	fclose(file);
+	return value;
+}
+
+void vm_order(const char *name, const char *word)
+{
+	char path[64];
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/sys/vm/%s", name);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0 || write(fd, word, strlen(word)) < 0)
+		fatal("%s: %s", path, strerror(errno));
+	close(fd);
+}
+
 /* A choice reads as "always [madvise] never"; what counts is in brackets. */
 static void keep_choice(char *line)
 {
@@ -656,6 +684,16 @@ int dmirror_to_device(int fd, void *addr, size_t npages)
 }
 
 /* Processes */
+
+void run_on(int processor)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(processor, &set);
+	if (sched_setaffinity(0, sizeof(set), &set))
+		fatal("sched_setaffinity: %s", strerror(errno));
+}
 
 pid_t fork_off(void)
 {

@@ -175,6 +175,12 @@ unsigned long from_environment(const char *name, unsigned long standard);
 /* The number in a file below /sys or /proc, -1 if there is none */
 long read_number(const char *path);
 
+/* A line of /proc/vmstat; -1 if there is none of this name */
+long vm_event(const char *name);
+
+/* Writes to a file in /proc/sys/vm that starts something. */
+void vm_order(const char *name, const char *word);
+
 /* A file of one line below /sys or /proc, put back by setting_restore(). */
 struct setting {
 	char path[128];
@@ -202,6 +208,9 @@ void swap_stop(struct swap *swap);
 int dmirror_open(unsigned int device);
 int dmirror_command(int fd, unsigned long request, void *addr, size_t npages);
 int dmirror_to_device(int fd, void *addr, size_t npages);
+
+/* The caller and what it forks run on this processor alone. */
+void run_on(int processor);
 
 /* fork() that neither fails nor prints anything twice */
 pid_t fork_off(void);

@@ -39,33 +39,6 @@ size_t device_seized(int fd, char *addr, size_t npages)
 	return count;
 }
 
-long vm_event(const char *name)
-{
-	FILE *file = fopen("/proc/vmstat", "re");
-	long value = -1, number;
-	char word[64];
-
-	if (!file)
-		fatal("/proc/vmstat: %s", strerror(errno));
-	while (value < 0 && fscanf(file, "%63s %ld", word, &number) == 2)
-		if (!strcmp(word, name))
-			value = number;
-	fclose(file);
-	return value;
-}
-
-void vm_order(const char *name, const char *word)
-{
-	char path[64];
-	int fd;
-
-	snprintf(path, sizeof(path), "/proc/sys/vm/%s", name);
-	fd = open(path, O_WRONLY | O_CLOEXEC);
-	if (fd < 0 || write(fd, word, strlen(word)) < 0)
-		fatal("%s: %s", path, strerror(errno));
-	close(fd);
-}
-
 /* Reclaim: the root of the cgroups holds everybody. */
 
 bool reclaimer_start(struct reclaimer *reclaimer)

@@ -16,12 +16,6 @@ int device_seize(int fd, void *addr, size_t npages);
 /* Of how many pages has it got exclusive access? */
 size_t device_seized(int fd, char *addr, size_t npages);
 
-/* A line of /proc/vmstat; -1 if there is none of this name */
-long vm_event(const char *name);
-
-/* Writes to a file in /proc/sys/vm that starts something. */
-void vm_order(const char *name, const char *word);
-
 /* Reclaims memory of any process: needs swap space. */
 struct reclaimer {
 	char mount[32];
