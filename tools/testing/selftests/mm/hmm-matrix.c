@@ -191,10 +191,16 @@ static size_t pages_on_device(int device, void *addr, size_t npages, char *bytes
 	return count;
 }
 
-/*
- * Pages that somebody holds for a moment stay behind: try again. What the
- * command hands out is right in any case, as far as it goes.
- */
+/* Pages that somebody holds for a moment stay behind: try again after one. */
+static bool again(unsigned int *tries)
+{
+	if (!--*tries)
+		return false;
+	usleep(1000);
+	return true;
+}
+
+/* What the command hands out is right in any case, as far as it goes. */
 static void move_to_device(int device, void *addr, size_t npages, char *data, enum moving moving)
 {
 	unsigned int tries = moving == MOVES ? TRIES : 1;
@@ -203,7 +209,7 @@ static void move_to_device(int device, void *addr, size_t npages, char *data, en
 
 	do {
 		rc = device_command(device, HMM_DMIRROR_MIGRATE_TO_DEV, addr, npages, data);
-	} while (rc && --tries);
+	} while (rc && again(&tries));
 	there = pages_on_device(device, addr, npages, data);
 	if (moving == STAYS && there)
 		complain("%zu pages are on the device, but must not", there);
@@ -217,11 +223,10 @@ static void move_to_system(int device, void *addr, size_t npages, char *data, en
 	size_t there;
 	int rc;
 
-	/* Another processor's batch of mlocked folios may refer to a page. */
 	do {
 		rc = device_command(device, HMM_DMIRROR_MIGRATE_TO_SYS, addr, npages, data);
 		there = pages_on_device(device, addr, npages, data);
-	} while (!rc && there && --tries);
+	} while (!rc && there && again(&tries));
 	if (moving == MOVES && (rc || there))
 		complain("%zu of %zu pages are still on the device: %d", there, npages, rc);
 }
