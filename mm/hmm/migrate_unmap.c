@@ -153,20 +153,27 @@ static bool is_free_to_move(struct folio *folio, unsigned long entry)
 }
 
 /*
- * Batches refer to what was mlocked, and to what is not any more since collect:
- * perhaps those of another CPU, on which this task was then.
+ * Batches refer to what was mlocked, and to what is not any more: since collect,
+ * or since another process, in which it was, got a copy. They may be those of
+ * another CPU. An mlock that a CPU has put off and another one undone leaves no
+ * trace but in an mlocked mapping.
  */
 static bool is_stuck_in_batches(const struct migrate_vma *migrate)
 {
+	bool locked = migrate->vma && migrate->vma->vm_flags & VM_LOCKED;
 	unsigned long i;
 
-	if (!migrate->vma || !(migrate->vma->vm_flags & VM_LOCKED))
-		return false;
-	for_each_entry(i, migrate)
-		if (is_taken(migrate, i) &&
-		    !is_free_to_move(migrate_folio_of(migrate->src[i]),
-				     migrate->src[i]))
+	for_each_entry(i, migrate) {
+		struct folio *folio;
+
+		if (!is_taken(migrate, i))
+			continue;
+		folio = migrate_folio_of(migrate->src[i]);
+		if (!folio_is_zone_device(folio) &&
+		    (locked || folio_test_mlocked(folio)) &&
+		    !is_free_to_move(folio, migrate->src[i]))
 			return true;
+	}
 	return false;
 }
 
@@ -225,8 +232,7 @@ static unsigned long settle_all(struct migrate_vma *migrate)
 /* Can a folio be on the LRU, or on its way to or from there? */
 static bool may_meet_lru(const struct migrate_vma *migrate)
 {
-	return !migrate->vma || migrate->vma->vm_flags & VM_LOCKED ||
-	       migrate->flags & MIGRATE_VMA_SELECT_SYSTEM;
+	return !migrate->vma || migrate->flags & MIGRATE_VMA_SELECT_SYSTEM;
 }
 
 /**

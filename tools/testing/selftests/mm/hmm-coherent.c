@@ -156,6 +156,15 @@ TEST_F(hmm_coherent, referenced_outlives_the_mapping)
 	EXPECT_TRUE(device_in_use_is(self->fd, self->before.in_use));
 }
 
+/* No processor puts its munlock off, and keeps the page until then. */
+TEST_F(hmm_coherent, mlocked_is_freed_at_once)
+{
+	if (mlock(self->map, BYTES))
+		SKIP(return, "mlock: %s", strerror(errno));
+	munmap(self->map, BYTES);
+	EXPECT_TRUE(device_in_use_is(self->fd, self->before.in_use));
+}
+
 /* A pin for long would keep the page from its device's driver: it has to leave. */
 TEST_F(hmm_coherent, long_term_pin_moves_it)
 {
