@@ -110,7 +110,8 @@ class Boot:
         now = time.monotonic()
         if now - self.said_at > HEARTBEAT_SECONDS:
             self.said_at = now
-            progress.note(f"  {self.current.name}: {len(self.current.cases)} done, now {self.current.running}")
+            running = f", now {self.current.running}" if self.current.running else ""
+            progress.note(f"  {self.current.name}: {len(self.current.cases)} done{running}")
 
     def _judge(self, status, progress, messages):
         """Turn the VM's own trouble into failures of what ran."""
