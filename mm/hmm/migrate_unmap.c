@@ -158,23 +158,28 @@ static bool is_free_to_move(struct folio *folio, unsigned long entry)
  * another CPU. An mlock that a CPU has put off and another one undone leaves no
  * trace but in an mlocked mapping.
  */
-static bool is_stuck_in_batches(const struct migrate_vma *migrate)
+static bool may_be_in_batches(const struct migrate_vma *migrate,
+			      struct folio *folio)
 {
-	bool locked = migrate->vma && migrate->vma->vm_flags & VM_LOCKED;
-	unsigned long i;
+	if (folio_is_zone_device(folio))
+		return false;
+	return folio_test_mlocked(folio) ||
+	       (migrate->vma && migrate->vma->vm_flags & VM_LOCKED);
+}
 
-	for_each_entry(i, migrate) {
-		struct folio *folio;
+/* All batches are drained if need be, once. */
+static bool gets_free_to_move(struct migrate_vma *migrate, unsigned long i,
+			      bool *drained)
+{
+	struct folio *folio = migrate_folio_of(migrate->src[i]);
 
-		if (!is_taken(migrate, i))
-			continue;
-		folio = migrate_folio_of(migrate->src[i]);
-		if (!folio_is_zone_device(folio) &&
-		    (locked || folio_test_mlocked(folio)) &&
-		    !is_free_to_move(folio, migrate->src[i]))
-			return true;
-	}
-	return false;
+	if (is_free_to_move(folio, migrate->src[i]))
+		return true;
+	if (*drained || !may_be_in_batches(migrate, folio))
+		return false;
+	lru_add_drain_all();
+	*drained = true;
+	return is_free_to_move(folio, migrate->src[i]);
 }
 
 /* Has the caller asked for the folio to be handed out as a whole? */
@@ -191,13 +196,11 @@ static bool is_asked_for(const struct migrate_vma *migrate, unsigned long i)
 }
 
 /* What is unmapped is split without a look at any page table but ours. */
-static bool settle(struct migrate_vma *migrate, unsigned long i)
+static bool settle(struct migrate_vma *migrate, unsigned long i, bool *drained)
 {
-	unsigned long entry = migrate->src[i];
-
-	if (!is_free_to_move(migrate_folio_of(entry), entry))
+	if (!gets_free_to_move(migrate, i, drained))
 		return false;
-	return !migrate_is_large(entry) || is_asked_for(migrate, i) ||
+	return !migrate_is_large(migrate->src[i]) || is_asked_for(migrate, i) ||
 	       !migrate_split_moving(migrate, i, 0, MIGRATE_UNMAP);
 }
 
@@ -214,12 +217,12 @@ static void restore(struct migrate_vma *migrate, unsigned long i)
 }
 
 /* Returns how many entries are to be migrated. */
-static unsigned long settle_all(struct migrate_vma *migrate)
+static unsigned long settle_all(struct migrate_vma *migrate, bool drained)
 {
 	unsigned long i, nr, moving = 0;
 
 	for (i = 0; i < migrate->npages; i += nr) {
-		if (is_taken(migrate, i) && !settle(migrate, i))
+		if (is_taken(migrate, i) && !settle(migrate, i, &drained))
 			migrate_keep(migrate, i, MIGRATE_UNMAP);
 		nr = migrate_entry_pages(migrate->src[i]);
 		if (migrate_state_of(migrate->src[i]) == MIGRATE_KEPT)
@@ -255,9 +258,9 @@ unsigned long migrate_unmap(struct migrate_vma *migrate)
 	/* What was on its way to the LRU may have got there; all of it must. */
 	if (missed)
 		missed = isolate_all(migrate);
-	if (missed || is_stuck_in_batches(migrate)) {
+	if (missed) {
 		lru_add_drain_all();
 		isolate_all(migrate);
 	}
-	return settle_all(migrate);
+	return settle_all(migrate, missed);
 }
