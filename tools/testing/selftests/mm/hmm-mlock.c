@@ -17,13 +17,14 @@
 #define SEED	0x1000UL
 #define OTHER	0x200000UL
 #define BYTES	(N * PAGE_BYTES)
+#define SWAP_BYTES	(32UL << 20)
 
 static unsigned int device;	/* the number of the test's */
 
 FIXTURE(hmm_mlock)
 {
 	char *map;	/* N small pages with a pattern, mlocked */
-	int fd;
+	struct swap swap;
 	long before;
 };
 
@@ -56,10 +57,13 @@ static long mlocked_pages(void)
 
 FIXTURE_SETUP(hmm_mlock)
 {
+	int fd = dmirror_open(variant->device);
+
+	if (fd < 0)
+		SKIP(return, "no /dev/hmm_dmirror%u", variant->device);
+	close(fd);
 	device = variant->device;
-	self->fd = dmirror_open(device);
-	if (self->fd < 0)
-		SKIP(return, "no /dev/hmm_dmirror%u", device);
+	self->swap.disk = -1;
 	self->before = mlocked_pages();
 	self->map = map_anon_small(BYTES);
 	pattern_fill(self->map, N, SEED);
@@ -70,11 +74,14 @@ FIXTURE_SETUP(hmm_mlock)
 FIXTURE_TEARDOWN(hmm_mlock)
 {
 	munmap(self->map, BYTES);
-	close(self->fd);
+	swap_stop(&self->swap);
 	EXPECT_MLOCKED(0);
 }
 
-/* Moves the pages by means of a file of the caller's; how many are there then? */
+/*
+ * Moves the pages by means of a file of the caller's; how many are there then?
+ * It stays open: they would come back.
+ */
 static long work_move(char *map, size_t npages, __u64 request)
 {
 	int fd = dmirror_open(device);
@@ -149,6 +156,35 @@ TEST_F(hmm_mlock, munlocked_elsewhere_comes_back)
 	ASSERT_EQ(N, work_move(self->map, N, HMM_DMIRROR_MIGRATE_TO_DEV));
 	EXPECT_EQ(0, moved_after_copies(self->map, HMM_DMIRROR_MIGRATE_TO_SYS));
 	EXPECT_TRUE(pattern_is(self->map, N, OTHER));
+}
+
+/*
+ * Swapped in by the child, and mapped by the parent, where it is mlocked: the
+ * processor puts that off. Another one, which has only the munlock to do, is not
+ * to let go of the pages before.
+ */
+TEST_F(hmm_mlock, mlocked_elsewhere_goes)
+{
+	struct child child;
+
+	if (sysconf(_SC_NPROCESSORS_ONLN) < 2)
+		SKIP(return, "needs two processors");
+	if (!swap_start(&self->swap, SWAP_BYTES))
+		SKIP(return, "no zram to swap to");
+	ASSERT_EQ(0, munlock(self->map, BYTES));
+	ASSERT_TRUE(swap_out(self->map, N));
+	ASSERT_EQ(0, mlock2(self->map, BYTES, MLOCK_ONFAULT));
+	child_start(&child);
+	ASSERT_TRUE(child_do(&child, work_check, self->map, N, SEED));
+	/* To the LRU, from where they are mlocked */
+	mlocked_pages();
+	run_on(1);
+	EXPECT_TRUE(pattern_is(self->map, N, SEED));
+	run_on(0);
+	EXPECT_EQ(N, work_move(self->map, N, HMM_DMIRROR_MIGRATE_TO_DEV));
+	EXPECT_TRUE(child_do(&child, work_check, self->map, N, SEED));
+	EXPECT_TRUE(pattern_is(self->map, N, SEED));
+	child_stop(&child);
 }
 
 TEST_HARNESS_MAIN
