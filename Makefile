@@ -121,7 +121,7 @@ chaos: deps-chaos built
 torture: built
 	@scripts/torture
 
-#: make litmus    check the ordering claims against the kernel's memory model
+#: make litmus    check the ordering claims against the kernel's memory model, with herd7 (fetched if need be)
 litmus: fetch
 	@scripts/litmus
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Download the kernel's source package with apt, in a private state of its own.
+"""Download packages with apt, in a private state of its own.
 
 The machine's own configuration is read (which mirror, which key) and never changed.
 """
@@ -51,7 +51,7 @@ def source_lines(suite):
     rows = index_rows()
     own = next((row for row in rows if row[1] == codename()), None)
     if not own:
-        raise Failure(f"apt knows no mirror of {codename()}: give a kernel tree with KSRC=")
+        raise Failure(f"apt knows no mirror of {codename()}")
     mirror, _, entry = own
     key = configured_key(entry)
     option = f"[signed-by={key}] " if key else ""
@@ -86,8 +86,16 @@ class PrivateApt:
         text = output(["apt-cache", *self.options, "madison", package])
         return [line.split("|")[1].strip() for line in text.splitlines() if line.count("|") >= 2]
 
-    def download(self, package, version):
-        """Fetch one package, complete or not at all; its path."""
+    def closure(self, package):
+        """PACKAGE and all that it depends on, directly or not."""
+        text = output(["apt-cache", *self.options, "depends", "--important", "--recurse", package])
+        names = [line for line in text.splitlines() if line[:1].isalnum()]
+        if package not in names:
+            raise Failure(f"the mirror has no {package}, or cannot be reached")
+        return names
+
+    def download(self, *packages):
+        """Fetch packages, given as NAME=VERSION or NAME/SUITE, each complete or not at all; their paths."""
         folder = self.folder / "download"
         for old in folder.iterdir():
             old.unlink()
@@ -95,10 +103,9 @@ class PrivateApt:
         def so_far():
             return f"{sum(path.stat().st_size for path in folder.iterdir()) >> 20} MB so far"
 
-        say(f"downloading {package} {version}")
-        run_with_pulse(["apt-get", "-q", *self.options, "download", f"{package}={version}"],
-                       so_far, cwd=folder)
-        return next(folder.glob("*.deb"))
+        say(f"downloading {' '.join(packages)}")
+        run_with_pulse(["apt-get", "-q", *self.options, "download", *packages], so_far, cwd=folder)
+        return list(folder.glob("*.deb"))
 
 
 def older(one, other):
