@@ -3,12 +3,12 @@
  * Interval subscriptions: collision-retry between those who mirror a range of
  * an address space and those who change it.
  *
- * All of it rests on one lock for each address space, held for short, never
- * while a callback runs. Under it are the tree of subscriptions and the list of
+ * All of it rests on one lock for each address space, held for a short time and
+ * never while a callback runs. Under it are the tree of subscriptions and the
  * invalidations in flight. mmu_interval_state.h has the rules.
  *
- * Reading. A reader begins when nothing overlapping is in flight, and ends under
- * the driver's lock:
+ * Reading. A reader waits for the overlapping invalidations that are in flight
+ * when it begins, for no later ones, and ends under the driver's lock:
  *
  *	invalidation				reader
  *
@@ -29,29 +29,40 @@
  * programmed the device, and the callback would have undone it. Had it begun
  * after the invalidation was in flight, it would have waited.
  *
- * It does not matter how far an unrelated invalidation is: nobody waits for it.
+ * While a reader waits, later invalidations may start, and some may have called
+ * the subscription already. Then the reader is given the sequence of its
+ * beginning, which is stale: see mmu_seq_after_wait().
+ *
+ * It does not matter how far an unrelated invalidation is: nothing waits for it.
  *
  * Inserting takes effect at once. Invalidations in flight may not call a new
- * subscription, and need not: its readers wait for those that overlap.
+ * subscription, and need not: its readers wait for those that overlap. After the
+ * first subscription of an address space there may be invalidations in flight
+ * that have no slot. They overlap everything, for all that is known. The first
+ * reader waits for them, see mmu_notifier.c, so that inserting is quick.
  *
- * Removing. A callback runs without the lock, and the invalidation goes on in
- * the tree from where it was. So the subscription stays in the tree until its
- * callbacks have ended:
+ * Calling. An invalidation calls some subscriptions between two times of the
+ * lock, a batch. Until they have been called, each of them stays in the tree, so
+ * that the invalidation can go on from the last one:
  *
  *	invalidation				mmu_interval_notifier_remove()
  *
- *	lock: callbacks++, unlock
+ *	lock: callbacks++ for each, unlock
  *	callback ...				lock: removed, unlock
  *	  :					wait
- *	lock: find the next one
+ *	lock: find the next ones
  *	      callbacks-- is 0 and removed:
  *	      out of the tree
  *	unlock, wake				lock: is out, unlock
  *						return, it may be freed
  *
- * The first subscription of an address space finds invalidations in flight that
- * are on no list. mmu_notifier.c says how they are waited for; here the readers
- * do it, so that inserting is quick.
+ * A removal does not wait for the others in a batch: it takes the subscription
+ * out of the batch if it is not being called yet, or not any more. So a callback
+ * can remove other subscriptions, and may wait for another task that does.
+ *
+ * Resizing moves a subscription in the tree while invalidations may be on their
+ * way through it. They have started after the resize began to wait, and are told
+ * to begin with the tree again, lest they miss it: a callback may come twice.
  */
 #include <linux/export.h>
 #include <linux/interval_tree.h>
@@ -68,64 +79,124 @@ void mmu_intervals_init(struct mmu_intervals *intervals)
 {
 	spin_lock_init(&intervals->lock);
 	intervals->tree = RB_ROOT_CACHED;
-	INIT_LIST_HEAD(&intervals->flights);
 	intervals->seq = MMU_FIRST_SEQ;
 	init_waitqueue_head(&intervals->wq);
 }
 
+/**
+ * mmu_intervals_track() - have all invalidations take a slot from now on
+ * @intervals: the address space's
+ *
+ * Those in flight have none: see mmu_intervals_settle().
+ *
+ * Context: Any but interrupts.
+ */
+void mmu_intervals_track(struct mmu_intervals *intervals)
+{
+	if (READ_ONCE(intervals->tracked))
+		return;
+
+	guard(spinlock)(&intervals->lock);
+	if (intervals->tracked)
+		return;
+	/* Stands for those in flight, until they have ended. */
+	intervals->inflight.untracked++;
+	WRITE_ONCE(intervals->tracked, true);
+}
+
 static struct mmu_intervals *
-intervals_of(const struct mmu_interval_notifier *sub)
+mmu_intervals_of(const struct mmu_interval_notifier *sub)
 {
 	return &sub->mm->notifier_subscriptions->intervals;
 }
 
 /* Invalidations */
 
+/* Callbacks between two times of the lock */
+#define MMU_BATCH	8
+
 /**
  * struct mmu_visit - an invalidation on its way through the tree
  * @intervals: the tree's
  * @range: the invalidation
  * @seq: its sequence
- * @second: what first passes have left for the second pass
- * @ended: a subscription has come to its end: see after_calls()
+ * @moves: &mmu_intervals.moves when the tree was last begun
+ * @restart: a subscription has moved: begin with the tree again
+ * @ended: a subscription has left the tree: see mmu_visit_after_calls()
+ * @nr: how many are in @batch
+ * @nr_called: how many are in @called
+ * @second: those of @called that are left to the second pass, a bitmap
+ * @batch: subscriptions that are called next, in order; their callbacks count as
+ *	begun. Removals change a member to %NULL until it is claimed.
+ * @called: those that were claimed, to be called; the first always is. All but
+ *	the last one have returned; removals change these to %NULL.
+ * @finish: what first passes have left for the second pass
  * @gone: subscriptions to be released once the lock is dropped
  */
 struct mmu_visit {
 	struct mmu_intervals *intervals;
 	struct mmu_notifier_range *range;
 	unsigned long seq;
-	struct llist_head second;
+	unsigned long moves;
+	bool restart;
 	bool ended;
+	unsigned int nr;
+	unsigned int nr_called;
+	unsigned int second;
+	struct mmu_interval_notifier *batch[MMU_BATCH];
+	struct mmu_interval_notifier *called[MMU_BATCH];
+	struct llist_head finish;
 	struct hlist_head gone;
 };
 
-static struct mmu_interval_notifier *sub_of(struct interval_tree_node *node)
+static struct mmu_interval_notifier *
+mmu_interval_of(struct interval_tree_node *node)
 {
 	return container_of(node, struct mmu_interval_notifier, interval_tree);
 }
 
 static struct interval_tree_node *
-next_overlap(const struct mmu_visit *visit, struct interval_tree_node *node)
+mmu_range_first(struct mmu_intervals *intervals,
+		const struct mmu_notifier_range *range)
 {
-	return interval_tree_iter_next(node, visit->range->flight.first,
-				       visit->range->flight.last);
+	return interval_tree_iter_first(&intervals->tree, range->start,
+					range->end - 1);
 }
 
-/* Begin the callback of @node, or of the first behind it. The lock is held. */
-static struct mmu_interval_notifier *begin_call(struct mmu_visit *visit,
-						struct interval_tree_node *node)
+static struct interval_tree_node *
+mmu_range_next(struct interval_tree_node *node,
+	       const struct mmu_notifier_range *range)
 {
-	for (; node; node = next_overlap(visit, node))
-		if (mmu_callback_begin(&sub_of(node)->state))
-			return sub_of(node);
-	return NULL;
+	return interval_tree_iter_next(node, range->start, range->end - 1);
 }
 
-static noinline void take_out(struct mmu_visit *visit,
-			      struct mmu_interval_notifier *sub)
+/* Begin callbacks of the subscriptions from @node on. The lock is held. */
+static void mmu_visit_begin_calls(struct mmu_visit *visit,
+				  struct interval_tree_node *node)
+{
+	/* Without a slot, removals do not find the batch. */
+	unsigned int most = mmu_range_slot(visit->range) < MMU_SLOTS ?
+			    MMU_BATCH : 1;
+
+	visit->nr = 0;
+	visit->nr_called = 0;
+	visit->second = 0;
+	for (; node; node = mmu_range_next(node, visit->range)) {
+		struct mmu_interval_notifier *sub = mmu_interval_of(node);
+
+		if (!mmu_callback_begin(&sub->state))
+			continue;
+		visit->batch[visit->nr++] = sub;
+		if (visit->nr == most)
+			break;
+	}
+}
+
+static noinline void mmu_visit_take_out(struct mmu_visit *visit,
+					struct mmu_interval_notifier *sub)
 {
 	interval_tree_remove(&sub->interval_tree, &visit->intervals->tree);
-	/* Who waits for this may free it as soon as the lock is dropped. */
+	/* A waiter may free it as soon as the lock is dropped. */
 	RB_CLEAR_NODE(&sub->interval_tree.rb);
 	if (sub->release)
 		hlist_add_head(&sub->deferred_item, &visit->gone);
@@ -133,15 +204,15 @@ static noinline void take_out(struct mmu_visit *visit,
 }
 
 /* A callback has ended, and its second pass. The lock is held. */
-static inline void end_call(struct mmu_visit *visit,
-			    struct mmu_interval_notifier *sub)
+static inline void mmu_visit_end_call(struct mmu_visit *visit,
+				      struct mmu_interval_notifier *sub)
 {
 	if (unlikely(mmu_callback_end(&sub->state)))
-		take_out(visit, sub);
+		mmu_visit_take_out(visit, sub);
 }
 
-/* What is due when callbacks have ended, and the lock is not held any more */
-static noinline void after_calls(struct mmu_visit *visit)
+/* What must be done after callbacks have ended, and without the lock */
+static noinline void mmu_visit_after_calls(struct mmu_visit *visit)
 {
 	struct mmu_interval_notifier *sub;
 	struct hlist_node *next;
@@ -157,20 +228,22 @@ static noinline void after_calls(struct mmu_visit *visit)
 	INIT_HLIST_HEAD(&visit->gone);
 }
 
-static void visit_unlock(struct mmu_visit *visit)
+static void mmu_visit_unlock(struct mmu_visit *visit)
 {
 	spin_unlock(&visit->intervals->lock);
 	if (unlikely(visit->ended))
-		after_calls(visit);
+		mmu_visit_after_calls(visit);
 }
 
 /* The first of two passes, or the only one. False if it would have to sleep. */
-static bool call_first_pass(struct mmu_visit *visit,
-			    struct mmu_interval_notifier *sub, bool *second)
+static bool mmu_visit_call(struct mmu_visit *visit,
+			   struct mmu_interval_notifier *sub)
 {
 	struct mmu_interval_notifier_finish *finish = NULL;
 
-	*second = false;
+	visit->called[visit->nr_called] = sub;
+	/* Those before have returned. Pairs with mmu_visit_forget(). */
+	smp_store_release(&visit->nr_called, visit->nr_called + 1);
 	if (!sub->ops->invalidate_start)
 		return sub->ops->invalidate(sub, visit->range, visit->seq);
 
@@ -178,53 +251,100 @@ static bool call_first_pass(struct mmu_visit *visit,
 		return false;
 	if (finish) {
 		finish->notifier = sub;
-		__llist_add(&finish->link, &visit->second);
-		*second = true;
+		__llist_add(&finish->link, &visit->finish);
+		WRITE_ONCE(visit->second,
+			   visit->second | 1U << (visit->nr_called - 1));
 	}
 	return true;
 }
 
+/* Call the batch. False if one would have had to sleep, and must not. */
+static bool mmu_visit_call_batch(struct mmu_visit *visit)
+{
+	struct mmu_interval_notifier *sub = visit->batch[0];
+	unsigned int i = 0;
+
+	visit->batch[0] = NULL;
+	do {
+		if (sub && !mmu_visit_call(visit, sub) &&
+		    !WARN_ON(mmu_notifier_range_blockable(visit->range)))
+			return false;
+		/* Claim the next one, unless a removal was faster. */
+		sub = ++i < visit->nr ? xchg(&visit->batch[i], NULL) : NULL;
+	} while (i < visit->nr);
+	return true;
+}
+
+/* Where to go on after the batch, which is in the tree still. The lock is held. */
+static struct interval_tree_node *mmu_visit_next(struct mmu_visit *visit)
+{
+	struct mmu_intervals *intervals = visit->intervals;
+	struct mmu_interval_notifier *last =
+		visit->called[visit->nr_called - 1];
+
+	if (unlikely(mmu_range_slot(visit->range) >= MMU_SLOTS &&
+		     visit->moves != intervals->moves)) {
+		visit->moves = intervals->moves;
+		visit->restart = true;
+	}
+	if (unlikely(visit->restart)) {
+		visit->restart = false;
+		return mmu_range_first(intervals, visit->range);
+	}
+	return mmu_range_next(&last->interval_tree, visit->range);
+}
+
+/* The callbacks of the batch have ended, or will not be called. */
+static void mmu_visit_end_batch(struct mmu_visit *visit, bool done)
+{
+	unsigned int i;
+
+	for (i = 0; i < visit->nr_called; i++)
+		if (visit->called[i] && !(visit->second & (1U << i)))
+			mmu_visit_end_call(visit, visit->called[i]);
+	if (likely(done))
+		return;
+	for (i = 0; i < visit->nr; i++)
+		if (visit->batch[i])
+			mmu_visit_end_call(visit, visit->batch[i]);
+}
+
 /*
  * Call all subscriptions from @node on. The lock is held, but not while they
- * run, and one is called at a time: a callback may remove any other. False if
- * one would have had to sleep, and must not.
+ * run. False if one would have had to sleep, and must not.
  */
-static bool call_first_passes(struct mmu_visit *visit,
-			      struct interval_tree_node *node)
+static bool mmu_visit_first_passes(struct mmu_visit *visit,
+				   struct interval_tree_node *node)
 {
-	struct mmu_interval_notifier *sub = begin_call(visit, node), *next;
-	bool done = true, second;
+	bool done = true;
 
-	for (; sub; sub = next) {
-		visit_unlock(visit);
-		done = call_first_pass(visit, sub, &second) ||
-		       WARN_ON(mmu_notifier_range_blockable(visit->range));
+	while (node && done) {
+		mmu_visit_begin_calls(visit, node);
+		if (!visit->nr)
+			break;
+		mmu_visit_unlock(visit);
+		done = mmu_visit_call_batch(visit);
 		spin_lock(&visit->intervals->lock);
-		/* Before this one ends: its callback keeps it in the tree. */
-		next = NULL;
-		if (done)
-			next = begin_call(visit,
-					  next_overlap(visit, &sub->interval_tree));
-		if (!second)
-			end_call(visit, sub);
+		node = mmu_visit_next(visit);
+		mmu_visit_end_batch(visit, done);
 	}
 	return done;
 }
 
 /* In the order of the first passes, so that the oldest is waited for first */
-static void call_second_passes(struct mmu_visit *visit)
+static void mmu_visit_second_passes(struct mmu_visit *visit)
 {
 	struct mmu_interval_notifier_finish *finish, *next;
 	struct llist_node *first =
-		llist_reverse_order(__llist_del_all(&visit->second));
+		llist_reverse_order(__llist_del_all(&visit->finish));
 
 	llist_for_each_entry_safe(finish, next, first, link) {
 		struct mmu_interval_notifier *sub = finish->notifier;
 
 		sub->ops->invalidate_finish(finish);
 		spin_lock(&visit->intervals->lock);
-		end_call(visit, sub);
-		visit_unlock(visit);
+		mmu_visit_end_call(visit, sub);
+		mmu_visit_unlock(visit);
 	}
 }
 
@@ -232,83 +352,114 @@ static void call_second_passes(struct mmu_visit *visit)
  * Call all subscriptions from @node on that overlap. The lock is held, and is
  * dropped. Not inlined: most invalidations meet no subscription.
  */
-static noinline int call_all(struct mmu_intervals *intervals,
-			     struct mmu_notifier_range *range,
-			     struct interval_tree_node *node)
+static noinline int mmu_intervals_call(struct mmu_intervals *intervals,
+				       struct mmu_notifier_range *range,
+				       struct interval_tree_node *node)
 {
 	struct mmu_visit visit __uninitialized;
+	unsigned int slot = mmu_range_slot(range);
 	bool done;
 
 	visit.intervals = intervals;
 	visit.range = range;
 	visit.seq = mmu_seq_next(&intervals->seq);
+	visit.moves = intervals->moves;
+	visit.restart = false;
 	visit.ended = false;
-	init_llist_head(&visit.second);
+	init_llist_head(&visit.finish);
 	INIT_HLIST_HEAD(&visit.gone);
 
-	done = call_first_passes(&visit, node);
-	visit_unlock(&visit);
-	call_second_passes(&visit);
+	if (slot < MMU_SLOTS)
+		intervals->visits[slot] = &visit;
+	done = mmu_visit_first_passes(&visit, node);
+	if (slot < MMU_SLOTS)
+		intervals->visits[slot] = NULL;
+	mmu_visit_unlock(&visit);
+	mmu_visit_second_passes(&visit);
 	if (done)
 		return 0;
 	mmu_intervals_end(intervals, range);
 	return -EAGAIN;
 }
 
-static bool no_flight_up_to(struct mmu_intervals *intervals,
-			    unsigned long number)
-{
-	guard(spinlock)(&intervals->lock);
-	return !mmu_flights_up_to(&intervals->flights, number);
-}
-
-/**
- * mmu_intervals_wait_for_flights() - wait for all invalidations on the list
- * @intervals: the address space's
- *
- * Waits for those that are there by now, not for later ones.
- *
- * Context: Process context, may sleep.
+/*
+ * @sub is being removed: take it out of a batch where it is not being called, not
+ * yet or not any more, and where no second pass is left. The lock is held.
  */
-void mmu_intervals_wait_for_flights(struct mmu_intervals *intervals)
+static void mmu_visit_forget(struct mmu_visit *visit,
+			     struct mmu_interval_notifier *sub)
 {
-	unsigned long number;
+	unsigned int nr_called, second, i;
 
-	spin_lock(&intervals->lock);
-	number = intervals->flown;
-	spin_unlock(&intervals->lock);
-	wait_event(intervals->wq, no_flight_up_to(intervals, number));
+	/* Pairs with mmu_visit_call(): all but the last of them have returned. */
+	nr_called = smp_load_acquire(&visit->nr_called);
+	second = READ_ONCE(visit->second);
+
+	for (i = 1; i < visit->nr; i++)
+		if (cmpxchg(&visit->batch[i], sub, NULL) == sub)
+			mmu_callback_end(&sub->state);
+	for (i = 0; i + 1 < nr_called; i++) {
+		if (visit->called[i] != sub || second & (1U << i))
+			continue;
+		visit->called[i] = NULL;
+		mmu_callback_end(&sub->state);
+	}
+}
+
+static void mmu_intervals_forget(struct mmu_intervals *intervals,
+				 struct mmu_interval_notifier *sub)
+{
+	unsigned long used = intervals->inflight.used;
+
+	for (; used; used &= used - 1) {
+		struct mmu_visit *visit = intervals->visits[__ffs(used)];
+
+		if (visit)
+			mmu_visit_forget(visit, sub);
+	}
+}
+
+/* @sub is about to move: invalidations on their way must not miss it. */
+static void mmu_intervals_restart(struct mmu_intervals *intervals,
+				  const struct mmu_interval_notifier *sub)
+{
+	unsigned long used = intervals->inflight.used;
+	const struct interval_tree_node *node = &sub->interval_tree;
+
+	for (; used; used &= used - 1) {
+		unsigned int nr = __ffs(used);
+		const struct mmu_inflight_slot *slot =
+			&intervals->inflight.slots[nr];
+
+		if (intervals->visits[nr] && slot->first <= node->last &&
+		    node->start <= slot->last)
+			intervals->visits[nr]->restart = true;
+	}
+	intervals->moves++;
 }
 
 /**
- * mmu_intervals_start() - an invalidation begins
+ * mmu_intervals_start() - an invalidation starts
  * @intervals: the address space's
  * @range: the invalidation
  *
  * Context: Process context; may sleep if mmu_notifier_range_blockable().
  *
  * Return: 0, or -EAGAIN if it must not sleep and would have to: then it has not
- * begun. If it is on the list, or was, it is no reader of SRCU any more.
+ * begun.
  */
 int mmu_intervals_start(struct mmu_intervals *intervals,
 			struct mmu_notifier_range *range)
 {
 	struct interval_tree_node *node;
 
-	if (!READ_ONCE(intervals->used)) {
-		range->flight.number = 0;
-		return 0;
-	}
-
 	spin_lock(&intervals->lock);
-	mmu_flight_begin(&intervals->flights, &range->flight,
-			 ++intervals->flown, range->start, range->end - 1);
-	/* On the list is as good as in SRCU, and nobody else has to wait. */
-	mmu_notifier_land(range);
-	node = interval_tree_iter_first(&intervals->tree, range->flight.first,
-					range->flight.last);
+	mmu_range_set_slot(range, mmu_inflight_start(&intervals->inflight,
+						     range->start,
+						     range->end - 1));
+	node = mmu_range_first(intervals, range);
 	if (unlikely(node))
-		return call_all(intervals, range, node);
+		return mmu_intervals_call(intervals, range, node);
 	spin_unlock(&intervals->lock);
 	return 0;
 }
@@ -325,15 +476,12 @@ void mmu_intervals_end(struct mmu_intervals *intervals,
 {
 	bool wake;
 
-	/* It began before there were interval subscriptions. */
-	if (!range->flight.number)
-		return;
-
 	spin_lock(&intervals->lock);
-	mmu_flight_end(&range->flight);
+	mmu_inflight_end(&intervals->inflight, mmu_range_slot(range));
 	/*
-	 * Who waits is on the queue before it looks at the flights, under the
-	 * lock: either it is seen here, or it does not find this one.
+	 * A waiter is on the queue before it looks at the invalidations in
+	 * flight, under the lock: either it is seen here, or it does not find
+	 * this one.
 	 */
 	wake = waitqueue_active(&intervals->wq);
 	spin_unlock(&intervals->lock);
@@ -346,7 +494,7 @@ void mmu_intervals_end(struct mmu_intervals *intervals,
  * @intervals: its
  * @mm: the address space
  *
- * Tells all subscriptions. It is for their owners to remove them.
+ * Tells all subscriptions. Their owners remove them.
  *
  * Context: Process context, may sleep.
  */
@@ -355,45 +503,144 @@ void mmu_intervals_release(struct mmu_intervals *intervals,
 {
 	struct mmu_notifier_range range;
 
+	if (!READ_ONCE(intervals->tracked))
+		return;
 	mmu_notifier_range_init(&range, MMU_NOTIFY_RELEASE,
 				MMU_NOTIFIER_RANGE_BLOCKABLE, mm, 0, ULONG_MAX);
-	if (!intervals->used)
-		return;
-	mmu_notifier_take_off(&range);
 	mmu_intervals_start(intervals, &range);
 	mmu_intervals_end(intervals, &range);
+}
+
+/* Waiting */
+
+/**
+ * mmu_intervals_wait_until() - wait for invalidations or callbacks
+ * @intervals: the address space's
+ * @over: tells whether the wait is over; asked whenever one ends
+ * @arg: for @over
+ * @left: %NULL to wait for as long as it takes. Otherwise the wait is killable
+ *	and ends after that many jiffies, from which those are taken that have
+ *	passed.
+ *
+ * Context: Process context, may sleep.
+ *
+ * Return: 0, -EINTR if the calling task is being killed, or -ETIMEDOUT.
+ */
+int mmu_intervals_wait_until(struct mmu_intervals *intervals,
+			     bool (*over)(struct mmu_intervals *, void *),
+			     void *arg, long *left)
+{
+	long ret;
+
+	if (!left) {
+		wait_event(intervals->wq, over(intervals, arg));
+		return 0;
+	}
+	ret = wait_event_killable_timeout(intervals->wq, over(intervals, arg),
+					  *left);
+	if (ret <= 0)
+		return ret ? -EINTR : -ETIMEDOUT;
+	*left = ret;
+	return 0;
+}
+
+static bool mmu_intervals_none_counted(struct mmu_intervals *intervals,
+				       void *mm)
+{
+	return mmu_notifier_none_counted(mm, MMU_COUNT_UNSEEN) &&
+	       mmu_notifier_none_counted(mm, MMU_COUNT_LISTED);
+}
+
+/**
+ * mmu_intervals_settle() - wait for invalidations that have no slot because they
+ *	started before slots were used
+ * @intervals: the address space's
+ * @mm: the address space
+ * @left: as for mmu_intervals_wait_until()
+ *
+ * Context: Process context, may sleep.
+ *
+ * Return: as mmu_intervals_wait_until().
+ */
+int mmu_intervals_settle(struct mmu_intervals *intervals, struct mm_struct *mm,
+			 long *left)
+{
+	int ret;
+
+	if (READ_ONCE(intervals->settled))
+		return 0;
+	/* If another task has made the barrier, it serves here too. */
+	if (!smp_load_acquire(&intervals->fenced)) {
+		mmu_notifier_fence();
+		/* Pairs with the acquire: what is visible here is there. */
+		smp_store_release(&intervals->fenced, true);
+	}
+	ret = mmu_intervals_wait_until(intervals, mmu_intervals_none_counted,
+				       mm, left);
+	if (ret)
+		return ret;
+
+	guard(spinlock)(&intervals->lock);
+	if (!intervals->settled) {
+		intervals->inflight.untracked--;
+		WRITE_ONCE(intervals->settled, true);
+	}
+	return 0;
+}
+
+/* For mmu_intervals_wait_until(): have all ended that @wait is for? */
+bool mmu_intervals_wait_over(struct mmu_intervals *intervals, void *wait)
+{
+	guard(spinlock)(&intervals->lock);
+	return mmu_inflight_wait_over(wait, &intervals->inflight);
 }
 
 /* Readers */
 
 /* The usual case: nothing at all is in flight */
-static __always_inline bool read_begins_at_once(struct mmu_interval_notifier *sub,
-						unsigned long *seq)
+static __always_inline bool
+mmu_interval_begin_at_once(struct mmu_interval_notifier *sub,
+			   unsigned long *seq)
 {
-	struct mmu_intervals *intervals = intervals_of(sub);
+	struct mmu_intervals *intervals = mmu_intervals_of(sub);
 	bool begins;
 
 	spin_lock(&intervals->lock);
-	begins = intervals->settled && list_empty(&intervals->flights);
+	begins = mmu_inflight_none(&intervals->inflight);
 	*seq = READ_ONCE(sub->invalidate_seq);
 	spin_unlock(&intervals->lock);
 	return begins;
 }
 
-static bool read_begins(struct mmu_interval_notifier *sub, unsigned long *seq)
+/* @left as for mmu_intervals_wait_until() */
+static noinline int mmu_interval_begin(struct mmu_interval_notifier *sub,
+				       unsigned long *seq, long *left)
 {
-	struct mmu_intervals *intervals = intervals_of(sub);
+	struct mmu_intervals *intervals = mmu_intervals_of(sub);
+	struct mmu_inflight_wait wait;
+	unsigned long newest;
+	int ret;
 
-	guard(spinlock)(&intervals->lock);
+	ret = mmu_intervals_settle(intervals, sub->mm, left);
+	if (ret)
+		return ret;
+
+	spin_lock(&intervals->lock);
 	*seq = READ_ONCE(sub->invalidate_seq);
-	return intervals->settled &&
-	       !mmu_flights_overlap(&intervals->flights,
-				    sub->interval_tree.start,
-				    sub->interval_tree.last);
+	newest = intervals->seq;
+	mmu_inflight_wait_enter(&wait, &intervals->inflight,
+				sub->interval_tree.start,
+				sub->interval_tree.last);
+	spin_unlock(&intervals->lock);
+
+	ret = mmu_intervals_wait_until(intervals, mmu_intervals_wait_over,
+				       &wait, left);
+	*seq = mmu_seq_after_wait(READ_ONCE(sub->invalidate_seq), *seq, newest);
+	return ret;
 }
 
 /* For lockdep: to wait for an invalidation is as bad as to make one. */
-static void might_wait_for_invalidation(void)
+static void mmu_interval_might_wait(void)
 {
 	might_sleep();
 	lock_map_acquire(&__mmu_notifier_invalidate_range_start_map);
@@ -404,24 +651,25 @@ static void might_wait_for_invalidation(void)
  * mmu_interval_read_begin() - begin to read what a subscription covers
  * @interval_sub: the subscription
  *
- * Waits for invalidations in flight that overlap the subscription, for no
- * others, and for as long as it takes; mmu_interval_read_begin_timeout() and
- * mmu_interval_read_begin_killable() do not. The first reader of an address
- * space may also wait for those that began before its first subscription.
+ * Waits for the invalidations that overlap the subscription and are in flight
+ * now, for no others, and for as long as it takes;
+ * mmu_interval_read_begin_timeout() and mmu_interval_read_begin_killable() do
+ * not. The first reader of an address space may also wait for those that started
+ * before its first subscription.
  *
  * Context: Process context, may sleep. Nothing is held that callbacks take.
  *
- * Return: the sequence number for mmu_interval_read_retry().
+ * Return: the sequence number for mmu_interval_read_retry(). It may be stale
+ * already, if other invalidations came while this waited.
  */
 unsigned long
 mmu_interval_read_begin(struct mmu_interval_notifier *interval_sub)
 {
 	unsigned long seq;
 
-	might_wait_for_invalidation();
-	if (!read_begins_at_once(interval_sub, &seq))
-		wait_event(intervals_of(interval_sub)->wq,
-			   read_begins(interval_sub, &seq));
+	mmu_interval_might_wait();
+	if (!mmu_interval_begin_at_once(interval_sub, &seq))
+		mmu_interval_begin(interval_sub, &seq, NULL);
 	return seq;
 }
 EXPORT_SYMBOL_GPL(mmu_interval_read_begin);
@@ -440,18 +688,12 @@ EXPORT_SYMBOL_GPL(mmu_interval_read_begin);
 int mmu_interval_read_begin_timeout(struct mmu_interval_notifier *interval_sub,
 				    unsigned long timeout, unsigned long *seq)
 {
-	long left;
+	long left = min_t(unsigned long, timeout, MAX_SCHEDULE_TIMEOUT);
 
-	might_wait_for_invalidation();
-	if (read_begins_at_once(interval_sub, seq))
+	mmu_interval_might_wait();
+	if (mmu_interval_begin_at_once(interval_sub, seq))
 		return 0;
-	left = wait_event_killable_timeout(intervals_of(interval_sub)->wq,
-					   read_begins(interval_sub, seq),
-					   min_t(unsigned long, timeout,
-						 MAX_SCHEDULE_TIMEOUT));
-	if (left > 0)
-		return 0;
-	return left ? -EINTR : -ETIMEDOUT;
+	return mmu_interval_begin(interval_sub, seq, &left);
 }
 EXPORT_SYMBOL_GPL(mmu_interval_read_begin_timeout);
 
@@ -508,90 +750,12 @@ void mmu_interval_note_stale(struct mmu_interval_notifier *interval_sub,
 
 /* Subscribing */
 
-/* From here on, all invalidations in flight are on the list. */
-static void intervals_settled(struct rcu_head *rcu)
-{
-	struct mmu_intervals *intervals =
-		container_of(rcu, struct mmu_intervals, rcu);
-
-	spin_lock(&intervals->lock);
-	intervals->settled = true;
-	spin_unlock(&intervals->lock);
-	wake_up_all(&intervals->wq);
-	mmdrop_sched(intervals->mm);
-}
-
-/* The intervals of @mm, in use. mmap_lock is held for writing. */
-static struct mmu_intervals *intervals_use(struct mm_struct *mm)
-{
-	struct mmu_notifier_subscriptions *subscriptions =
-		mmu_subscriptions_of(mm);
-	struct mmu_intervals *intervals;
-
-	if (!subscriptions)
-		return NULL;
-	intervals = &subscriptions->intervals;
-	if (intervals->used)
-		return intervals;
-
-	mmgrab(mm);
-	intervals->mm = mm;
-	/* Pairs with the acquire in intervals_in_use(), and with the flights' SRCU. */
-	smp_store_release(&intervals->used, true);
-	call_srcu(&mmu_notifier_flights, &intervals->rcu, intervals_settled);
-	return intervals;
-}
-
-/* The intervals of @mm if they are in use; no lock is needed. */
-static struct mmu_intervals *intervals_in_use(struct mm_struct *mm)
-{
-	struct mmu_notifier_subscriptions *subscriptions =
-		READ_ONCE(mm->notifier_subscriptions);
-
-	/* Pairs with the release in intervals_use(). */
-	if (!subscriptions || !smp_load_acquire(&subscriptions->intervals.used))
-		return NULL;
-	return &subscriptions->intervals;
-}
-
-static int last_of(unsigned long start, unsigned long length,
-		   unsigned long *last)
+static int mmu_interval_last(unsigned long start, unsigned long length,
+			     unsigned long *last)
 {
 	if (!length || check_add_overflow(start, length - 1, last))
 		return -EOVERFLOW;
 	return 0;
-}
-
-static void intervals_insert(struct mmu_intervals *intervals,
-			     struct mmu_interval_notifier *sub)
-{
-	sub->state = (struct mmu_interval_state){};
-	sub->release = NULL;
-	sub->stale_task = NULL;
-
-	spin_lock(&intervals->lock);
-	/*
-	 * One of its own: a reader from before it was removed and inserted
-	 * again must not find the sequence that it left with. It looks without
-	 * this lock.
-	 */
-	WRITE_ONCE(sub->invalidate_seq, mmu_seq_next(&intervals->seq));
-	interval_tree_insert(&sub->interval_tree, &intervals->tree);
-	spin_unlock(&intervals->lock);
-}
-
-static int check_insert(struct mmu_interval_notifier *sub, struct mm_struct *mm,
-			unsigned long start, unsigned long length,
-			const struct mmu_interval_notifier_ops *ops)
-{
-	WARN_ON_ONCE(ops->invalidate_start && !ops->invalidate_finish);
-	if (WARN_ON(atomic_read(&mm->mm_users) <= 0))
-		return -EINVAL;
-
-	sub->mm = mm;
-	sub->ops = ops;
-	sub->interval_tree.start = start;
-	return last_of(start, length, &sub->interval_tree.last);
 }
 
 /**
@@ -605,37 +769,54 @@ static int check_insert(struct mmu_interval_notifier *sub, struct mm_struct *mm,
  * The callbacks may be called before this returns. The mm_struct stays until the
  * subscription is removed.
  *
- * Context: Process context, may sleep. Not under mmap_lock, except in a callback
- * of another subscription of this address space. The caller keeps the address
- * space alive (mmget()); for a callback, which may be told of its end, that
- * means mmget_not_zero().
+ * Context: Process context, may sleep, and waits for no invalidation. mmap_lock
+ * may be held or not. In a callback of another subscription of this address
+ * space, too. The caller keeps the address space alive (mmget()); for a callback,
+ * which may be told of its end, that means mmget_not_zero().
  *
  * Return: 0, -EOVERFLOW for a range that is empty or goes beyond the last
- * address, -EINVAL for an address space that is at its end, or -ENOMEM.
+ * address, -EINVAL for an address space that is at its end, or -ENOMEM. After an
+ * error @interval_sub is as it was.
  */
 int mmu_interval_notifier_insert(struct mmu_interval_notifier *interval_sub,
 				 struct mm_struct *mm, unsigned long start,
 				 unsigned long length,
 				 const struct mmu_interval_notifier_ops *ops)
 {
+	struct mmu_notifier_subscriptions *subscriptions;
 	struct mmu_intervals *intervals;
+	unsigned long last;
 	int ret;
 
-	ret = check_insert(interval_sub, mm, start, length, ops);
+	WARN_ON_ONCE(ops->invalidate_start && !ops->invalidate_finish);
+	if (WARN_ON(atomic_read(&mm->mm_users) <= 0))
+		return -EINVAL;
+	ret = mmu_interval_last(start, length, &last);
 	if (ret)
 		return ret;
-
-	intervals = intervals_in_use(mm);
-	if (!intervals) {
-		mmap_write_lock(mm);
-		intervals = intervals_use(mm);
-		mmap_write_unlock(mm);
-	}
-	if (!intervals)
+	subscriptions = mmu_subscriptions_tracked(mm);
+	if (!subscriptions)
 		return -ENOMEM;
 
+	/* Nothing fails from here on, and nothing was set before. */
 	mmgrab(mm);
-	intervals_insert(intervals, interval_sub);
+	interval_sub->mm = mm;
+	interval_sub->ops = ops;
+	interval_sub->interval_tree.start = start;
+	interval_sub->interval_tree.last = last;
+	interval_sub->state = (struct mmu_interval_state){};
+	interval_sub->release = NULL;
+	interval_sub->stale_task = NULL;
+
+	intervals = &subscriptions->intervals;
+	guard(spinlock)(&intervals->lock);
+	/*
+	 * One of its own: a reader from before it was removed and inserted
+	 * again must not find the sequence that it left with. It looks without
+	 * this lock.
+	 */
+	WRITE_ONCE(interval_sub->invalidate_seq, mmu_seq_next(&intervals->seq));
+	interval_tree_insert(&interval_sub->interval_tree, &intervals->tree);
 	return 0;
 }
 EXPORT_SYMBOL_GPL(mmu_interval_notifier_insert);
@@ -658,36 +839,39 @@ mmu_interval_notifier_insert_locked(struct mmu_interval_notifier *interval_sub,
 				    unsigned long length,
 				    const struct mmu_interval_notifier_ops *ops)
 {
-	struct mmu_intervals *intervals;
-	int ret;
-
 	mmap_assert_write_locked(mm);
-	ret = check_insert(interval_sub, mm, start, length, ops);
-	if (ret)
-		return ret;
-	intervals = intervals_use(mm);
-	if (!intervals)
-		return -ENOMEM;
-
-	mmgrab(mm);
-	intervals_insert(intervals, interval_sub);
-	return 0;
+	return mmu_interval_notifier_insert(interval_sub, mm, start, length, ops);
 }
 EXPORT_SYMBOL_GPL(mmu_interval_notifier_insert_locked);
 
-static bool resized(struct mmu_interval_notifier *sub, unsigned long start,
-		    unsigned long last)
+/**
+ * struct mmu_interval_resize - a resize that waits
+ * @sub: the subscription
+ * @wait: for these invalidations
+ * @start: its new first address
+ * @last: its new last address
+ */
+struct mmu_interval_resize {
+	struct mmu_interval_notifier *sub;
+	struct mmu_inflight_wait wait;
+	unsigned long start;
+	unsigned long last;
+};
+
+static bool mmu_interval_resized(struct mmu_intervals *intervals, void *arg)
 {
-	struct mmu_intervals *intervals = intervals_of(sub);
+	struct mmu_interval_resize *resize = arg;
+	struct mmu_interval_notifier *sub = resize->sub;
 	struct interval_tree_node *node = &sub->interval_tree;
 
 	guard(spinlock)(&intervals->lock);
-	if (mmu_flights_overlap(&intervals->flights, node->start, node->last))
+	if (!mmu_inflight_wait_over(&resize->wait, &intervals->inflight))
 		return false;
+	mmu_intervals_restart(intervals, sub);
 	interval_tree_remove(node, &intervals->tree);
 	/* hmm_range_fault() reads them without the lock. */
-	WRITE_ONCE(node->start, start);
-	WRITE_ONCE(node->last, last);
+	WRITE_ONCE(node->start, resize->start);
+	WRITE_ONCE(node->last, resize->last);
 	interval_tree_insert(node, &intervals->tree);
 	WRITE_ONCE(sub->invalidate_seq, mmu_seq_next(&intervals->seq));
 	return true;
@@ -699,17 +883,18 @@ static bool resized(struct mmu_interval_notifier *sub, unsigned long start,
  * @start: first address
  * @length: how many bytes
  *
- * Takes effect between two invalidations: each one is told that overlaps the
- * range of its time. Those in flight that overlap the old range are waited for.
- * All readers have to begin again.
+ * Waits for the invalidations that overlap the old range and are in flight now.
+ * Later ones may call the subscription while it is resized, for what overlaps the
+ * old range or the new one, and may call it twice. All readers must begin again.
  *
  * What the device has outside of the new range is no longer looked after. So
  * before it shrinks or moves a subscription, a driver takes this away and from
  * then on admits nothing outside of the new range, both under the lock of
- * mmu_interval_read_retry().
+ * mmu_interval_read_retry(). Its callbacks go by bounds of the driver's own under
+ * that lock: those of the subscription may change while they run.
  *
  * Context: Process context, may sleep. Nothing is held that callbacks take; not
- * from a callback of this subscription.
+ * from a callback of this subscription. Not while another task resizes it.
  *
  * Return: 0, -EOVERFLOW as mmu_interval_notifier_insert(), or -EINTR if the
  * calling task is being killed; then nothing has changed.
@@ -717,35 +902,48 @@ static bool resized(struct mmu_interval_notifier *sub, unsigned long start,
 int mmu_interval_notifier_resize(struct mmu_interval_notifier *interval_sub,
 				 unsigned long start, unsigned long length)
 {
-	unsigned long last;
-	int ret = last_of(start, length, &last);
+	struct mmu_intervals *intervals = mmu_intervals_of(interval_sub);
+	struct mmu_interval_resize resize = {
+		.sub = interval_sub,
+		.start = start,
+	};
+	long left = MAX_SCHEDULE_TIMEOUT;
+	int ret;
 
+	ret = mmu_interval_last(start, length, &resize.last);
 	if (ret)
 		return ret;
-	might_wait_for_invalidation();
-	ret = wait_event_killable(intervals_of(interval_sub)->wq,
-				  resized(interval_sub, start, last));
-	return ret ? -EINTR : 0;
+	mmu_interval_might_wait();
+
+	spin_lock(&intervals->lock);
+	mmu_inflight_wait_enter(&resize.wait, &intervals->inflight,
+				interval_sub->interval_tree.start,
+				interval_sub->interval_tree.last);
+	spin_unlock(&intervals->lock);
+	return mmu_intervals_wait_until(intervals, mmu_interval_resized,
+					&resize, &left);
 }
 EXPORT_SYMBOL_GPL(mmu_interval_notifier_resize);
 
 /* True if it is out of the tree now, false if the last callback takes it out. */
-static bool intervals_remove(struct mmu_intervals *intervals,
-			     struct mmu_interval_notifier *sub,
-			     mmu_interval_release_fn release)
+static bool mmu_intervals_remove(struct mmu_intervals *intervals,
+				 struct mmu_interval_notifier *sub,
+				 mmu_interval_release_fn release)
 {
 	guard(spinlock)(&intervals->lock);
 	if (WARN_ON(sub->state.removed))
 		return false;
 	sub->release = release;
+	if (unlikely(sub->state.callbacks))
+		mmu_intervals_forget(intervals, sub);
 	if (!mmu_state_remove(&sub->state))
 		return false;
 	interval_tree_remove(&sub->interval_tree, &intervals->tree);
 	return true;
 }
 
-static bool is_out(struct mmu_intervals *intervals,
-		   const struct mmu_interval_notifier *sub)
+static bool mmu_interval_is_out(struct mmu_intervals *intervals,
+				const struct mmu_interval_notifier *sub)
 {
 	guard(spinlock)(&intervals->lock);
 	return RB_EMPTY_NODE(&sub->interval_tree.rb);
@@ -765,12 +963,13 @@ static bool is_out(struct mmu_intervals *intervals,
  */
 void mmu_interval_notifier_remove(struct mmu_interval_notifier *interval_sub)
 {
-	struct mmu_intervals *intervals = intervals_of(interval_sub);
+	struct mmu_intervals *intervals = mmu_intervals_of(interval_sub);
 	struct mm_struct *mm = interval_sub->mm;
 
 	might_sleep();
-	if (!intervals_remove(intervals, interval_sub, NULL))
-		wait_event(intervals->wq, is_out(intervals, interval_sub));
+	if (!mmu_intervals_remove(intervals, interval_sub, NULL))
+		wait_event(intervals->wq,
+			   mmu_interval_is_out(intervals, interval_sub));
 	mmdrop(mm);
 }
 EXPORT_SYMBOL_GPL(mmu_interval_notifier_remove);
@@ -790,9 +989,10 @@ void
 mmu_interval_notifier_remove_async(struct mmu_interval_notifier *interval_sub,
 				   mmu_interval_release_fn release)
 {
+	struct mmu_intervals *intervals = mmu_intervals_of(interval_sub);
 	struct mm_struct *mm = interval_sub->mm;
 
-	if (!intervals_remove(intervals_of(interval_sub), interval_sub, release))
+	if (!mmu_intervals_remove(intervals, interval_sub, release))
 		return;
 	release(interval_sub);
 	mmdrop_sched(mm);

@@ -1,26 +1,95 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The state machine of interval subscriptions: which sequence an invalidation
- * has, whom a reader waits for, and when a removed subscription is out of reach.
+ * The state machine of interval subscriptions: which invalidations are in flight,
+ * which sequence each has, what a reader must wait for, and when a removed
+ * subscription is out of reach.
  *
  * Pure: no locks and no tree, so that the same file is built by the kernel, by
  * KUnit and by tools/testing/hmm. The kernel calls all of it under the lock of
  * the intervals.
  *
+ * Vocabulary:
+ *   - an invalidation is in flight from its start to its end;
+ *   - it has a slot, or, if all slots are used, it is counted in a batch;
+ *   - a wait names the invalidations that were in flight when it was entered and
+ *     overlap. Later ones do not prolong it, save those that join a batch before
+ *     it can be closed.
+ *
  * Invariants:
  *   - sequences of invalidations are odd, go up, and are never used twice;
  *   - an invalidation that can reach a subscription is in flight from before
  *     its first callback until after its page table entries have changed;
- *   - who reads has found no overlapping invalidation in flight;
+ *   - the sequence of a subscription never goes back;
+ *   - a reader's sequence is not newer than the last invalidation that it waited
+ *     for: a later one that overlaps has changed it, or will;
  *   - a subscription leaves the tree when it is removed and no callback runs.
  */
 #ifndef _MM_MMU_INTERVAL_STATE_H
 #define _MM_MMU_INTERVAL_STATE_H
 
-#include <linux/list.h>
+#include <linux/bitops.h>
 #include <linux/mmu_interval.h>
 
 #define MMU_FIRST_SEQ	1UL
+#define MMU_SLOTS	BITS_PER_LONG
+
+/* In place of a slot: the invalidation is in an even or an odd batch. */
+#define MMU_SLOT_EVEN	MMU_SLOTS
+#define MMU_SLOT_ODD	(MMU_SLOTS + 1)
+
+/**
+ * struct mmu_inflight_slot - an invalidation in flight
+ * @number: counts invalidations; the higher one started later
+ * @first: first address
+ * @last: last address
+ * @registered: &mmu_inflight.registered at its start
+ */
+struct mmu_inflight_slot {
+	unsigned long number;
+	unsigned long first;
+	unsigned long last;
+	unsigned int registered;
+};
+
+/**
+ * struct mmu_inflight - the invalidations in flight of an address space
+ * @used: which slots are
+ * @untracked: how many there may be without a slot: those in batches, and one
+ *	that stands for all that started before there were slots
+ * @number: of the latest invalidation with a slot
+ * @batch: the batch that is open; goes up
+ * @open: invalidations in @batch
+ * @closed: invalidations left in the batch before it
+ * @registered: how many subscriptions to the whole address space there ever
+ *	were. An invalidation calls those that were there at its start.
+ * @batch_registered: the same at the start of all in a batch, even and odd
+ * @slots: valid where @used says so
+ */
+struct mmu_inflight {
+	unsigned long used;
+	unsigned int untracked;
+	unsigned int open;
+	unsigned int closed;
+	unsigned int batch;
+	unsigned int registered;
+	unsigned int batch_registered[2];
+	unsigned long number;
+	struct mmu_inflight_slot slots[MMU_SLOTS];
+};
+
+/**
+ * struct mmu_inflight_wait - a wait for invalidations
+ * @slots: where they are
+ * @number: of the latest of them; a slot with a higher one was used again
+ * @batch: the last batch with some of them
+ * @batches: whether there is one
+ */
+struct mmu_inflight_wait {
+	unsigned long slots;
+	unsigned long number;
+	unsigned int batch;
+	bool batches;
+};
 
 /* The sequence of the next invalidation, or of another reason to read again */
 static inline unsigned long mmu_seq_next(unsigned long *seq)
@@ -29,42 +98,150 @@ static inline unsigned long mmu_seq_next(unsigned long *seq)
 	return *seq;
 }
 
-/* The newest flight comes first. */
-static inline void mmu_flight_begin(struct list_head *flights,
-				    struct mmu_flight *flight,
-				    unsigned long number,
-				    unsigned long first, unsigned long last)
+/* Is nothing in flight, for sure? */
+static inline bool mmu_inflight_none(const struct mmu_inflight *inflight)
 {
-	flight->number = number;
-	flight->first = first;
-	flight->last = last;
-	list_add(&flight->link, flights);
+	return !(inflight->used | inflight->untracked);
 }
 
-/* Nobody looks at the flight any more. */
-static inline void mmu_flight_end(struct mmu_flight *flight)
+/* An invalidation starts. Returns its slot, or what stands in place of one. */
+static inline unsigned int mmu_inflight_start(struct mmu_inflight *inflight,
+					      unsigned long first,
+					      unsigned long last)
 {
-	__list_del_entry(&flight->link);
+	struct mmu_inflight_slot *slot;
+	unsigned int nr;
+
+	if (unlikely(!~inflight->used)) {
+		nr = inflight->batch & 1;
+		inflight->batch_registered[nr] = inflight->registered;
+		inflight->untracked++;
+		inflight->open++;
+		return MMU_SLOT_EVEN + nr;
+	}
+	nr = ffz(inflight->used);
+	inflight->used |= 1UL << nr;
+	slot = &inflight->slots[nr];
+	slot->number = ++inflight->number;
+	slot->first = first;
+	slot->last = last;
+	slot->registered = inflight->registered;
+	return nr;
 }
 
-/* Is an invalidation in flight that overlaps? */
-static inline bool mmu_flights_overlap(const struct list_head *flights,
-				       unsigned long first, unsigned long last)
+/* How many subscriptions there were when the invalidation with @slot started */
+static inline unsigned int
+mmu_inflight_registered(const struct mmu_inflight *inflight, unsigned int slot)
 {
-	const struct mmu_flight *flight;
-
-	list_for_each_entry(flight, flights, link)
-		if (flight->first <= last && first <= flight->last)
-			return true;
-	return false;
+	return slot < MMU_SLOTS ? inflight->slots[slot].registered :
+				  inflight->batch_registered[slot & 1];
 }
 
-/* Is a flight left that is as old as @number, or older? */
-static inline bool mmu_flights_up_to(const struct list_head *flights,
-				     unsigned long number)
+/* The invalidation that has @slot ends. */
+static inline void mmu_inflight_end(struct mmu_inflight *inflight,
+				    unsigned int slot)
 {
-	return !list_empty(flights) &&
-	       list_last_entry(flights, struct mmu_flight, link)->number <= number;
+	if (likely(slot < MMU_SLOTS)) {
+		inflight->used &= ~(1UL << slot);
+		return;
+	}
+	inflight->untracked--;
+	if ((inflight->batch & 1) == slot - MMU_SLOT_EVEN)
+		inflight->open--;
+	else
+		inflight->closed--;
+}
+
+/* Wait for what is in flight now, as far as it overlaps. */
+static inline void mmu_inflight_wait_enter(struct mmu_inflight_wait *wait,
+					   const struct mmu_inflight *inflight,
+					   unsigned long first,
+					   unsigned long last)
+{
+	unsigned long used = inflight->used;
+
+	wait->slots = 0;
+	wait->number = inflight->number;
+	wait->batches = inflight->open || inflight->closed;
+	/* The open batch; if that is empty the one before, which is closed. */
+	wait->batch = inflight->open ? inflight->batch : inflight->batch - 1;
+	for (; used; used &= used - 1) {
+		unsigned int nr = __ffs(used);
+		const struct mmu_inflight_slot *slot = &inflight->slots[nr];
+
+		if (slot->first <= last && first <= slot->last)
+			wait->slots |= 1UL << nr;
+	}
+}
+
+/* Later invalidations join the next batch. False if the one before is not over. */
+static inline bool mmu_inflight_close_batch(struct mmu_inflight *inflight)
+{
+	if (inflight->closed)
+		return false;
+	inflight->closed = inflight->open;
+	inflight->open = 0;
+	inflight->batch++;
+	return true;
+}
+
+/*
+ * Have the batches ended that the wait is for? An open batch never would, if
+ * there always are later ones to join it: close it as soon as possible.
+ */
+static inline bool mmu_inflight_batches_over(struct mmu_inflight *inflight,
+					     unsigned int batch)
+{
+	if (inflight->batch == batch && !mmu_inflight_close_batch(inflight))
+		return false;
+	return inflight->batch != batch + 1 || !inflight->closed;
+}
+
+/*
+ * A subscription to the whole address space is added: the number that it is
+ * given, or 0 if it must wait, since those in the open batch must not call it
+ * and cannot be told from later ones yet.
+ */
+static inline unsigned int mmu_inflight_register(struct mmu_inflight *inflight)
+{
+	if (inflight->open && !mmu_inflight_close_batch(inflight))
+		return 0;
+	/* 0 is not a number. */
+	if (!++inflight->registered)
+		inflight->registered++;
+	return inflight->registered;
+}
+
+/* Have all ended that the wait is for? */
+static inline bool mmu_inflight_wait_over(struct mmu_inflight_wait *wait,
+					  struct mmu_inflight *inflight)
+{
+	unsigned long left = wait->slots & inflight->used;
+
+	for (; left; left &= left - 1) {
+		unsigned int nr = __ffs(left);
+
+		if ((long)(inflight->slots[nr].number - wait->number) > 0)
+			wait->slots &= ~(1UL << nr);
+	}
+	wait->slots &= inflight->used;
+	if (wait->batches)
+		wait->batches = !mmu_inflight_batches_over(inflight,
+							   wait->batch);
+	return !wait->slots && !wait->batches;
+}
+
+/*
+ * What a reader may go by after it has waited: @seq, the sequence that the
+ * subscription has now, unless an invalidation later than @newest, the newest at
+ * entry, has set it. That one may still be about to change entries, and will not
+ * call back again. The sequence at entry is stale then, as it must be.
+ */
+static inline unsigned long mmu_seq_after_wait(unsigned long seq,
+					       unsigned long at_entry,
+					       unsigned long newest)
+{
+	return (long)(seq - newest) > 0 ? at_entry : seq;
 }
 
 /* May a callback begin? Then it has. */

@@ -1,65 +1,86 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * MMU notifiers: subscriptions to a whole address space, their lifetime, and
- * how an invalidation reaches all who have subscribed. Subscriptions to ranges
- * are in mmu_interval.c.
+ * how an invalidation reaches all subscriptions. Subscriptions to ranges are in
+ * mmu_interval.c.
  *
  * Lifetime. Callbacks run under SRCU (mmu_notifier_calls): a subscription that
- * has left the list is freed, or handed back to its owner, when no callback can
- * be running any more. The list's head lives as long as the mm_struct.
+ * has left the list is freed, or handed back to its owner, once no callback can
+ * be running. The list's head lives as long as the mm_struct.
  *
- * Flights. An invalidation is in flight from its start to its end. Who
- * subscribes must not learn anything from the page table while an invalidation
- * is in flight that will never tell him. There is no lock against it: all
- * invalidations are readers of SRCU (mmu_notifier_flights), whether they find
- * subscribers or not, and who subscribes waits for those that may have missed
- * him:
+ * In flight. An invalidation is in flight from its start to its end. A
+ * subscriber must not learn anything from the page table while an invalidation
+ * is in flight that does not know the subscription, so it waits for those of its
+ * own address space, and of no other. They are found in two ways.
+ *
+ * Without subscriptions an invalidation is only counted, by the CPU on which it
+ * starts and by the one on which it ends. The first subscriber makes the
+ * subscription visible, has all CPUs pass a full barrier, and adds up:
  *
  *	invalidation				subscriber
  *
- *	srcu_read_lock(flights)
- *	look for subscriptions
+ *	begun++
  *						make the subscription visible
- *						synchronize_srcu(flights) ...
- *	change entries, free pages		  :
- *	srcu_read_unlock(flights)		  :
- *						... is over: read entries
+ *						barrier on every CPU
+ *	look for subscriptions
+ *	change entries
+ *	ended++
+ *	look for subscriptions: wake
+ *						wait until the sum of ended
+ *						  equals the sum of begun
  *
- * An invalidation that begins so late that the grace period does not wait for
- * it finds the subscription. It costs the reader two increments of a counter of
- * its own CPU, and does not depend on how many mappings there are. The
- * mmap_lock, which the subscriber holds, would not be enough: the locks of a VMA
- * and of the reverse mapping protect invalidations too.
+ * The barrier comes before the look, and the invalidation sees the subscription;
+ * or it comes after, and then begun++ is visible to the sum. So the invalidation
+ * needs no barrier itself. At the end it is the same: either the subscriber is
+ * seen and woken, or it sees ended++ before it goes to sleep. The mmap_lock would
+ * be no substitute: invalidations are protected by the lock of a VMA and by those
+ * of the reverse mapping too.
  *
- * SRCU does not tell one address space from another, and a device's callback can
- * take its time. So where there are interval subscriptions, whose callbacks do,
- * an invalidation goes to the list of its own address space and is no reader any
- * more; who subscribes waits for the grace period, and then for that list. What
- * remains in SRCU are invalidations that call no driver, and those of address
- * spaces that have subscriptions of this file only, whose callbacks are short.
- * tools/memory-model/litmus-tests/hmm/ has this as MMU-subscribe-*.litmus.
+ * The sum over CPUs is not taken at one moment. That of ended is taken first: an
+ * invalidation whose end is seen there is also seen to have begun. If the sums
+ * are equal, all that were seen to begin have ended, among them all that missed
+ * the subscription. Invalidations that start after the barrier do not disturb
+ * this: they see the subscription, and take their count back by ended++.
  *
- * In such a flight the subscription appears between start and end. It is told
- * of neither: subscriptions have numbers that go up, and the range remembers the
- * last one that its start took into account.
+ * From then on the invalidations of this address space are told apart by what
+ * they saw. With a single subscription to the whole address space they are
+ * counted as before, in a second pair (MMU_COUNT_LISTED), which costs next to
+ * nothing. With a second one, or one to a range, each has a slot, under a lock of
+ * the address space: it is tracked. The way there is the same as from none: set
+ * intervals.tracked, barrier on every CPU, wait for those that are counted.
+ *
+ * A start without an end, which is a bug elsewhere, makes subscribers to the same
+ * address space wait in vain. It can do no more: nothing here points to a range
+ * of another task.
+ *
+ * An invalidation in flight when a subscription is added to the list calls
+ * neither its start nor its end: subscriptions have numbers that go up, and an
+ * invalidation calls those up to the number that was the last at its start.
+ *
+ * tools/memory-model/litmus-tests/hmm/ has this as MMU-inflight-*.litmus.
  */
 #include <linux/export.h>
 #include <linux/mm.h>
 #include <linux/mmu_notifier.h>
 #include <linux/rculist.h>
 #include <linux/sched/mm.h>
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
+#include <linux/smp.h>
 #include <linux/srcu.h>
 
 #include "mmu_subscriptions.h"
 
-DEFINE_SRCU_FAST(mmu_notifier_flights);
 DEFINE_STATIC_SRCU(mmu_notifier_calls);
 
 #ifdef CONFIG_LOCKDEP
 /* Waiting for an invalidation, or for memory that only one can free */
 struct lockdep_map __mmu_notifier_invalidate_range_start_map = {
 	.name = "mmu_notifier_invalidate_range_start"
+};
+
+struct lockdep_map __mmu_notifier_inflight_map = {
+	.name = "mmu_notifier_invalidation_in_flight"
 };
 #endif
 
@@ -68,11 +89,117 @@ struct lockdep_map __mmu_notifier_invalidate_range_start_map = {
 				  hlist,				\
 				  srcu_read_lock_held(&mmu_notifier_calls))
 
-/* Was it there when the invalidation began? */
-static bool concerns(const struct mmu_notifier *subscription,
-		     const struct mmu_notifier_range *range)
+/* In flight */
+
+static void mmu_notifier_count_begin(struct mm_struct *mm, enum mmu_count which)
 {
-	return subscription->since <= range->registered;
+	this_cpu_inc(mmu_notifier_counts(mm)->begun[which]);
+	barrier();
+}
+
+/* Its end, or that it is not to be counted: it saw a subscription after all. */
+static void mmu_notifier_count_end(struct mm_struct *mm, enum mmu_count which)
+{
+	/* The sum that has ended++ has begun++, and what was changed is visible. */
+	smp_wmb();
+	this_cpu_inc(mmu_notifier_counts(mm)->ended[which]);
+}
+
+/* Wake those who wait for invalidations that are counted. */
+static void mmu_notifier_wake(struct mmu_notifier_subscriptions *subscriptions)
+{
+	/* Includes a barrier between ended++ and the look at the queue. */
+	if (wq_has_sleeper(&subscriptions->intervals.wq))
+		wake_up_all(&subscriptions->intervals.wq);
+}
+
+void __mmu_notifier_wake(struct mm_struct *mm)
+{
+	mmu_notifier_wake(READ_ONCE(mm->notifier_subscriptions));
+}
+
+static void mmu_notifier_barrier(void *unused)
+{
+	/* Between what this CPU has done and what it does next. */
+	smp_mb();
+}
+
+/**
+ * mmu_notifier_fence() - make every CPU pass a full barrier
+ *
+ * An interrupt is enough, and does not wait for what any task does. It need not
+ * reach CPUs that are offline: they pass a barrier before they run a task.
+ *
+ * Context: Process context, interrupts enabled.
+ */
+void mmu_notifier_fence(void)
+{
+	/* What the caller has made visible is so to a CPU after its barrier, */
+	smp_mb();
+	smp_call_function(mmu_notifier_barrier, NULL, 1);
+	/* and what a CPU did before its barrier is visible to the caller. */
+	smp_mb();
+}
+
+/**
+ * mmu_notifier_none_counted() - have the invalidations ended that are counted?
+ * @mm: the address space
+ * @which: those that saw what
+ *
+ * Only for invalidations that no longer begin: mmu_notifier_fence() was called
+ * after what makes later ones do something else.
+ *
+ * Context: Any.
+ *
+ * Return: true if all have ended. What they changed is visible then.
+ */
+bool mmu_notifier_none_counted(struct mm_struct *mm, enum mmu_count which)
+{
+	struct mmu_invalidation_counts __percpu *counts =
+		mmu_notifier_counts(mm);
+	unsigned int begun = 0, ended = 0;
+	int cpu;
+
+	for_each_possible_cpu(cpu)
+		ended += READ_ONCE(per_cpu_ptr(counts, cpu)->ended[which]);
+	/* Pairs with the barrier before each ended++. */
+	smp_rmb();
+	for_each_possible_cpu(cpu)
+		begun += READ_ONCE(per_cpu_ptr(counts, cpu)->begun[which]);
+	return begun == ended;
+}
+
+/* For debug kernels: nothing of this address space runs any more. */
+void __mmu_notifier_check_ended(struct mm_struct *mm)
+{
+	enum mmu_count which;
+
+	for (which = 0; which < NR_MMU_COUNTS; which++)
+		if (!mmu_notifier_none_counted(mm, which))
+			pr_warn("mmu_notifier: an invalidation was started and never ended; lockdep can tell by which function\n");
+}
+
+/* How many subscriptions were on the list when the invalidation started? */
+static unsigned int
+mmu_notifier_registered(const struct mmu_notifier_range *range)
+{
+	struct mmu_notifier_subscriptions *subscriptions =
+		range->mm->notifier_subscriptions;
+	unsigned int slot = mmu_range_slot(range);
+
+	/* If there are more, they wait for this invalidation. */
+	if (slot == MMU_SLOT_COUNTED)
+		return 1;
+	return mmu_inflight_registered(&subscriptions->intervals.inflight, slot);
+}
+
+/* Was this one there when @registered were? */
+static bool mmu_notifier_concerned(const struct mmu_notifier *subscription,
+				   unsigned int registered)
+{
+	unsigned int since = READ_ONCE(subscription->since);
+
+	return !since || (int)(registered - since) >= 0;
 }
 
 /**
@@ -104,8 +231,8 @@ EXPORT_SYMBOL_GPL(mmu_notifier_range_update_to_read_only);
 
 /* Dispatch */
 
-static int call_start(struct mmu_notifier *subscription,
-		      const struct mmu_notifier_range *range)
+static int mmu_notifier_call_start(struct mmu_notifier *subscription,
+				   const struct mmu_notifier_range *range)
 {
 	bool blockable = mmu_notifier_range_blockable(range);
 	int ret;
@@ -115,14 +242,14 @@ static int call_start(struct mmu_notifier *subscription,
 	ret = subscription->ops->invalidate_range_start(subscription, range);
 	if (!blockable)
 		non_block_end();
-	/* Who can fail has no end: nobody could tell it that there was no start. */
+	/* If it can fail it must not have an end, which would come without a start. */
 	WARN_ON(ret && (blockable || ret != -EAGAIN ||
 			subscription->ops->invalidate_range_end));
 	return ret;
 }
 
-static void call_end(struct mmu_notifier *subscription,
-		     const struct mmu_notifier_range *range)
+static void mmu_notifier_call_end(struct mmu_notifier *subscription,
+				  const struct mmu_notifier_range *range)
 {
 	bool blockable = mmu_notifier_range_blockable(range);
 
@@ -133,84 +260,115 @@ static void call_end(struct mmu_notifier *subscription,
 		non_block_end();
 }
 
-static noinline void list_end(struct mmu_notifier_range *range)
+static noinline void mmu_notifier_list_end(struct mmu_notifier_range *range)
 {
+	unsigned int registered = mmu_notifier_registered(range);
 	struct mmu_notifier *subscription;
 	int id = srcu_read_lock(&mmu_notifier_calls);
 
-	for_each_subscription(subscription, range->subscriptions)
-		if (concerns(subscription, range) &&
+	for_each_subscription(subscription, range->mm->notifier_subscriptions)
+		if (mmu_notifier_concerned(subscription, registered) &&
 		    subscription->ops->invalidate_range_end)
-			call_end(subscription, range);
+			mmu_notifier_call_end(subscription, range);
 	srcu_read_unlock(&mmu_notifier_calls, id);
 }
 
-static noinline int list_start(struct mmu_notifier_range *range)
+static noinline int mmu_notifier_list_start(struct mmu_notifier_range *range)
 {
+	unsigned int registered = mmu_notifier_registered(range);
 	struct mmu_notifier *subscription;
 	int id = srcu_read_lock(&mmu_notifier_calls);
 	int ret = 0;
 
-	for_each_subscription(subscription, range->subscriptions)
-		if (concerns(subscription, range) &&
+	for_each_subscription(subscription, range->mm->notifier_subscriptions)
+		if (mmu_notifier_concerned(subscription, registered) &&
 		    subscription->ops->invalidate_range_start)
-			ret = call_start(subscription, range) ?: ret;
+			ret = mmu_notifier_call_start(subscription, range) ?: ret;
 	srcu_read_unlock(&mmu_notifier_calls, id);
 
 	/* All were called, and all that have an end have begun. */
 	if (ret && !mmu_notifier_range_blockable(range))
-		list_end(range);
+		mmu_notifier_list_end(range);
 	return mmu_notifier_range_blockable(range) ? 0 : ret;
 }
 
-/* Is it a reader of SRCU still? */
-static void land(struct mmu_notifier_range *range)
+/* True if the invalidation is counted, false if it must be tracked. */
+static bool mmu_notifier_start_counted(const struct mmu_intervals *intervals,
+				       struct mmu_notifier_range *range)
 {
-	if (!range->flight.number)
-		mmu_notifier_land(range);
+	if (READ_ONCE(intervals->tracked))
+		return false;
+	mmu_notifier_count_begin(range->mm, MMU_COUNT_LISTED);
+	/* As at the look for subscriptions: counted first. */
+	if (!READ_ONCE(intervals->tracked)) {
+		mmu_range_set_slot(range, MMU_SLOT_COUNTED);
+		return true;
+	}
+	mmu_notifier_count_end(range->mm, MMU_COUNT_LISTED);
+	return false;
+}
+
+/* It is not in flight any more. */
+static void mmu_notifier_ended(struct mmu_notifier_subscriptions *subscriptions,
+			       struct mmu_notifier_range *range)
+{
+	range->flags &= ~MMU_NOTIFIER_RANGE_SEEN;
+	if (mmu_range_slot(range) != MMU_SLOT_COUNTED) {
+		mmu_intervals_end(&subscriptions->intervals, range);
+		return;
+	}
+	mmu_notifier_count_end(range->mm, MMU_COUNT_LISTED);
+	mmu_notifier_wake(subscriptions);
 }
 
 int __mmu_notifier_invalidate_range_start(struct mmu_notifier_range *range)
 {
 	struct mmu_notifier_subscriptions *subscriptions =
-		range->subscriptions;
-	int ret;
+		range->mm->notifier_subscriptions;
+	struct mmu_intervals *intervals = &subscriptions->intervals;
+	bool counted;
+	int ret = 0;
 
-	/* Pairs with the release in __mmu_notifier_register(). */
-	range->registered = smp_load_acquire(&subscriptions->registered);
-
-	ret = mmu_intervals_start(&subscriptions->intervals, range);
-	if (ret || hlist_empty(&subscriptions->list))
+	mmu_notifier_count_end(range->mm, MMU_COUNT_UNSEEN);
+	counted = mmu_notifier_start_counted(intervals, range);
+	/* A sum may have seen a count that was taken back since. */
+	if (unlikely(!READ_ONCE(intervals->settled)))
+		mmu_notifier_wake(subscriptions);
+	if (!counted)
+		ret = mmu_intervals_start(intervals, range);
+	if (ret)
 		return ret;
-	ret = list_start(range);
-	if (ret) {
-		mmu_intervals_end(&subscriptions->intervals, range);
-		land(range);
-	}
+
+	range->flags |= MMU_NOTIFIER_RANGE_SEEN;
+	if (hlist_empty(&subscriptions->list))
+		return 0;
+	ret = mmu_notifier_list_start(range);
+	if (ret)
+		mmu_notifier_ended(subscriptions, range);
 	return ret;
 }
 
 void __mmu_notifier_invalidate_range_end(struct mmu_notifier_range *range)
 {
 	struct mmu_notifier_subscriptions *subscriptions =
-		range->subscriptions;
+		range->mm->notifier_subscriptions;
 
 	lock_map_acquire(&__mmu_notifier_invalidate_range_start_map);
-	mmu_intervals_end(&subscriptions->intervals, range);
 	if (!hlist_empty(&subscriptions->list))
-		list_end(range);
-	land(range);
+		mmu_notifier_list_end(range);
+	mmu_notifier_ended(subscriptions, range);
 	lock_map_release(&__mmu_notifier_invalidate_range_start_map);
 }
 
-/* Interval subscriptions have none of what follows: spare them the way there. */
-static bool has_list(const struct mm_struct *mm)
+/* Interval subscriptions have none of the following callbacks. */
+static bool mmu_notifier_has_list(const struct mm_struct *mm)
 {
 	return !hlist_empty(&mm->notifier_subscriptions->list);
 }
 
-static void call_tlbs(struct mmu_notifier *subscription, struct mm_struct *mm,
-		      unsigned long start, unsigned long end)
+static void mmu_notifier_call_tlbs(struct mmu_notifier *subscription,
+				   struct mm_struct *mm, unsigned long start,
+				   unsigned long end)
 {
 	const struct mmu_notifier_ops *ops = subscription->ops;
 
@@ -224,12 +382,12 @@ void __mmu_notifier_arch_invalidate_secondary_tlbs(struct mm_struct *mm,
 	struct mmu_notifier *subscription;
 	int id;
 
-	if (!has_list(mm))
+	if (!mmu_notifier_has_list(mm))
 		return;
 	id = srcu_read_lock(&mmu_notifier_calls);
 	for_each_subscription(subscription, mm->notifier_subscriptions)
 		if (subscription->ops->arch_invalidate_secondary_tlbs)
-			call_tlbs(subscription, mm, start, end);
+			mmu_notifier_call_tlbs(subscription, mm, start, end);
 	srcu_read_unlock(&mmu_notifier_calls, id);
 }
 
@@ -240,7 +398,7 @@ bool __mmu_notifier_clear_flush_young(struct mm_struct *mm,
 	bool young = false;
 	int id;
 
-	if (!has_list(mm))
+	if (!mmu_notifier_has_list(mm))
 		return false;
 	id = srcu_read_lock(&mmu_notifier_calls);
 	for_each_subscription(subscription, mm->notifier_subscriptions)
@@ -259,7 +417,7 @@ bool __mmu_notifier_clear_young(struct mm_struct *mm,
 	bool young = false;
 	int id;
 
-	if (!has_list(mm))
+	if (!mmu_notifier_has_list(mm))
 		return false;
 	id = srcu_read_lock(&mmu_notifier_calls);
 	for_each_subscription(subscription, mm->notifier_subscriptions)
@@ -276,7 +434,7 @@ bool __mmu_notifier_test_young(struct mm_struct *mm, unsigned long address)
 	bool young = false;
 	int id;
 
-	if (!has_list(mm))
+	if (!mmu_notifier_has_list(mm))
 		return false;
 	id = srcu_read_lock(&mmu_notifier_calls);
 	for_each_subscription(subscription, mm->notifier_subscriptions) {
@@ -293,8 +451,9 @@ bool __mmu_notifier_test_young(struct mm_struct *mm, unsigned long address)
 /* The end of an address space */
 
 /* Callbacks may call mmu_notifier_put(), and leave the list while we are on it. */
-static void list_release(struct mmu_notifier_subscriptions *subscriptions,
-			 struct mm_struct *mm)
+static void
+mmu_notifier_list_release(struct mmu_notifier_subscriptions *subscriptions,
+			  struct mm_struct *mm)
 {
 	struct mmu_notifier *subscription;
 	struct hlist_node *next;
@@ -304,7 +463,7 @@ static void list_release(struct mmu_notifier_subscriptions *subscriptions,
 		if (subscription->ops->release)
 			subscription->ops->release(subscription, mm);
 
-	/* This is how mmu_notifier_unregister() sees that release was called. */
+	/* mmu_notifier_unregister() sees by this that release was called. */
 	spin_lock(&subscriptions->lock);
 	hlist_for_each_entry_safe(subscription, next, &subscriptions->list,
 				  hlist)
@@ -323,7 +482,7 @@ void __mmu_notifier_release(struct mm_struct *mm)
 
 	mmu_intervals_release(&subscriptions->intervals, mm);
 	if (!hlist_empty(&subscriptions->list))
-		list_release(subscriptions, mm);
+		mmu_notifier_list_release(subscriptions, mm);
 }
 
 void __mmu_notifier_subscriptions_destroy(struct mm_struct *mm)
@@ -340,82 +499,158 @@ void __mmu_notifier_subscriptions_destroy(struct mm_struct *mm)
 
 /* Subscribing */
 
-/**
- * mmu_subscriptions_of() - the subscriptions of an address space, made if need be
- * @mm: the address space
- *
- * Context: Process context, may sleep. The mmap_lock is held for writing.
- *
- * Return: the subscriptions, or %NULL if there is no memory for them.
- */
-struct mmu_notifier_subscriptions *
-mmu_subscriptions_of(struct mm_struct *mm)
+static struct mmu_notifier_subscriptions *mmu_subscriptions_alloc(void)
 {
 	struct mmu_notifier_subscriptions *subscriptions =
-		mm->notifier_subscriptions;
+		kzalloc_obj(*subscriptions);
 
-	mmap_assert_write_locked(mm);
-	if (subscriptions)
-		return subscriptions;
-
-	subscriptions = kzalloc_obj(*subscriptions);
 	if (!subscriptions)
 		return NULL;
 	spin_lock_init(&subscriptions->lock);
 	INIT_HLIST_HEAD(&subscriptions->list);
 	mmu_intervals_init(&subscriptions->intervals);
-	/* Others look without a lock, and follow the pointer. */
-	smp_store_release(&mm->notifier_subscriptions, subscriptions);
 	return subscriptions;
 }
 
-static void subscriptions_add(struct mmu_notifier_subscriptions *subscriptions,
-			      struct mmu_notifier *subscription)
+/* Make @made the subscriptions of @mm, unless it has some. Returns what it has. */
+static struct mmu_notifier_subscriptions *
+mmu_subscriptions_publish(struct mm_struct *mm,
+			  struct mmu_notifier_subscriptions *made)
 {
-	spin_lock(&subscriptions->lock);
-	subscription->since = subscriptions->registered + 1;
-	hlist_add_head_rcu(&subscription->hlist, &subscriptions->list);
-	/* Who knows of the number finds the subscription. */
-	smp_store_release(&subscriptions->registered, subscription->since);
-	spin_unlock(&subscriptions->lock);
+	struct mmu_notifier_subscriptions *other;
+
+	/* Others look without a lock, and follow the pointer. */
+	other = cmpxchg(&mm->notifier_subscriptions, NULL, made);
+	if (!other)
+		return made;
+	kfree(made);
+	return other;
 }
 
-/* mmap_lock is held for writing. */
-static int subscribe(struct mmu_notifier *subscription, struct mm_struct *mm)
+/**
+ * mmu_subscriptions_tracked() - the subscriptions of an address space, allocated
+ *	if need be, with invalidations tracked from now on
+ * @mm: the address space
+ *
+ * Context: Process context, may sleep. No lock is needed.
+ *
+ * Return: the subscriptions, or %NULL if there is no memory for them.
+ */
+struct mmu_notifier_subscriptions *
+mmu_subscriptions_tracked(struct mm_struct *mm)
 {
-	const struct mmu_notifier_ops *ops = subscription->ops;
+	struct mmu_notifier_subscriptions *subscriptions =
+		READ_ONCE(mm->notifier_subscriptions);
+
+	if (!subscriptions) {
+		subscriptions = mmu_subscriptions_alloc();
+		if (!subscriptions)
+			return NULL;
+		mmu_intervals_track(&subscriptions->intervals);
+		subscriptions = mmu_subscriptions_publish(mm, subscriptions);
+	}
+	mmu_intervals_track(&subscriptions->intervals);
+	return subscriptions;
+}
+
+/**
+ * struct mmu_notifier_add - a subscription that is added to the list
+ * @subscriptions: the list's
+ * @subscription: the new one
+ * @wait: for the invalidations that started before it was added, which do not
+ *	call it; all others do
+ */
+struct mmu_notifier_add {
 	struct mmu_notifier_subscriptions *subscriptions;
+	struct mmu_notifier *subscription;
+	struct mmu_inflight_wait wait;
+};
 
-	mmap_assert_write_locked(mm);
-	if (WARN_ON_ONCE(atomic_read(&mm->mm_users) <= 0))
-		return -EINVAL;
-	if (WARN_ON_ONCE(ops->arch_invalidate_secondary_tlbs &&
-			 (ops->invalidate_range_start ||
-			  ops->invalidate_range_end)))
-		return -EINVAL;
+static bool mmu_notifier_added(struct mmu_intervals *intervals, void *arg)
+{
+	struct mmu_notifier_add *add = arg;
+	struct mmu_notifier *subscription = add->subscription;
+	unsigned int since;
 
-	subscriptions = mmu_subscriptions_of(mm);
-	if (!subscriptions)
-		return -ENOMEM;
+	guard(spinlock)(&add->subscriptions->lock);
+	guard(spinlock)(&intervals->lock);
+	since = mmu_inflight_register(&intervals->inflight);
+	if (!since)
+		return false;
+	subscription->since = since;
+	hlist_add_head_rcu(&subscription->hlist, &add->subscriptions->list);
+	mmu_inflight_wait_enter(&add->wait, &intervals->inflight, 0, ULONG_MAX);
+	return true;
+}
 
-	mmgrab(mm);
-	subscription->mm = mm;
-	subscription->users = 1;
-	subscriptions_add(subscriptions, subscription);
+static void mmu_notifier_del(struct mmu_notifier_subscriptions *subscriptions,
+			     struct mmu_notifier *subscription)
+{
+	guard(spinlock)(&subscriptions->lock);
+	/* Nothing is done if it has left the list already. */
+	hlist_del_init_rcu(&subscription->hlist);
+}
+
+/* The only subscription, seen by all invalidations or by none. */
+static int
+mmu_notifier_wait_first(struct mmu_notifier_subscriptions *subscriptions,
+			struct mm_struct *mm)
+{
+	mmu_notifier_fence();
+	if (wait_event_killable(subscriptions->intervals.wq,
+				mmu_notifier_none_counted(mm, MMU_COUNT_UNSEEN)))
+		return -EINTR;
 	return 0;
 }
 
-/* Invalidations in flight may have missed a new subscription. */
-static void wait_for_flights(struct mm_struct *mm)
+static int mmu_notifier_add_and_wait(struct mmu_notifier *subscription,
+				     struct mm_struct *mm)
 {
-	/* Those that went to the list meanwhile are on it after this. */
-	synchronize_srcu_expedited(&mmu_notifier_flights);
-	mmu_intervals_wait_for_flights(&mm->notifier_subscriptions->intervals);
+	struct mmu_notifier_add add = { .subscription = subscription };
+	struct mmu_notifier_subscriptions *made;
+	struct mmu_intervals *intervals;
+	long left = MAX_SCHEDULE_TIMEOUT;
+	int ret;
+
+	if (!mm_has_notifiers(mm)) {
+		made = mmu_subscriptions_alloc();
+		if (!made)
+			return -ENOMEM;
+		add.subscriptions = made;
+		mmu_notifier_added(&made->intervals, &add);
+		add.subscriptions = mmu_subscriptions_publish(mm, made);
+		if (add.subscriptions == made) {
+			ret = mmu_notifier_wait_first(made, mm);
+			goto out;
+		}
+		/* Another was first, and this one is on no list any more. */
+	}
+
+	add.subscriptions = mmu_subscriptions_tracked(mm);
+	if (!add.subscriptions)
+		return -ENOMEM;
+	intervals = &add.subscriptions->intervals;
+	ret = mmu_intervals_wait_until(intervals, mmu_notifier_added, &add,
+				       &left);
+	if (ret)
+		return ret;
+	ret = mmu_intervals_settle(intervals, mm, &left) ?:
+	      mmu_intervals_wait_until(intervals, mmu_intervals_wait_over,
+				       &add.wait, &left);
+out:
+	if (!ret) {
+		/* All invalidations in flight know of it. */
+		WRITE_ONCE(subscription->since, 0);
+		return 0;
+	}
+	mmu_notifier_del(add.subscriptions, subscription);
+	synchronize_srcu(&mmu_notifier_calls);
+	return ret;
 }
 
 /**
  * __mmu_notifier_register() - mmu_notifier_register() with mmap_lock held
- * @subscription: the subscription, with its ops set
+ * @subscription: the subscription, with its ops set, or %NULL
  * @mm: the address space
  *
  * Context: Process context, may sleep. The caller holds mmap_lock for writing.
@@ -425,41 +660,62 @@ static void wait_for_flights(struct mm_struct *mm)
 int __mmu_notifier_register(struct mmu_notifier *subscription,
 			    struct mm_struct *mm)
 {
-	int ret = subscribe(subscription, mm);
-
-	if (!ret)
-		wait_for_flights(mm);
-	return ret;
+	mmap_assert_write_locked(mm);
+	return mmu_notifier_register(subscription, mm);
 }
 EXPORT_SYMBOL_GPL(__mmu_notifier_register);
 
 /**
  * mmu_notifier_register() - subscribe to an address space
  * @subscription: the subscription, with its ops set; the caller's until
- *	mmu_notifier_unregister() has returned
+ *	mmu_notifier_unregister() has returned. %NULL gets the address space ready
+ *	for interval subscriptions and adds nothing.
  * @mm: the address space
  *
- * Once this returns, all that changes in the page table is told. The mm_struct
- * stays until the subscription goes; mmget_not_zero() tells whether the address
- * space still does.
+ * After this has returned, the subscription is told of each change in the page
+ * table; callbacks may come before. The mm_struct stays until the subscription
+ * goes; mmget_not_zero() tells whether the address space still does.
  *
- * Context: Process context, may sleep, and waits for invalidations in flight:
- * nothing may be held that they wait for. The caller does not hold mmap_lock,
- * and keeps the address space alive (mmget()).
+ * Context: Process context, may sleep. Waits for invalidations of this address
+ * space that started before the call and do not know the subscription: the caller
+ * must hold nothing that they wait for. No lock is needed, mmap_lock may be held.
+ * The caller keeps the address space alive (mmget()).
  *
- * Return: 0, -ENOMEM, or -EINVAL for callbacks that exclude each other or an
- * address space that is at its end.
+ * Return: 0, -ENOMEM, -EINTR if the calling task is being killed, or -EINVAL for
+ * callbacks that exclude each other or an address space that is at its end. After
+ * an error @subscription is as it was, and no callback runs.
  */
 int mmu_notifier_register(struct mmu_notifier *subscription,
 			  struct mm_struct *mm)
 {
+	const struct mmu_notifier_ops *ops;
+	struct mm_struct *old_mm;
+	unsigned int old_users;
 	int ret;
 
-	mmap_write_lock(mm);
-	ret = subscribe(subscription, mm);
-	mmap_write_unlock(mm);
+	if (WARN_ON_ONCE(atomic_read(&mm->mm_users) <= 0))
+		return -EINVAL;
+	if (!subscription)
+		return mmu_subscriptions_tracked(mm) ? 0 : -ENOMEM;
+
+	ops = subscription->ops;
+	if (WARN_ON_ONCE(ops->arch_invalidate_secondary_tlbs &&
+			 (ops->invalidate_range_start ||
+			  ops->invalidate_range_end)))
+		return -EINVAL;
+
+	old_mm = subscription->mm;
+	old_users = subscription->users;
+	/* Callbacks may use them before this returns. */
+	mmgrab(mm);
+	subscription->mm = mm;
+	subscription->users = 1;
+	ret = mmu_notifier_add_and_wait(subscription, mm);
 	if (!ret)
-		wait_for_flights(mm);
+		return 0;
+	subscription->mm = old_mm;
+	subscription->users = old_users;
+	mmdrop(mm);
 	return ret;
 }
 EXPORT_SYMBOL_GPL(mmu_notifier_register);
@@ -481,17 +737,14 @@ void mmu_notifier_unregister(struct mmu_notifier *subscription,
 		mm->notifier_subscriptions;
 
 	if (!hlist_unhashed_lockless(&subscription->hlist)) {
-		/* Under SRCU: list_release() must not go on before this is done. */
+		/* Under SRCU: the end of the address space must wait for it. */
 		int id = srcu_read_lock(&mmu_notifier_calls);
 
 		if (subscription->ops->release)
 			subscription->ops->release(subscription, mm);
 		srcu_read_unlock(&mmu_notifier_calls, id);
 
-		spin_lock(&subscriptions->lock);
-		/* Nothing is done if list_release() was faster. */
-		hlist_del_init_rcu(&subscription->hlist);
-		spin_unlock(&subscriptions->lock);
+		mmu_notifier_del(subscriptions, subscription);
 	}
 
 	synchronize_srcu(&mmu_notifier_calls);
@@ -501,7 +754,7 @@ EXPORT_SYMBOL_GPL(mmu_notifier_unregister);
 
 /* One more user for the subscription with these ops; %NULL if there is none. */
 static struct mmu_notifier *
-subscriptions_get(struct mmu_notifier_subscriptions *subscriptions,
+mmu_notifier_find(struct mmu_notifier_subscriptions *subscriptions,
 		  const struct mmu_notifier_ops *ops)
 {
 	struct mmu_notifier *subscription;
@@ -519,7 +772,7 @@ subscriptions_get(struct mmu_notifier_subscriptions *subscriptions,
 }
 
 static struct mmu_notifier *
-subscriptions_make(const struct mmu_notifier_ops *ops, struct mm_struct *mm)
+mmu_notifier_make(const struct mmu_notifier_ops *ops, struct mm_struct *mm)
 {
 	struct mmu_notifier *made = ops->alloc_notifier(mm);
 	int ret;
@@ -555,14 +808,14 @@ struct mmu_notifier *mmu_notifier_get_locked(const struct mmu_notifier_ops *ops,
 
 	mmap_assert_write_locked(mm);
 
-	if (mm->notifier_subscriptions)
-		subscription = subscriptions_get(mm->notifier_subscriptions,
+	if (mm_has_notifiers(mm))
+		subscription = mmu_notifier_find(mm->notifier_subscriptions,
 						 ops);
-	return subscription ?: subscriptions_make(ops, mm);
+	return subscription ?: mmu_notifier_make(ops, mm);
 }
 EXPORT_SYMBOL_GPL(mmu_notifier_get_locked);
 
-static void subscription_free(struct rcu_head *rcu)
+static void mmu_notifier_free(struct rcu_head *rcu)
 {
 	struct mmu_notifier *subscription =
 		container_of(rcu, struct mmu_notifier, rcu);
@@ -596,7 +849,7 @@ void mmu_notifier_put(struct mmu_notifier *subscription)
 	spin_unlock(&subscriptions->lock);
 	if (last)
 		call_srcu(&mmu_notifier_calls, &subscription->rcu,
-			  subscription_free);
+			  mmu_notifier_free);
 }
 EXPORT_SYMBOL_GPL(mmu_notifier_put);
 

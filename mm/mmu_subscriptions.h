@@ -1,71 +1,95 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What an address space knows of its subscribers: shared by the two files that
- * make up the MMU notifiers, and by nobody else.
+ * The subscriptions of an address space: shared by the two files that make up
+ * the MMU notifiers, and by no others.
  */
 #ifndef _MM_MMU_SUBSCRIPTIONS_H
 #define _MM_MMU_SUBSCRIPTIONS_H
 
+#include <linux/bitfield.h>
+#include <linux/build_bug.h>
 #include <linux/mmu_notifier.h>
 #include <linux/rbtree.h>
-#include <linux/rcupdate.h>
 #include <linux/spinlock.h>
 #include <linux/wait.h>
 
+#include "mmu_interval_state.h"
+
+/* In place of a slot: the invalidation is counted. */
+#define MMU_SLOT_COUNTED	(MMU_SLOT_ODD + 1)
+
+struct mmu_visit;
+
 /**
  * struct mmu_intervals - the interval subscriptions of an address space
- * @lock: of all that follows, and of the subscriptions' private members
+ * @lock: protects all that follows, and the private members of the subscriptions
  * @tree: the subscriptions
- * @flights: the invalidations in flight, which are few: one for each task that
- *	is in the middle of one
- * @flown: how many have ever been in @flights
- * @seq: of the last invalidation that met a subscription
- * @wq: for whoever waits for an invalidation, or a callback, to end
- * @used: there is, or was, a subscription: invalidations go to @flights.
- *	Never unset; read without the lock.
- * @settled: all invalidations in flight are in @flights: those that began
- *	before @used was set have ended
- * @rcu: to find that out
- * @mm: whose they are; set with @used
+ * @inflight: invalidations in flight, since @tracked is set
+ * @seq: of the latest invalidation that met a subscription
+ * @moves: counts resized subscriptions, for invalidations without a slot
+ * @wq: waiters for the end of an invalidation or of a callback
+ * @tracked: invalidations must have a slot. Never unset; read without the lock.
+ * @fenced: all CPUs have passed a barrier since @tracked was set: invalidations
+ *	that start from now on have a slot
+ * @settled: and those without one that started before have ended
+ * @visits: by slot, the invalidations that are calling subscriptions
  */
 struct mmu_intervals {
 	spinlock_t lock;	/* of all that follows */
 	struct rb_root_cached tree;
-	struct list_head flights;
-	unsigned long flown;
+	struct mmu_inflight inflight;
 	unsigned long seq;
+	unsigned long moves;
 	struct wait_queue_head wq;
-	bool used;
+	bool tracked;
+	bool fenced;
 	bool settled;
-	struct rcu_head rcu;
-	struct mm_struct *mm;
+	struct mmu_visit *visits[MMU_SLOTS];
 };
 
 /**
  * struct mmu_notifier_subscriptions - all subscriptions of an address space
- * @lock: of changes to @list and of &mmu_notifier.users
+ * @lock: protects changes to @list, and &mmu_notifier.users
  * @list: those to the whole of it; read under SRCU
- * @registered: how many have ever been on @list
  * @intervals: those to ranges of it
  *
- * Made with the first subscription, freed with the mm_struct.
+ * Allocated for the first subscription, freed with the mm_struct.
  */
 struct mmu_notifier_subscriptions {
 	spinlock_t lock;	/* of the list */
 	struct hlist_head list;
-	unsigned long registered;
 	struct mmu_intervals intervals;
 };
 
+static inline unsigned int mmu_range_slot(const struct mmu_notifier_range *range)
+{
+	return FIELD_GET(MMU_NOTIFIER_RANGE_SLOT, range->flags);
+}
+
+static inline void mmu_range_set_slot(struct mmu_notifier_range *range,
+				      unsigned int slot)
+{
+	BUILD_BUG_ON(FIELD_MAX(MMU_NOTIFIER_RANGE_SLOT) < MMU_SLOT_COUNTED);
+	FIELD_MODIFY(MMU_NOTIFIER_RANGE_SLOT, &range->flags, slot);
+}
+
 struct mmu_notifier_subscriptions *
-mmu_subscriptions_of(struct mm_struct *mm);
+mmu_subscriptions_tracked(struct mm_struct *mm);
+void mmu_notifier_fence(void);
+bool mmu_notifier_none_counted(struct mm_struct *mm, enum mmu_count which);
 
 void mmu_intervals_init(struct mmu_intervals *intervals);
+void mmu_intervals_track(struct mmu_intervals *intervals);
 int mmu_intervals_start(struct mmu_intervals *intervals,
 			struct mmu_notifier_range *range);
 void mmu_intervals_end(struct mmu_intervals *intervals,
 		       struct mmu_notifier_range *range);
-void mmu_intervals_wait_for_flights(struct mmu_intervals *intervals);
+int mmu_intervals_settle(struct mmu_intervals *intervals, struct mm_struct *mm,
+			 long *left);
+int mmu_intervals_wait_until(struct mmu_intervals *intervals,
+			     bool (*over)(struct mmu_intervals *, void *),
+			     void *arg, long *left);
+bool mmu_intervals_wait_over(struct mmu_intervals *intervals, void *wait);
 void mmu_intervals_release(struct mmu_intervals *intervals,
 			   struct mm_struct *mm);
 

@@ -107,24 +107,15 @@ struct mmu_interval_notifier {
 	/* private: under the lock of the intervals */
 	struct mmu_interval_state state;
 	mmu_interval_release_fn release;
-	struct hlist_node deferred_item;	/* waits for its release */
-	/* private: see mmu_interval_note_stale() */
-	unsigned long stale_seq;
-	struct task_struct *stale_task;	/* never followed */
-};
-
-/**
- * struct mmu_flight - an invalidation in flight, as readers have to know of it
- * @link: among those of the address space
- * @number: counts them; 0 if it is not among them
- * @first: first address
- * @last: last address
- */
-struct mmu_flight {
-	struct list_head link;
-	unsigned long number;
-	unsigned long first;
-	unsigned long last;
+	union {
+		/* removed: waits for its release */
+		struct hlist_node deferred_item;
+		/* inserted: see mmu_interval_note_stale() */
+		struct {
+			unsigned long stale_seq;
+			struct task_struct *stale_task;	/* never followed */
+		};
+	};
 };
 
 #ifdef CONFIG_MMU_NOTIFIER
@@ -161,8 +152,12 @@ void mmu_interval_note_stale(struct mmu_interval_notifier *interval_sub,
  * @interval_sub: the subscription that is being told
  * @cur_seq: as given to the callback; always odd
  *
- * To be called by each callback that makes readers begin again, which is each
+ * Must be called by each callback that makes readers begin again, which is each
  * that takes something from the device.
+ *
+ * Of two invalidations in flight, the one that started later may call first. The
+ * sequence stays the later one's: a reader that waited for the other only must
+ * not take it for the last.
  *
  * Context: The lock under which mmu_interval_read_retry() is called is held.
  */
@@ -170,11 +165,14 @@ static inline void
 mmu_interval_set_seq(struct mmu_interval_notifier *interval_sub,
 		     unsigned long cur_seq)
 {
-	WRITE_ONCE(interval_sub->invalidate_seq, cur_seq);
+	unsigned long seq = READ_ONCE(interval_sub->invalidate_seq);
+
+	if ((long)(cur_seq - seq) > 0)
+		WRITE_ONCE(interval_sub->invalidate_seq, cur_seq);
 }
 
 /**
- * mmu_interval_read_retry() - has what was read become worthless?
+ * mmu_interval_read_retry() - has what was read become invalid?
  * @interval_sub: the subscription
  * @seq: from mmu_interval_read_begin()
  *

@@ -11,9 +11,12 @@
 
 #include <linux/bits.h>
 #include <linux/list.h>
+#include <linux/lockdep.h>
 #include <linux/mm_types.h>
 #include <linux/mmap_lock.h>
 #include <linux/mmu_interval.h>
+#include <linux/mmu_notifier_types.h>
+#include <linux/percpu.h>
 #include <linux/spinlock.h>
 #include <linux/srcu.h>
 
@@ -52,6 +55,9 @@ enum mmu_notifier_event {
 #define MMU_NOTIFIER_RANGE_BLOCKABLE	BIT(0)
 /* With MMU_NOTIFY_PROTECTION_VMA: write access is all that is lost. */
 #define MMU_NOTIFIER_RANGE_WRITE_LOST	BIT(1)
+/* Private, from start to end: subscriptions were seen at the start, and its slot */
+#define MMU_NOTIFIER_RANGE_SEEN		BIT(2)
+#define MMU_NOTIFIER_RANGE_SLOT		GENMASK(15, 8)
 
 /**
  * struct mmu_notifier_ops - how a subscription to an address space is told
@@ -66,8 +72,8 @@ enum mmu_notifier_event {
  * @invalidate_range_start: From here to @invalidate_range_end nothing of the
  *	range may be used nor learnt. If mmu_notifier_range_blockable() says
  *	no and sleeping cannot be avoided, return -EAGAIN, and 0 in all other
- *	cases. Who may return -EAGAIN has no @invalidate_range_end: it would
- *	be called without a start.
+ *	cases. A subscription whose start can fail must not have an
+ *	@invalidate_range_end: it would be called without a start.
  * @invalidate_range_end: The page table has changed, the pages may be gone.
  *	Called for each start that this subscription was told of.
  * @arch_invalidate_secondary_tlbs: For a device that walks the CPU's own page
@@ -114,8 +120,8 @@ struct mmu_notifier_ops {
  * @mm: the address space
  * @rcu: to free it
  * @users: mmu_notifier_get() calls without their mmu_notifier_put()
- * @since: its number among those ever registered; invalidations that began
- *	before it was given are none of its business
+ * @since: its number among those ever registered, as long as an invalidation may
+ *	be in flight that started before it was added; then 0
  */
 struct mmu_notifier {
 	struct hlist_node hlist;
@@ -123,7 +129,7 @@ struct mmu_notifier {
 	struct mm_struct *mm;
 	struct rcu_head rcu;
 	unsigned int users;
-	unsigned long since;
+	unsigned int since;
 };
 
 #ifdef CONFIG_MMU_NOTIFIER
@@ -132,14 +138,11 @@ struct mmu_notifier {
 extern struct lockdep_map __mmu_notifier_invalidate_range_start_map;
 #endif
 
-/* Every invalidation in flight is a reader; see mm/mmu_notifier.c. */
-extern struct srcu_struct mmu_notifier_flights;
-
 /**
  * struct mmu_notifier_range - an invalidation
  * @mm: the address space
  * @start: first address
- * @end: first address behind
+ * @end: the last address + 1
  * @flags: MMU_NOTIFIER_RANGE_*
  * @event: why
  * @owner: with MMU_NOTIFY_MIGRATE, MMU_NOTIFY_EXCLUSIVE and where pages come
@@ -155,11 +158,6 @@ struct mmu_notifier_range {
 	unsigned int flags;
 	enum mmu_notifier_event event;
 	void *owner;
-	/* private: from the start to the end */
-	struct mmu_notifier_subscriptions *subscriptions;
-	struct srcu_ctr __percpu *reader;
-	unsigned long registered;
-	struct mmu_flight flight;
 };
 
 static inline int mm_has_notifiers(struct mm_struct *mm)
@@ -199,6 +197,8 @@ bool __mmu_notifier_clear_young(struct mm_struct *mm,
 bool __mmu_notifier_test_young(struct mm_struct *mm, unsigned long address);
 int __mmu_notifier_invalidate_range_start(struct mmu_notifier_range *range);
 void __mmu_notifier_invalidate_range_end(struct mmu_notifier_range *range);
+void __mmu_notifier_wake(struct mm_struct *mm);
+void __mmu_notifier_check_ended(struct mm_struct *mm);
 void __mmu_notifier_arch_invalidate_secondary_tlbs(struct mm_struct *mm,
 						   unsigned long start,
 						   unsigned long end);
@@ -239,36 +239,76 @@ static inline bool mmu_notifier_test_young(struct mm_struct *mm,
 	return mm_has_notifiers(mm) && __mmu_notifier_test_young(mm, address);
 }
 
+#ifdef CONFIG_SCHED_MM_CID
+static inline int mmu_notifier_alloc_counts(struct mm_struct *mm)
+{ return 0; }
+
+static inline void mmu_notifier_free_counts(struct mm_struct *mm)
+{ }
+
+/* In memory that the mm has anyway, next to what its CPU uses anyway */
+static inline struct mmu_invalidation_counts __percpu *
+mmu_notifier_counts(struct mm_struct *mm)
+{
+	return &mm->mm_cid.pcpu->invalidations;
+}
+#else
+static inline int mmu_notifier_alloc_counts(struct mm_struct *mm)
+{
+	mm->notifier_counts = alloc_percpu(struct mmu_invalidation_counts);
+	return mm->notifier_counts ? 0 : -ENOMEM;
+}
+
+static inline void mmu_notifier_free_counts(struct mm_struct *mm)
+{
+	free_percpu(mm->notifier_counts);
+}
+
+static inline struct mmu_invalidation_counts __percpu *
+mmu_notifier_counts(struct mm_struct *mm)
+{
+	return mm->notifier_counts;
+}
+#endif
+
+#ifdef CONFIG_LOCKDEP
 /*
- * Become a reader of mmu_notifier_flights first, and look for subscriptions
- * then: who subscribes does it the other way round.
+ * Held from start to end, so that lockdep names the function that started an
+ * invalidation and returns to user space without ending it. No order is checked:
+ * what may be locked meanwhile is not decided here.
  */
-static inline bool mmu_notifier_take_off(struct mmu_notifier_range *range)
-{
-	range->reader = srcu_read_lock_fast(&mmu_notifier_flights);
-	range->subscriptions = READ_ONCE(range->mm->notifier_subscriptions);
-	return unlikely(range->subscriptions);
-}
+extern struct lockdep_map __mmu_notifier_inflight_map;
+#endif
 
-static inline void mmu_notifier_land(struct mmu_notifier_range *range)
-{
-	srcu_read_unlock_fast(&mmu_notifier_flights, range->reader);
-}
+#define mmu_notifier_hold() \
+	lock_acquire(&__mmu_notifier_inflight_map, 0, 1, 2, 0, NULL, _THIS_IP_)
+#define mmu_notifier_unhold() \
+	lock_release(&__mmu_notifier_inflight_map, _THIS_IP_)
 
-/* @blockable: MMU_NOTIFIER_RANGE_BLOCKABLE, or 0 */
-static inline int mmu_notifier_begin(struct mmu_notifier_range *range,
-				     unsigned int blockable)
+/*
+ * Count the invalidation first, and look for subscriptions then: a subscriber
+ * does it the other way round, see mm/mmu_notifier.c.
+ *
+ * @blockable: MMU_NOTIFIER_RANGE_BLOCKABLE, or 0
+ */
+static __always_inline int
+mmu_notifier_start(struct mmu_notifier_range *range, unsigned int blockable)
 {
-	int refused = 0;
+	struct mm_struct *mm = range->mm;
+	int ret = 0;
 
 	lock_map_acquire(&__mmu_notifier_invalidate_range_start_map);
-	if (mmu_notifier_take_off(range)) {
+	this_cpu_inc(mmu_notifier_counts(mm)->begun[MMU_COUNT_UNSEEN]);
+	barrier();
+	if (mm_has_notifiers(mm)) {
 		range->flags = (range->flags & ~MMU_NOTIFIER_RANGE_BLOCKABLE) |
 			       blockable;
-		refused = __mmu_notifier_invalidate_range_start(range);
+		ret = __mmu_notifier_invalidate_range_start(range);
 	}
 	lock_map_release(&__mmu_notifier_invalidate_range_start_map);
-	return refused;
+	if (!ret)
+		mmu_notifier_hold();
+	return ret;
 }
 
 /**
@@ -278,11 +318,11 @@ static inline int mmu_notifier_begin(struct mmu_notifier_range *range,
  * Context: Process context, may sleep. The caller holds what keeps the VMA, and
  * pairs it with mmu_notifier_invalidate_range_end() in the same task.
  */
-static inline void
+static __always_inline void
 mmu_notifier_invalidate_range_start(struct mmu_notifier_range *range)
 {
 	might_sleep();
-	mmu_notifier_begin(range, MMU_NOTIFIER_RANGE_BLOCKABLE);
+	mmu_notifier_start(range, MMU_NOTIFIER_RANGE_BLOCKABLE);
 }
 
 /**
@@ -294,26 +334,40 @@ mmu_notifier_invalidate_range_start(struct mmu_notifier_range *range)
  * Return: 0, or -EAGAIN if a subscriber would have to sleep: then nothing has
  * begun, no entry may change and the end must not be called.
  */
-static inline int __must_check
+static __always_inline int __must_check
 mmu_notifier_invalidate_range_start_nonblock(struct mmu_notifier_range *range)
 {
-	return mmu_notifier_begin(range, 0);
+	return mmu_notifier_start(range, 0);
 }
 
 /**
  * mmu_notifier_invalidate_range_end() - after page table entries have changed
  * @range: as given to the start
  */
-static inline void
+static __always_inline void
 mmu_notifier_invalidate_range_end(struct mmu_notifier_range *range)
 {
+	struct mm_struct *mm = range->mm;
+
 	if (mmu_notifier_range_blockable(range))
 		might_sleep();
 
-	if (unlikely(range->subscriptions))
+	mmu_notifier_unhold();
+	if (unlikely(range->flags & MMU_NOTIFIER_RANGE_SEEN)) {
 		__mmu_notifier_invalidate_range_end(range);
-	else
-		mmu_notifier_land(range);
+		return;
+	}
+	/*
+	 * A subscriber that sees that it has ended sees what it has changed.
+	 * What it has only read, it may still read: a page that it copies, say,
+	 * to which the subscriber's device writes by then.
+	 */
+	smp_wmb();
+	this_cpu_inc(mmu_notifier_counts(mm)->ended[MMU_COUNT_UNSEEN]);
+	/* There may be a subscriber by now that waits for it. */
+	barrier();
+	if (mm_has_notifiers(mm))
+		__mmu_notifier_wake(mm);
 }
 
 static inline void
@@ -332,6 +386,8 @@ static inline void mmu_notifier_subscriptions_init(struct mm_struct *mm)
 
 static inline void mmu_notifier_subscriptions_destroy(struct mm_struct *mm)
 {
+	if (IS_ENABLED(CONFIG_DEBUG_VM))
+		__mmu_notifier_check_ended(mm);
 	if (mm_has_notifiers(mm))
 		__mmu_notifier_subscriptions_destroy(mm);
 }
@@ -435,6 +491,12 @@ static inline void mmu_notifier_subscriptions_init(struct mm_struct *mm)
 { }
 
 static inline void mmu_notifier_subscriptions_destroy(struct mm_struct *mm)
+{ }
+
+static inline int mmu_notifier_alloc_counts(struct mm_struct *mm)
+{ return 0; }
+
+static inline void mmu_notifier_free_counts(struct mm_struct *mm)
 { }
 
 static inline bool

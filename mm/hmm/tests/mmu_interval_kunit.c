@@ -36,65 +36,181 @@ static void sequences_stay_odd_when_they_wrap(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, mmu_seq_next(&seq), 1UL);
 }
 
-static void nothing_in_flight_overlaps_nothing(struct kunit *test)
+/* Is one waited for that overlaps? Returns at once whether the wait is over. */
+static bool is_waited_for(struct mmu_inflight *inflight, unsigned long first,
+			  unsigned long last)
 {
-	struct list_head flights;
+	struct mmu_inflight_wait wait;
 
-	INIT_LIST_HEAD(&flights);
-	KUNIT_EXPECT_FALSE(test, mmu_flights_overlap(&flights, 0, ~0UL));
+	mmu_inflight_wait_enter(&wait, inflight, first, last);
+	return !mmu_inflight_wait_over(&wait, inflight);
 }
 
-static void flights_overlap_where_they_touch(struct kunit *test)
+static void nothing_in_flight_is_not_waited_for(struct kunit *test)
 {
-	struct mmu_flight flight;
-	struct list_head flights;
+	struct mmu_inflight inflight = {};
 
-	INIT_LIST_HEAD(&flights);
-	mmu_flight_begin(&flights, &flight, 1, 10, 20);
-	KUNIT_EXPECT_FALSE(test, mmu_flights_overlap(&flights, 0, 9));
-	KUNIT_EXPECT_TRUE(test, mmu_flights_overlap(&flights, 0, 10));
-	KUNIT_EXPECT_TRUE(test, mmu_flights_overlap(&flights, 15, 15));
-	KUNIT_EXPECT_TRUE(test, mmu_flights_overlap(&flights, 0, ~0UL));
-	KUNIT_EXPECT_TRUE(test, mmu_flights_overlap(&flights, 20, 30));
-	KUNIT_EXPECT_FALSE(test, mmu_flights_overlap(&flights, 21, ~0UL));
-	mmu_flight_end(&flight);
-	KUNIT_EXPECT_FALSE(test, mmu_flights_overlap(&flights, 0, ~0UL));
+	KUNIT_EXPECT_TRUE(test, mmu_inflight_none(&inflight));
+	KUNIT_EXPECT_FALSE(test, is_waited_for(&inflight, 0, ~0UL));
 }
 
-static void flights_reach_both_ends(struct kunit *test)
+static void invalidations_overlap_where_they_touch(struct kunit *test)
 {
-	struct mmu_flight flight;
-	struct list_head flights;
+	struct mmu_inflight inflight = {};
+	unsigned int slot = mmu_inflight_start(&inflight, 10, 20);
 
-	INIT_LIST_HEAD(&flights);
-	mmu_flight_begin(&flights, &flight, 1, 0, ~0UL);
-	KUNIT_EXPECT_TRUE(test, mmu_flights_overlap(&flights, 0, 0));
-	KUNIT_EXPECT_TRUE(test, mmu_flights_overlap(&flights, ~0UL, ~0UL));
-	mmu_flight_end(&flight);
+	KUNIT_EXPECT_FALSE(test, mmu_inflight_none(&inflight));
+	KUNIT_EXPECT_FALSE(test, is_waited_for(&inflight, 0, 9));
+	KUNIT_EXPECT_TRUE(test, is_waited_for(&inflight, 0, 10));
+	KUNIT_EXPECT_TRUE(test, is_waited_for(&inflight, 15, 15));
+	KUNIT_EXPECT_TRUE(test, is_waited_for(&inflight, 0, ~0UL));
+	KUNIT_EXPECT_TRUE(test, is_waited_for(&inflight, 20, 30));
+	KUNIT_EXPECT_FALSE(test, is_waited_for(&inflight, 21, ~0UL));
+	mmu_inflight_end(&inflight, slot);
+	KUNIT_EXPECT_FALSE(test, is_waited_for(&inflight, 0, ~0UL));
 }
 
-static void flights_end_in_any_order(struct kunit *test)
+static void invalidations_reach_both_ends(struct kunit *test)
 {
-	struct mmu_flight flight[3];
-	struct list_head flights;
-	unsigned int i;
+	struct mmu_inflight inflight = {};
 
-	INIT_LIST_HEAD(&flights);
+	mmu_inflight_start(&inflight, 0, ~0UL);
+	KUNIT_EXPECT_TRUE(test, is_waited_for(&inflight, 0, 0));
+	KUNIT_EXPECT_TRUE(test, is_waited_for(&inflight, ~0UL, ~0UL));
+}
+
+static void invalidations_end_in_any_order(struct kunit *test)
+{
+	struct mmu_inflight inflight = {};
+	unsigned int slot[3], i;
+
 	for (i = 0; i < 3; i++)
-		mmu_flight_begin(&flights, &flight[i], i + 1, i * 10,
-				 i * 10 + 5);
-	KUNIT_EXPECT_FALSE(test, mmu_flights_up_to(&flights, 0));
-	KUNIT_EXPECT_TRUE(test, mmu_flights_up_to(&flights, 1));
-	mmu_flight_end(&flight[1]);
-	KUNIT_EXPECT_TRUE(test, mmu_flights_overlap(&flights, 5, 5));
-	KUNIT_EXPECT_FALSE(test, mmu_flights_overlap(&flights, 6, 19));
-	KUNIT_EXPECT_TRUE(test, mmu_flights_overlap(&flights, 20, 20));
-	mmu_flight_end(&flight[0]);
-	KUNIT_EXPECT_FALSE(test, mmu_flights_up_to(&flights, 2));
-	KUNIT_EXPECT_TRUE(test, mmu_flights_up_to(&flights, 3));
-	mmu_flight_end(&flight[2]);
-	KUNIT_EXPECT_FALSE(test, mmu_flights_up_to(&flights, ~0UL));
-	KUNIT_EXPECT_TRUE(test, list_empty(&flights));
+		slot[i] = mmu_inflight_start(&inflight, i * 10, i * 10 + 5);
+	mmu_inflight_end(&inflight, slot[1]);
+	KUNIT_EXPECT_TRUE(test, is_waited_for(&inflight, 5, 5));
+	KUNIT_EXPECT_FALSE(test, is_waited_for(&inflight, 6, 19));
+	KUNIT_EXPECT_TRUE(test, is_waited_for(&inflight, 20, 20));
+	mmu_inflight_end(&inflight, slot[0]);
+	mmu_inflight_end(&inflight, slot[2]);
+	KUNIT_EXPECT_TRUE(test, mmu_inflight_none(&inflight));
+}
+
+static void later_invalidations_do_not_prolong_a_wait(struct kunit *test)
+{
+	struct mmu_inflight inflight = {};
+	struct mmu_inflight_wait wait;
+	unsigned int slot = mmu_inflight_start(&inflight, 0, 5);
+
+	mmu_inflight_wait_enter(&wait, &inflight, 0, 9);
+	mmu_inflight_start(&inflight, 0, 5);
+	KUNIT_EXPECT_FALSE(test, mmu_inflight_wait_over(&wait, &inflight));
+	mmu_inflight_end(&inflight, slot);
+	/* It is given the slot that is free again. */
+	KUNIT_EXPECT_EQ(test, mmu_inflight_start(&inflight, 0, 5), slot);
+	KUNIT_EXPECT_TRUE(test, mmu_inflight_wait_over(&wait, &inflight));
+}
+
+static void invalidations_without_a_slot_overlap_everything(struct kunit *test)
+{
+	struct mmu_inflight inflight = { .used = ~0UL };
+	unsigned int i, slot;
+
+	for (i = 0; i < MMU_SLOTS; i++)
+		inflight.slots[i].first = ~0UL;
+	KUNIT_EXPECT_FALSE(test, is_waited_for(&inflight, 0, 9));
+	slot = mmu_inflight_start(&inflight, 10, 20);
+	KUNIT_EXPECT_TRUE(test, slot >= MMU_SLOTS);
+	KUNIT_EXPECT_TRUE(test, is_waited_for(&inflight, 0, 9));
+	mmu_inflight_end(&inflight, slot);
+	KUNIT_EXPECT_FALSE(test, is_waited_for(&inflight, 0, 9));
+	KUNIT_EXPECT_EQ(test, inflight.untracked, 0U);
+}
+
+/* There always is one without a slot, and no wait lasts for ever. */
+static void a_wait_for_a_batch_ends_in_a_storm(struct kunit *test)
+{
+	struct mmu_inflight inflight = { .used = ~0UL };
+	struct mmu_inflight_wait wait[2];
+	unsigned int old, slot, i;
+
+	for (i = 0; i < MMU_SLOTS; i++)
+		inflight.slots[i].first = ~0UL;
+	old = mmu_inflight_start(&inflight, 0, 0);
+	mmu_inflight_wait_enter(&wait[0], &inflight, 0, 9);
+	KUNIT_EXPECT_FALSE(test, mmu_inflight_wait_over(&wait[0], &inflight));
+	/* The batch is closed: this one is in the next. */
+	slot = mmu_inflight_start(&inflight, 0, 0);
+	mmu_inflight_wait_enter(&wait[1], &inflight, 0, 9);
+	KUNIT_EXPECT_FALSE(test, mmu_inflight_wait_over(&wait[1], &inflight));
+	mmu_inflight_end(&inflight, old);
+	KUNIT_EXPECT_TRUE(test, mmu_inflight_wait_over(&wait[0], &inflight));
+	KUNIT_EXPECT_FALSE(test, mmu_inflight_wait_over(&wait[1], &inflight));
+	old = slot;
+	slot = mmu_inflight_start(&inflight, 0, 0);
+	mmu_inflight_end(&inflight, old);
+	KUNIT_EXPECT_TRUE(test, mmu_inflight_wait_over(&wait[1], &inflight));
+	mmu_inflight_end(&inflight, slot);
+	KUNIT_EXPECT_EQ(test, inflight.untracked, 0U);
+	KUNIT_EXPECT_FALSE(test, is_waited_for(&inflight, 0, 9));
+}
+
+static void an_invalidation_calls_older_subscriptions(struct kunit *test)
+{
+	struct mmu_inflight inflight = {};
+	unsigned int old, young;
+
+	KUNIT_EXPECT_EQ(test, mmu_inflight_register(&inflight), 1U);
+	old = mmu_inflight_start(&inflight, 0, 5);
+	KUNIT_EXPECT_EQ(test, mmu_inflight_register(&inflight), 2U);
+	young = mmu_inflight_start(&inflight, 0, 5);
+	KUNIT_EXPECT_EQ(test, mmu_inflight_registered(&inflight, old), 1U);
+	KUNIT_EXPECT_EQ(test, mmu_inflight_registered(&inflight, young), 2U);
+	inflight.registered = ~0U;
+	KUNIT_EXPECT_EQ(test, mmu_inflight_register(&inflight), 1U);
+}
+
+/* Those in a batch have one number for all. */
+static void a_subscription_waits_until_a_batch_can_be_closed(struct kunit *test)
+{
+	struct mmu_inflight inflight = { .used = ~0UL };
+	unsigned int old, young;
+
+	old = mmu_inflight_start(&inflight, 0, 5);
+	KUNIT_EXPECT_EQ(test, mmu_inflight_register(&inflight), 1U);
+	young = mmu_inflight_start(&inflight, 0, 5);
+	KUNIT_EXPECT_EQ(test, mmu_inflight_registered(&inflight, old), 0U);
+	KUNIT_EXPECT_EQ(test, mmu_inflight_registered(&inflight, young), 1U);
+	KUNIT_EXPECT_EQ(test, mmu_inflight_register(&inflight), 0U);
+	mmu_inflight_end(&inflight, old);
+	KUNIT_EXPECT_EQ(test, mmu_inflight_register(&inflight), 2U);
+	KUNIT_EXPECT_EQ(test, mmu_inflight_registered(&inflight, young), 1U);
+	mmu_inflight_end(&inflight, young);
+	KUNIT_EXPECT_EQ(test, mmu_inflight_register(&inflight), 3U);
+}
+
+static void a_later_sequence_is_not_given_to_a_reader(struct kunit *test)
+{
+	/* An older one has called back meanwhile, or none. */
+	KUNIT_EXPECT_EQ(test, mmu_seq_after_wait(9, 5, 11), 9UL);
+	KUNIT_EXPECT_EQ(test, mmu_seq_after_wait(5, 5, 11), 5UL);
+	/* A later one has. */
+	KUNIT_EXPECT_EQ(test, mmu_seq_after_wait(13, 5, 11), 5UL);
+	/* Sequences wrap. */
+	KUNIT_EXPECT_EQ(test, mmu_seq_after_wait(3, ~0UL, ~0UL), ~0UL);
+	KUNIT_EXPECT_EQ(test, mmu_seq_after_wait(~0UL, ~0UL - 2, 1), ~0UL);
+}
+
+static void a_sequence_does_not_go_back(struct kunit *test)
+{
+	struct mmu_interval_notifier sub = { .invalidate_seq = 5 };
+
+	mmu_interval_set_seq(&sub, 9);
+	KUNIT_EXPECT_EQ(test, sub.invalidate_seq, 9UL);
+	mmu_interval_set_seq(&sub, 7);
+	KUNIT_EXPECT_EQ(test, sub.invalidate_seq, 9UL);
+	sub.invalidate_seq = ~0UL;
+	mmu_interval_set_seq(&sub, 1);
+	KUNIT_EXPECT_EQ(test, sub.invalidate_seq, 1UL);
 }
 
 static void removal_without_callbacks_is_at_once(struct kunit *test)
@@ -134,7 +250,8 @@ static const char *const phase_names[] = {
 	[SIM_SECOND_TAKE] = "takes from the device in a second pass",
 	[SIM_SECOND_END] = "ends a second pass",
 	[SIM_CHANGE] = "changes the last entry",
-	[SIM_LAND] = "ends",
+	[SIM_END] = "ends",
+	[SIM_ENTER] = "begins to wait",
 	[SIM_BEGIN] = "has begun to read",
 	[SIM_READ] = "reads the last entry",
 	[SIM_LOCK] = "takes the driver's lock",
@@ -142,6 +259,7 @@ static const char *const phase_names[] = {
 	[SIM_COMMIT] = "programs the device",
 	[SIM_WAIT_OUT] = "has removed a subscription",
 	[SIM_TRIM] = "trims the device",
+	[SIM_ENTER_RESIZE] = "begins to wait for a resize",
 	[SIM_RESIZE] = "has resized a subscription",
 };
 
@@ -204,24 +322,36 @@ NOTICES(a_reader_that_does_not_check, SIM_READER_DOES_NOT_CHECK)
 NOTICES(a_reader_that_waits_for_all, SIM_READER_WAITS_FOR_ALL)
 NOTICES(a_callback_that_sets_no_seq, SIM_CALLBACK_SETS_NO_SEQ)
 NOTICES(a_callback_on_a_removed_one, SIM_CALLBACK_ON_REMOVED)
-NOTICES(a_flight_that_begins_late, SIM_FLIGHT_BEGINS_LATE)
-NOTICES(a_flight_that_ends_early, SIM_FLIGHT_ENDS_EARLY)
+NOTICES(an_invalidation_that_starts_late, SIM_INVALIDATION_STARTS_LATE)
+NOTICES(an_invalidation_that_ends_early, SIM_INVALIDATION_ENDS_EARLY)
+NOTICES(a_reader_that_waits_for_later_ones, SIM_READER_WAITS_FOR_LATER)
+NOTICES(a_reader_that_ignores_batches, SIM_READER_IGNORES_BATCHES)
+NOTICES(a_reader_that_takes_the_newest_seq, SIM_READER_TAKES_NEWEST_SEQ)
+NOTICES(a_seq_that_goes_back, SIM_SEQ_GOES_BACK)
 NOTICES(a_seq_that_is_used_twice, SIM_SEQ_IS_USED_TWICE)
 NOTICES(a_cursor_that_is_let_go, SIM_CURSOR_IS_LET_GO)
 NOTICES(a_removal_that_does_not_wait, SIM_REMOVAL_DOES_NOT_WAIT)
 NOTICES(an_insert_that_takes_the_last_seq, SIM_INSERT_TAKES_THE_LAST_SEQ)
 NOTICES(a_resize_that_does_not_wait, SIM_RESIZE_DOES_NOT_WAIT)
 NOTICES(a_resize_that_keeps_the_seq, SIM_RESIZE_KEEPS_SEQ)
+NOTICES(a_resize_that_does_not_restart, SIM_RESIZE_DOES_NOT_RESTART)
 NOTICES(a_resize_that_trims_late, SIM_RESIZE_TRIMS_LATE)
 NOTICES(a_resize_that_trims_but_admits, SIM_RESIZE_TRIMS_ONCE)
 
 static struct kunit_case mmu_interval_cases[] = {
 	KUNIT_CASE(sequences_are_odd_and_rise),
 	KUNIT_CASE(sequences_stay_odd_when_they_wrap),
-	KUNIT_CASE(nothing_in_flight_overlaps_nothing),
-	KUNIT_CASE(flights_overlap_where_they_touch),
-	KUNIT_CASE(flights_reach_both_ends),
-	KUNIT_CASE(flights_end_in_any_order),
+	KUNIT_CASE(nothing_in_flight_is_not_waited_for),
+	KUNIT_CASE(invalidations_overlap_where_they_touch),
+	KUNIT_CASE(invalidations_reach_both_ends),
+	KUNIT_CASE(invalidations_end_in_any_order),
+	KUNIT_CASE(later_invalidations_do_not_prolong_a_wait),
+	KUNIT_CASE(invalidations_without_a_slot_overlap_everything),
+	KUNIT_CASE(a_wait_for_a_batch_ends_in_a_storm),
+	KUNIT_CASE(an_invalidation_calls_older_subscriptions),
+	KUNIT_CASE(a_subscription_waits_until_a_batch_can_be_closed),
+	KUNIT_CASE(a_later_sequence_is_not_given_to_a_reader),
+	KUNIT_CASE(a_sequence_does_not_go_back),
 	KUNIT_CASE(removal_without_callbacks_is_at_once),
 	KUNIT_CASE(the_last_callback_completes_a_removal),
 	KUNIT_CASE(oracle_finds_nothing),
@@ -230,14 +360,19 @@ static struct kunit_case mmu_interval_cases[] = {
 	KUNIT_CASE(oracle_notices_a_reader_that_waits_for_all),
 	KUNIT_CASE(oracle_notices_a_callback_that_sets_no_seq),
 	KUNIT_CASE(oracle_notices_a_callback_on_a_removed_one),
-	KUNIT_CASE(oracle_notices_a_flight_that_begins_late),
-	KUNIT_CASE(oracle_notices_a_flight_that_ends_early),
+	KUNIT_CASE(oracle_notices_an_invalidation_that_starts_late),
+	KUNIT_CASE(oracle_notices_an_invalidation_that_ends_early),
+	KUNIT_CASE(oracle_notices_a_reader_that_waits_for_later_ones),
+	KUNIT_CASE(oracle_notices_a_reader_that_ignores_batches),
+	KUNIT_CASE(oracle_notices_a_reader_that_takes_the_newest_seq),
+	KUNIT_CASE(oracle_notices_a_seq_that_goes_back),
 	KUNIT_CASE(oracle_notices_a_seq_that_is_used_twice),
 	KUNIT_CASE(oracle_notices_a_cursor_that_is_let_go),
 	KUNIT_CASE(oracle_notices_a_removal_that_does_not_wait),
 	KUNIT_CASE(oracle_notices_an_insert_that_takes_the_last_seq),
 	KUNIT_CASE(oracle_notices_a_resize_that_does_not_wait),
 	KUNIT_CASE(oracle_notices_a_resize_that_keeps_the_seq),
+	KUNIT_CASE(oracle_notices_a_resize_that_does_not_restart),
 	KUNIT_CASE(oracle_notices_a_resize_that_trims_late),
 	KUNIT_CASE(oracle_notices_a_resize_that_trims_but_admits),
 	{}

@@ -14,10 +14,11 @@
  *     then;
  *   - sequences are odd, and each is higher than those before;
  *   - no callback gives a reader the sequence again that it began with;
- *   - nobody waits for an invalidation that does not overlap, and all who wait
- *     go on once the others have done what they had begun.
+ *   - a reader or a resize waits for no invalidation that does not overlap, nor
+ *     for one that started later, and goes on once the others have ended.
  *
- * The tree is not part of this. An invalidation goes from subscription to
+ * Most slots for invalidations are used up beforehand, so that some of those in
+ * flight have none. The tree is not part of this. An invalidation goes from subscription to
  * subscription in the tree's order: by first address, then by age.
  *
  * A simulation that cannot fail proves nothing. Each enum sim_mutation breaks
@@ -39,6 +40,7 @@
 #define SIM_CHANGERS		2
 #define SIM_THREADS		(SIM_INVALIDATORS + SIM_READERS + SIM_CHANGERS)
 #define SIM_AT_ONCE		2	/* callbacks in between two times of the lock */
+#define SIM_SECOND_PASSES	(4 * SIM_SUBS)	/* a resize has callbacks come twice */
 #define SIM_TRACE		16
 
 enum sim_mutation {
@@ -48,14 +50,19 @@ enum sim_mutation {
 	SIM_READER_WAITS_FOR_ALL,
 	SIM_CALLBACK_SETS_NO_SEQ,
 	SIM_CALLBACK_ON_REMOVED,
-	SIM_FLIGHT_BEGINS_LATE,
-	SIM_FLIGHT_ENDS_EARLY,
+	SIM_INVALIDATION_STARTS_LATE,
+	SIM_INVALIDATION_ENDS_EARLY,
+	SIM_READER_WAITS_FOR_LATER,
+	SIM_READER_IGNORES_BATCHES,
+	SIM_READER_TAKES_NEWEST_SEQ,
+	SIM_SEQ_GOES_BACK,
 	SIM_SEQ_IS_USED_TWICE,
 	SIM_CURSOR_IS_LET_GO,
 	SIM_REMOVAL_DOES_NOT_WAIT,
 	SIM_INSERT_TAKES_THE_LAST_SEQ,
 	SIM_RESIZE_DOES_NOT_WAIT,
 	SIM_RESIZE_KEEPS_SEQ,
+	SIM_RESIZE_DOES_NOT_RESTART,
 	SIM_RESIZE_TRIMS_LATE,
 	SIM_RESIZE_TRIMS_ONCE,
 };
@@ -98,16 +105,30 @@ enum sim_phase {
 	SIM_IDLE,
 	/* invalidators */
 	SIM_CALL, SIM_SET_SEQ, SIM_TAKE, SIM_RETURN, SIM_END_CALLS,
-	SIM_SECOND, SIM_SECOND_TAKE, SIM_SECOND_END, SIM_CHANGE, SIM_LAND,
+	SIM_SECOND, SIM_SECOND_TAKE, SIM_SECOND_END, SIM_CHANGE, SIM_END,
 	/* readers */
-	SIM_BEGIN, SIM_READ, SIM_LOCK, SIM_CHECK, SIM_COMMIT,
+	SIM_ENTER, SIM_BEGIN, SIM_READ, SIM_LOCK, SIM_CHECK, SIM_COMMIT,
 	/* those who insert, remove and resize */
-	SIM_WAIT_OUT, SIM_TRIM, SIM_RESIZE,
+	SIM_WAIT_OUT, SIM_TRIM, SIM_ENTER_RESIZE, SIM_RESIZE,
 };
 
 struct sim_call {
-	struct sim_sub *sub;	/* NULL: left for the second pass */
+	struct sim_sub *sub;	/* NULL: left for the second pass, or forgotten */
 	unsigned long id;
+};
+
+/**
+ * struct sim_wait - a wait, and what it may be for according to the model
+ * @wait: what is tested
+ * @seq: of the subscription, at entry
+ * @newest: sequence, at entry
+ * @ids: of the invalidations in flight that overlapped at entry; 0 for none
+ */
+struct sim_wait {
+	struct mmu_inflight_wait wait;
+	unsigned long seq;
+	unsigned long newest;
+	unsigned long ids[SIM_INVALIDATORS];
 };
 
 /**
@@ -120,8 +141,13 @@ struct sim_call {
  * @seq: of the invalidation, or from the reader's begin
  * @sub: whom a reader, or who changes, deals with
  * @versions: what a reader has read
- * @flight: the invalidation
- * @flying: it has begun and not ended, as the model has it
+ * @slot: of the invalidation
+ * @inflight: its number if it has started and not ended, as the model has it
+ * @visiting: it is on its way through the tree
+ * @restart: it must begin with the tree again
+ * @restarts: how often; once for each resize that has waited since before it
+ * @moves: resizes when it last began with it
+ * @wait: of a reader, or a resize
  * @may_block: it may sleep: no callback fails
  * @failed: one has
  * @nr: callbacks begun at once
@@ -129,7 +155,7 @@ struct sim_call {
  * @pos: the one among them that is next
  * @calls: those begun at once
  * @second: those for the second pass
- * @cursor: the last one begun
+ * @cursor: the last one called
  */
 struct sim_thread {
 	enum sim_phase phase;
@@ -140,15 +166,20 @@ struct sim_thread {
 	unsigned long seq;
 	struct sim_sub *sub;
 	unsigned int versions[SIM_PAGES];
-	struct mmu_flight flight;
-	bool flying;
+	unsigned int slot;
+	unsigned long inflight;
+	bool visiting;
+	bool restart;
+	unsigned int restarts;
+	unsigned long moves;
+	struct sim_wait wait;
 	bool may_block;
 	bool failed;
 	unsigned int nr;
 	unsigned int nr_second;
 	unsigned int pos;
 	struct sim_call calls[SIM_AT_ONCE];
-	struct sim_call second[SIM_SUBS];
+	struct sim_call second[SIM_SECOND_PASSES];
 	struct sim_call cursor;
 };
 
@@ -161,8 +192,10 @@ struct sim_step {
  * struct sim - an address space, its subscribers and all who work on it
  * @mutation: the rule that is broken
  * @rnd: decides everything
- * @flights: what is tested
- * @flown: numbers of @flights
+ * @inflight: what is tested
+ * @reserved: slots that are used up beforehand
+ * @started: invalidations that ever were
+ * @moves: resizes that ever were
  * @seq: what is tested
  * @last_seq: the model's
  * @ids: subscriptions that ever were
@@ -178,8 +211,10 @@ struct sim_step {
 struct sim {
 	enum sim_mutation mutation;
 	struct test_random rnd;
-	struct list_head flights;
-	unsigned long flown;
+	struct mmu_inflight inflight;
+	unsigned long reserved;
+	unsigned long started;
+	unsigned long moves;
 	unsigned long seq;
 	unsigned long last_seq;
 	unsigned long ids;
@@ -236,31 +271,68 @@ static inline unsigned long sim_next_seq(struct sim *sim)
 	return seq;
 }
 
-/* The model's answer to mmu_flights_overlap() */
-static inline bool sim_in_flight(const struct sim *sim, const struct sim_sub *s)
+static inline void sim_wait_enter(struct sim *sim, struct sim_wait *wait,
+				  const struct sim_sub *s)
 {
 	unsigned int i;
 
+	wait->seq = s->sub.invalidate_seq;
+	wait->newest = sim->seq;
+	mmu_inflight_wait_enter(&wait->wait, &sim->inflight,
+				s->sub.interval_tree.start,
+				s->sub.interval_tree.last);
 	for (i = 0; i < SIM_INVALIDATORS; i++) {
 		const struct sim_thread *t = &sim->threads[i];
 
-		if (t->flying && sim_overlaps(t->first, t->last, s))
-			return true;
+		wait->ids[i] = t->inflight &&
+			       sim_overlaps(t->first, t->last, s) ?
+			       t->inflight : 0;
 	}
+}
+
+/* Is one in flight that was at entry, and overlaps? */
+static inline bool sim_has_reason(const struct sim *sim,
+				  const struct sim_wait *wait)
+{
+	unsigned int i;
+
+	for (i = 0; i < SIM_INVALIDATORS; i++)
+		if (wait->ids[i] && wait->ids[i] == sim->threads[i].inflight)
+			return true;
 	return false;
 }
 
-/* Does who is about to read, or to resize, have to wait? */
-static inline bool sim_has_to_wait(struct sim *sim, const struct sim_sub *s)
+/* Is one in flight that has no slot? It overlaps everything, for all one knows. */
+static inline bool sim_is_untracked(const struct sim *sim)
 {
-	bool waits = mmu_flights_overlap(&sim->flights,
-					 s->sub.interval_tree.start,
-					 s->sub.interval_tree.last);
+	unsigned int i;
 
+	for (i = 0; i < SIM_INVALIDATORS; i++)
+		if (sim->threads[i].inflight &&
+		    sim->threads[i].slot >= MMU_SLOTS)
+			return true;
+	return false;
+}
+
+/* Must a reader, or a resize, wait on? */
+static inline bool sim_waits(struct sim *sim, struct sim_wait *wait,
+			     const struct sim_sub *s)
+{
+	bool waits;
+
+	if (sim->mutation == SIM_READER_IGNORES_BATCHES)
+		wait->wait.batches = false;
+	waits = !mmu_inflight_wait_over(&wait->wait, &sim->inflight);
 	if (sim->mutation == SIM_READER_WAITS_FOR_ALL)
-		waits = !list_empty(&sim->flights);
-	if (waits && !sim_in_flight(sim, s))
-		sim_wrong(sim, "one waits, and nothing that overlaps is in flight");
+		waits = sim->inflight.used & ~sim->reserved;
+	if (sim->mutation == SIM_READER_WAITS_FOR_LATER && !waits) {
+		sim_wait_enter(sim, wait, s);
+		waits = wait->wait.slots;
+		memset(wait->ids, 0, sizeof(wait->ids));
+	}
+	if (waits && !sim_has_reason(sim, wait) &&
+	    !(wait->wait.batches && sim_is_untracked(sim)))
+		sim_wrong(sim, "one waits, and those that it is for have ended");
 	return waits;
 }
 
@@ -321,9 +393,11 @@ static inline struct sim_sub *sim_next_sub(struct sim *sim,
 static inline void sim_begin_calls(struct sim *sim, struct sim_thread *t,
 				   struct sim_sub *s)
 {
+	unsigned int most = t->slot < MMU_SLOTS ? SIM_AT_ONCE : 1;
+
 	t->nr = 0;
 	t->pos = 0;
-	for (; s && t->nr < SIM_AT_ONCE; s = sim_next_sub(sim, t, s)) {
+	for (; s && t->nr < most; s = sim_next_sub(sim, t, s)) {
 		if (!mmu_callback_begin(&s->sub.state)) {
 			if (sim->mutation != SIM_CALLBACK_ON_REMOVED)
 				continue;
@@ -332,10 +406,22 @@ static inline void sim_begin_calls(struct sim *sim, struct sim_thread *t,
 		if (s->removed)
 			sim_wrong(sim, "a callback begins on a removed subscription");
 		s->running++;
-		t->cursor = (struct sim_call){ .sub = s, .id = s->id };
-		t->calls[t->nr++] = t->cursor;
+		t->calls[t->nr++] = (struct sim_call){ .sub = s, .id = s->id };
 	}
+	t->visiting = t->nr;
+	if (t->nr)
+		t->cursor = t->calls[0];
 	t->phase = t->nr ? SIM_CALL : SIM_SECOND;
+}
+
+/* On to the next one of those begun at once that was not forgotten */
+static inline void sim_next_call(struct sim_thread *t)
+{
+	while (++t->pos < t->nr && !t->calls[t->pos].sub)
+		;
+	t->phase = t->pos < t->nr ? SIM_CALL : SIM_END_CALLS;
+	if (t->pos < t->nr)
+		t->cursor = t->calls[t->pos];
 }
 
 static inline void sim_end_call(struct sim *sim, const struct sim_call *call)
@@ -352,18 +438,21 @@ static inline void sim_end_call(struct sim *sim, const struct sim_call *call)
 		s->alive = false;
 }
 
-static inline void sim_take_off(struct sim *sim, struct sim_thread *t)
+static inline void sim_start(struct sim *sim, struct sim_thread *t)
 {
 	struct sim_sub *s;
 
 	sim_some_pages(sim, 3, &t->first, &t->last);
 	t->may_block = !sim_one_in(sim, 4);
 	t->failed = false;
-	t->flying = true;
+	t->inflight = ++sim->started;
+	t->restart = false;
+	t->restarts = 0;
+	t->moves = sim->moves;
 	t->nr_second = 0;
-	if (sim->mutation != SIM_FLIGHT_BEGINS_LATE)
-		mmu_flight_begin(&sim->flights, &t->flight, ++sim->flown,
-				 t->first, t->last);
+	t->slot = 0;
+	if (sim->mutation != SIM_INVALIDATION_STARTS_LATE)
+		t->slot = mmu_inflight_start(&sim->inflight, t->first, t->last);
 	t->at = t->first;
 	t->pos = 0;
 	t->phase = SIM_SECOND;
@@ -389,7 +478,8 @@ static inline void sim_call(struct sim *sim, struct sim_thread *t)
 }
 
 /* A callback has set a sequence, which no reader may have from before. */
-static inline void sim_check_readers(struct sim *sim, const struct sim_sub *s)
+static inline void sim_check_readers(struct sim *sim, const struct sim_sub *s,
+				     const struct sim_thread *by)
 {
 	unsigned int i;
 
@@ -397,6 +487,7 @@ static inline void sim_check_readers(struct sim *sim, const struct sim_sub *s)
 		const struct sim_thread *t = &sim->threads[i];
 
 		if (t->sub == s && t->phase >= SIM_READ &&
+		    t->first <= by->last && by->first <= t->last &&
 		    t->seq == s->sub.invalidate_seq)
 			sim_wrong(sim, "a sequence has come back to a reader");
 	}
@@ -408,17 +499,15 @@ static inline void sim_set_seq(struct sim *sim, struct sim_thread *t)
 
 	if (sim->mutation != SIM_CALLBACK_SETS_NO_SEQ) {
 		mmu_interval_set_seq(&s->sub, t->seq);
-		sim_check_readers(sim, s);
+		if (sim->mutation == SIM_SEQ_GOES_BACK)
+			s->sub.invalidate_seq = t->seq;
+		sim_check_readers(sim, s, t);
 	}
-	if (sim_one_in(sim, 3)) {
-		if (t->nr_second == SIM_SUBS) {
-			sim_wrong(sim, "an invalidation calls a subscription twice");
-			return;
-		}
+	if (t->nr_second < SIM_SECOND_PASSES && sim_one_in(sim, 3)) {
 		t->second[t->nr_second++] = t->calls[t->pos];
 		t->calls[t->pos].sub = NULL;
 		s->locked = false;
-		t->phase = ++t->pos < t->nr ? SIM_CALL : SIM_END_CALLS;
+		sim_next_call(t);
 		return;
 	}
 	t->phase = SIM_TAKE;
@@ -437,7 +526,7 @@ static inline void sim_return(struct sim *sim, struct sim_thread *t)
 		if (mmu_state_remove(&s->sub.state))
 			sim_wrong(sim, "a callback runs, and is not counted");
 	}
-	t->phase = ++t->pos < t->nr ? SIM_CALL : SIM_END_CALLS;
+	sim_next_call(t);
 }
 
 static inline void sim_end_calls(struct sim *sim, struct sim_thread *t)
@@ -446,14 +535,24 @@ static inline void sim_end_calls(struct sim *sim, struct sim_thread *t)
 	struct sim_sub *next = NULL;
 	unsigned int i;
 
-	if (!let_go && sim_is_there(sim, &t->cursor))
+	if (t->slot >= MMU_SLOTS && t->moves != sim->moves) {
+		t->moves = sim->moves;
+		t->restart = true;
+	}
+	if (sim->mutation == SIM_RESIZE_DOES_NOT_RESTART)
+		t->restart = false;
+	if (t->restart)
+		next = sim_next_sub(sim, t, NULL);
+	else if (!let_go && sim_is_there(sim, &t->cursor))
 		next = sim_next_sub(sim, t, t->cursor.sub);
 	for (i = 0; i < t->nr; i++)
 		if (t->calls[i].sub)
 			sim_end_call(sim, &t->calls[i]);
-	if (let_go && sim_is_there(sim, &t->cursor))
+	if (let_go && !t->restart && sim_is_there(sim, &t->cursor))
 		next = sim_next_sub(sim, t, t->cursor.sub);
 
+	t->restart = false;
+	t->visiting = false;
 	t->pos = 0;
 	t->phase = SIM_SECOND;
 	if (next && !t->failed)
@@ -470,19 +569,18 @@ static inline void sim_second(struct sim *sim, struct sim_thread *t)
 			t->phase = SIM_SECOND_TAKE;
 		return;
 	}
-	if (sim->mutation == SIM_FLIGHT_BEGINS_LATE)
-		mmu_flight_begin(&sim->flights, &t->flight, ++sim->flown,
-				 t->first, t->last);
-	if (sim->mutation == SIM_FLIGHT_ENDS_EARLY)
-		mmu_flight_end(&t->flight);
-	t->phase = t->failed ? SIM_LAND : SIM_CHANGE;
+	if (sim->mutation == SIM_INVALIDATION_STARTS_LATE)
+		t->slot = mmu_inflight_start(&sim->inflight, t->first, t->last);
+	if (sim->mutation == SIM_INVALIDATION_ENDS_EARLY)
+		mmu_inflight_end(&sim->inflight, t->slot);
+	t->phase = t->failed ? SIM_END : SIM_CHANGE;
 }
 
-static inline void sim_land(struct sim *sim, struct sim_thread *t)
+static inline void sim_end(struct sim *sim, struct sim_thread *t)
 {
-	if (sim->mutation != SIM_FLIGHT_ENDS_EARLY)
-		mmu_flight_end(&t->flight);
-	t->flying = false;
+	if (sim->mutation != SIM_INVALIDATION_ENDS_EARLY)
+		mmu_inflight_end(&sim->inflight, t->slot);
+	t->inflight = 0;
 	t->phase = SIM_IDLE;
 }
 
@@ -491,7 +589,7 @@ static inline void sim_invalidate(struct sim *sim, struct sim_thread *t)
 	switch (t->phase) {
 	case SIM_IDLE:
 		if (!sim->closing)
-			sim_take_off(sim, t);
+			sim_start(sim, t);
 		break;
 	case SIM_CALL:
 		sim_call(sim, t);
@@ -524,10 +622,10 @@ static inline void sim_invalidate(struct sim *sim, struct sim_thread *t)
 	case SIM_CHANGE:
 		sim->versions[t->at]++;
 		if (t->at++ == t->last)
-			t->phase = SIM_LAND;
+			t->phase = SIM_END;
 		break;
 	default:
-		sim_land(sim, t);
+		sim_end(sim, t);
 		break;
 	}
 }
@@ -546,10 +644,15 @@ static inline struct sim_sub *sim_pick(struct sim *sim, bool whole)
 
 static inline void sim_read_begin(struct sim *sim, struct sim_thread *t)
 {
+	const struct mmu_interval_notifier *sub = &t->sub->sub;
+
 	if (sim->mutation != SIM_READER_DOES_NOT_WAIT &&
-	    sim_has_to_wait(sim, t->sub))
+	    sim_waits(sim, &t->wait, t->sub))
 		return;
-	t->seq = t->sub->sub.invalidate_seq;
+	t->seq = mmu_seq_after_wait(sub->invalidate_seq, t->wait.seq,
+				    t->wait.newest);
+	if (sim->mutation == SIM_READER_TAKES_NEWEST_SEQ)
+		t->seq = sub->invalidate_seq;
 	t->first = t->sub->sub.interval_tree.start;
 	t->last = t->sub->sub.interval_tree.last;
 	t->at = t->first;
@@ -577,6 +680,10 @@ static inline void sim_read(struct sim *sim, struct sim_thread *t)
 		if (!t->sub)
 			break;
 		t->sub->users++;
+		t->phase = SIM_ENTER;
+		break;
+	case SIM_ENTER:
+		sim_wait_enter(sim, &t->wait, t->sub);
 		t->phase = SIM_BEGIN;
 		break;
 	case SIM_BEGIN:
@@ -596,7 +703,7 @@ static inline void sim_read(struct sim *sim, struct sim_thread *t)
 		if (sim->mutation != SIM_READER_DOES_NOT_CHECK &&
 		    mmu_interval_read_retry(&t->sub->sub, t->seq)) {
 			t->sub->locked = false;
-			t->phase = SIM_BEGIN;
+			t->phase = SIM_ENTER;
 		}
 		break;
 	default:
@@ -611,6 +718,7 @@ static inline void sim_insert(struct sim *sim)
 {
 	struct sim_sub *s = &sim->subs[test_random_below(&sim->rnd, SIM_SUBS)];
 	bool old_seq = sim->mutation == SIM_INSERT_TAKES_THE_LAST_SEQ;
+	unsigned long last_seq = sim->last_seq;
 
 	if (s->alive)
 		return;
@@ -624,12 +732,34 @@ static inline void sim_insert(struct sim *sim)
 	s->sub.interval_tree.start = s->admit_first;
 	s->sub.interval_tree.last = s->admit_last;
 	s->sub.invalidate_seq = old_seq ? sim->seq : sim_next_seq(sim);
+	/* A reader may have left with it before a removal. */
+	if (s->sub.invalidate_seq <= last_seq)
+		sim_wrong(sim, "a new subscription has an old sequence");
+}
+
+/* What is not being called yet is not going to be. */
+static inline void sim_forget(struct sim *sim, struct sim_sub *s)
+{
+	unsigned int i, nr;
+
+	for (i = 0; i < SIM_INVALIDATORS; i++) {
+		struct sim_thread *t = &sim->threads[i];
+
+		for (nr = t->pos + 1; t->visiting && nr < t->nr; nr++) {
+			if (t->calls[nr].sub != s)
+				continue;
+			t->calls[nr].sub = NULL;
+			s->running--;
+			mmu_callback_end(&s->sub.state);
+		}
+	}
 }
 
 static inline void sim_remove(struct sim *sim, struct sim_thread *t, bool async)
 {
 	struct sim_sub *s = t->sub;
 
+	sim_forget(sim, s);
 	s->changing = true;
 	s->async = async;
 	s->removed = true;
@@ -661,7 +791,7 @@ static inline void sim_change(struct sim *sim, struct sim_thread *t)
 	}
 	t->sub->changing = true;
 	sim_some_pages(sim, 5, &t->first, &t->last);
-	t->phase = sim->mutation == SIM_RESIZE_TRIMS_LATE ? SIM_RESIZE :
+	t->phase = sim->mutation == SIM_RESIZE_TRIMS_LATE ? SIM_ENTER_RESIZE :
 							    SIM_TRIM;
 }
 
@@ -687,7 +817,24 @@ static inline void sim_trim(struct sim *sim, struct sim_thread *t)
 	}
 	s->locked = false;
 	s->changing = !late;
-	t->phase = late ? SIM_IDLE : SIM_RESIZE;
+	t->phase = late ? SIM_IDLE : SIM_ENTER_RESIZE;
+}
+
+/* Invalidations on their way through the tree must not miss what moves there. */
+static inline void sim_restart(struct sim *sim, const struct sim_sub *s)
+{
+	unsigned int i;
+
+	for (i = 0; i < SIM_INVALIDATORS; i++) {
+		struct sim_thread *t = &sim->threads[i];
+
+		if (!t->visiting || !sim_overlaps(t->first, t->last, s))
+			continue;
+		t->restart = true;
+		if (t->slot < MMU_SLOTS && ++t->restarts > SIM_CHANGERS)
+			sim_wrong(sim, "resizes do not let an invalidation finish");
+	}
+	sim->moves++;
 }
 
 static inline void sim_resize(struct sim *sim, struct sim_thread *t)
@@ -695,8 +842,9 @@ static inline void sim_resize(struct sim *sim, struct sim_thread *t)
 	struct sim_sub *s = t->sub;
 
 	if (sim->mutation != SIM_RESIZE_DOES_NOT_WAIT &&
-	    sim_has_to_wait(sim, s))
+	    sim_waits(sim, &t->wait, s))
 		return;
+	sim_restart(sim, s);
 	s->sub.interval_tree.start = t->first;
 	s->sub.interval_tree.last = t->last;
 	s->age = ++sim->ages;
@@ -721,6 +869,10 @@ static inline void sim_subscribe(struct sim *sim, struct sim_thread *t)
 		break;
 	case SIM_TRIM:
 		sim_trim(sim, t);
+		break;
+	case SIM_ENTER_RESIZE:
+		sim_wait_enter(sim, &t->wait, t->sub);
+		t->phase = SIM_RESIZE;
 		break;
 	case SIM_RESIZE:
 		sim_resize(sim, t);
@@ -810,7 +962,11 @@ static inline bool sim_run(struct sim *sim, enum sim_mutation mutation,
 	sim->rnd.state = seed * 2654435761U | 1;
 	sim->seq = MMU_FIRST_SEQ;
 	sim->last_seq = MMU_FIRST_SEQ;
-	INIT_LIST_HEAD(&sim->flights);
+	/* Two slots are left, or three. */
+	sim->reserved = ~0UL << (2 + seed % 2);
+	sim->inflight.used = sim->reserved;
+	for (nr = 0; nr < MMU_SLOTS; nr++)
+		sim->inflight.slots[nr].first = ~0UL;
 	for (nr = 0; nr < SIM_PAGES; nr++)
 		sim->versions[nr] = 1;
 

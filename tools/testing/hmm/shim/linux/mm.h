@@ -5,14 +5,13 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <linux/bitops.h>
 #include <linux/const.h>
 
 #include <sys/cdefs.h>		/* __always_inline */
 
 #define noinline
-#define unlikely(x)		__builtin_expect(!!(x), 0)
 #define BIT(nr)			_BITUL(nr)
-#define BITS_PER_LONG		__LONG_WIDTH__
 #define PAGE_SHIFT		12
 #define PAGE_SIZE		_BITUL(PAGE_SHIFT)
 #define ARRAY_SIZE(array)	(sizeof(array) / sizeof((array)[0]))
