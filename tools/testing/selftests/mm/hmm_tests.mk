@@ -18,7 +18,7 @@ HMM_TESTS := hmm-range hmm-defects hmm-oracle hmm-stress hmm-failure hmm-fuzz \
 	hmm-evict-race hmm-turmoil
 HMM_DIR := $(patsubst %/,%,$(dir $(lastword $(MAKEFILE_LIST))))
 HMM_COMMON := $(addprefix $(HMM_DIR)/,hmm_common.c hmm_device.c hmm_access.c \
-	hmm_group.c hmm_inject.c hmm_folios.c hmm_move.c hmm_exclusive.c)
+	hmm_group.c hmm_inject.c hmm_folios.c hmm_move.c hmm_exclusive.c hmm_notify.c)
 # What single programs consist of besides
 HMM_MATRIX := $(HMM_DIR)/hmm_matrix_memory.c
 HMM_NOTIFIER := $(HMM_DIR)/hmm_changes.c
