@@ -9,7 +9,8 @@
  *
  * hmm_probe_map.c, the device's special mappings, and hmm_probe_hold.c, which
  * holds the mmap lock, stand alone. So do the second device, for subscriptions
- * (hmm_probe_notify.h), and the third one, for migration (hmm_probe_move.h).
+ * (hmm_probe_notify.h), the third one, for migration (hmm_probe_move.h), and the
+ * fourth one, for invalidations in flight (hmm_probe_flight.h).
  */
 #ifndef _HMM_PROBE_H
 #define _HMM_PROBE_H
@@ -130,5 +131,8 @@ int probe_let_go(struct probe_mirror *mirror);
 
 int probe_notify_init(void);
 void probe_notify_exit(void);
+
+int probe_flight_init(void);
+void probe_flight_exit(void);
 
 #endif /* _HMM_PROBE_H */

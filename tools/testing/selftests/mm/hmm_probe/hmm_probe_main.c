@@ -499,9 +499,14 @@ static int __init probe_init(void)
 	rc = probe_move_init();
 	if (rc)
 		goto no_move;
+	rc = probe_flight_init();
+	if (rc)
+		goto no_flight;
 	rc = misc_register(&probe_device);
 	if (!rc)
 		return 0;
+	probe_flight_exit();
+no_flight:
 	probe_move_exit();
 no_move:
 	probe_notify_exit();
@@ -511,6 +516,7 @@ no_move:
 static void __exit probe_exit(void)
 {
 	misc_deregister(&probe_device);
+	probe_flight_exit();
 	probe_move_exit();
 	probe_notify_exit();
 	probe_map_exit();

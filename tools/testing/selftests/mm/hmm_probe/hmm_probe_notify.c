@@ -27,7 +27,8 @@ static struct workqueue_struct *notify_workers;
 static bool is_interval(const struct probe_sub *sub)
 {
 	return sub->kind == HMM_NOTIFY_INTERVAL ||
-	       sub->kind == HMM_NOTIFY_TWO_PASS;
+	       sub->kind == HMM_NOTIFY_TWO_PASS ||
+	       sub->kind == HMM_NOTIFY_INTERVAL_READ_LOCKED;
 }
 
 static int subscribe_shared(struct probe_sub *sub, struct mm_struct *mm)
@@ -40,6 +41,32 @@ static int subscribe_shared(struct probe_sub *sub, struct mm_struct *mm)
 	scoped_guard(spinlock, &sub->lock)
 		sub->state.id = sub->shared->id;
 	return 0;
+}
+
+static int subscribe_locked(struct probe_sub *sub, struct mm_struct *mm)
+{
+	int rc = mmap_write_lock_killable(mm);
+
+	if (rc)
+		return rc;
+	sub->list.ops = &probe_list_ops;
+	rc = __mmu_notifier_register(&sub->list, mm);
+	mmap_write_unlock(mm);
+	return rc;
+}
+
+static int subscribe_read_locked(struct probe_sub *sub,
+				 const struct hmm_notify_call *call,
+				 struct mm_struct *mm)
+{
+	int rc = mmap_read_lock_killable(mm);
+
+	if (rc)
+		return rc;
+	rc = mmu_interval_notifier_insert(&sub->interval, mm, call->start,
+					  call->length, &probe_one_pass_ops);
+	mmap_read_unlock(mm);
+	return rc;
 }
 
 static int subscribe_as(struct probe_sub *sub,
@@ -63,6 +90,10 @@ static int subscribe_as(struct probe_sub *sub,
 		return mmu_notifier_register(&sub->list, mm);
 	case HMM_NOTIFY_SHARED:
 		return subscribe_shared(sub, mm);
+	case HMM_NOTIFY_LIST_LOCKED:
+		return subscribe_locked(sub, mm);
+	case HMM_NOTIFY_INTERVAL_READ_LOCKED:
+		return subscribe_read_locked(sub, call, mm);
 	}
 	return -EINVAL;
 }

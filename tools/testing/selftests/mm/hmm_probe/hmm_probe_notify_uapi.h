@@ -20,6 +20,8 @@ enum hmm_notify_kind {
 	HMM_NOTIFY_LIST,	/* the whole address space: start and end */
 	HMM_NOTIFY_LIST_START,	/* without the end, so it may refuse */
 	HMM_NOTIFY_SHARED,	/* one for all files: mmu_notifier_get() */
+	HMM_NOTIFY_LIST_LOCKED,	/* with the mmap lock held for writing */
+	HMM_NOTIFY_INTERVAL_READ_LOCKED, /* with it held for reading */
 };
 
 enum hmm_notify_op {

@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * /dev/hmm_probe_flight: invalidations that stay in flight until told to end.
+ *
+ * The kernel does not export what begins and ends an invalidation where there
+ * are subscriptions. The test finds it in /proc/kallsyms, and functions of the
+ * same name call it here.
+ */
+#include <linux/cleanup.h>
+#include <linux/fs.h>
+#include <linux/miscdevice.h>
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/mutex.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+#include <linux/wait.h>
+
+#include "hmm_probe.h"
+#include "hmm_probe_flight.h"
+
+/* A test that dies must not stop the machine. */
+#define AT_MOST	(30 * HZ)
+
+/**
+ * struct probe_group - an open file
+ * @wq: waits for the following two
+ * @in_flight: invalidations that have begun and not ended
+ * @over: they must end
+ * @odd_lock: of @odd
+ * @odd: for single calls
+ */
+struct probe_group {
+	wait_queue_head_t wq;
+	atomic_t in_flight;
+	bool over;
+	struct mutex odd_lock;	/* see above */
+	struct probe_odd odd;
+};
+
+/* What is not exported; set before any invalidation is made */
+
+static int (*kernel_start)(struct mmu_notifier_range *range);
+static void (*kernel_end)(struct mmu_notifier_range *range);
+#ifdef _LINUX_MMU_INTERVAL_H
+static void (*kernel_wake)(struct mm_struct *mm);
+#endif
+
+int __mmu_notifier_invalidate_range_start(struct mmu_notifier_range *range)
+{
+	return kernel_start(range);
+}
+
+void __mmu_notifier_invalidate_range_end(struct mmu_notifier_range *range)
+{
+	kernel_end(range);
+}
+
+#ifdef _LINUX_MMU_INTERVAL_H
+void __mmu_notifier_wake(struct mm_struct *mm)
+{
+	kernel_wake(mm);
+}
+#endif
+
+#ifdef CONFIG_LOCKDEP
+struct lockdep_map __mmu_notifier_invalidate_range_start_map = {
+	.name = "hmm_probe_flight_start"
+};
+
+#ifdef _LINUX_MMU_INTERVAL_H
+struct lockdep_map __mmu_notifier_inflight_map = {
+	.name = "hmm_probe_flight"
+};
+#endif
+#endif
+
+static int flight_symbols(const void __user *arg)
+{
+	struct hmm_flight_symbols symbols;
+
+	if (copy_from_user(&symbols, arg, sizeof(symbols)))
+		return -EFAULT;
+	/* Of functions whose address nobody takes, indirect calls are faults. */
+	if (cpu_feature_enabled(X86_FEATURE_IBT))
+		return -EOPNOTSUPP;
+	if (!symbols.start || !symbols.end)
+		return -EINVAL;
+#ifdef _LINUX_MMU_INTERVAL_H
+	if (!symbols.wake)
+		return -EINVAL;
+	kernel_wake = (void *)symbols.wake;
+#endif
+	kernel_end = (void *)symbols.end;
+	kernel_start = (void *)symbols.start;
+	return 0;
+}
+
+/* Invalidations */
+
+static int stay_in_flight(struct probe_group *group)
+{
+	long left;
+
+	atomic_inc(&group->in_flight);
+	wake_up_all(&group->wq);
+	left = wait_event_killable_timeout(group->wq, READ_ONCE(group->over),
+					   AT_MOST);
+	atomic_dec(&group->in_flight);
+	if (left > 0)
+		return 0;
+	return left ? -EINTR : -ETIMEDOUT;
+}
+
+static int make_invalidation(struct probe_group *group,
+			     const struct hmm_flight *flight)
+{
+	struct mmu_notifier_range range;
+	int rc;
+
+	mmu_notifier_range_init(&range, MMU_NOTIFY_CLEAR, 0, current->mm,
+				flight->start, flight->end);
+	mmu_notifier_invalidate_range_start(&range);
+	if (flight->flags & HMM_FLIGHT_UNBALANCED)
+		return 0;
+	rc = stay_in_flight(group);
+	mmu_notifier_invalidate_range_end(&range);
+	return rc;
+}
+
+static int flight_make(struct probe_group *group, const void __user *arg)
+{
+	struct hmm_flight flight;
+	int rc;
+
+	if (copy_from_user(&flight, arg, sizeof(flight)))
+		return -EFAULT;
+	if (flight.flags & ~(HMM_FLIGHT_MMAP_LOCK | HMM_FLIGHT_UNBALANCED) ||
+	    flight.start >= flight.end || !kernel_start)
+		return -EINVAL;
+	if (!(flight.flags & HMM_FLIGHT_MMAP_LOCK))
+		return make_invalidation(group, &flight);
+	rc = mmap_read_lock_killable(current->mm);
+	if (rc)
+		return rc;
+	rc = make_invalidation(group, &flight);
+	mmap_read_unlock(current->mm);
+	return rc;
+}
+
+/* Interruptible: tests tell the two kinds of sleep apart. */
+static int flight_await(struct probe_group *group, const u64 __user *arg)
+{
+	long left;
+	u64 n;
+
+	if (get_user(n, arg))
+		return -EFAULT;
+	left = wait_event_interruptible_timeout(group->wq,
+						atomic_read(&group->in_flight) >= n,
+						AT_MOST);
+	if (left > 0)
+		return 0;
+	return left ? -EINTR : -ETIMEDOUT;
+}
+
+/* The file */
+
+static int flight_odd(struct probe_group *group, void __user *arg)
+{
+	struct hmm_odd call;
+	int rc;
+
+	if (copy_from_user(&call, arg, sizeof(call)))
+		return -EFAULT;
+	scoped_guard(mutex, &group->odd_lock)
+		rc = probe_odd_call(&group->odd, &call);
+	if (rc)
+		return rc;
+	return copy_to_user(arg, &call, sizeof(call)) ? -EFAULT : 0;
+}
+
+static int flight_sizes(void __user *arg)
+{
+	const struct hmm_sizes sizes = {
+		.range = sizeof(struct mmu_notifier_range),
+		.interval = sizeof(struct mmu_interval_notifier),
+		.list = sizeof(struct mmu_notifier),
+	};
+
+	return copy_to_user(arg, &sizes, sizeof(sizes)) ? -EFAULT : 0;
+}
+
+static long flight_ioctl(struct file *file, unsigned int cmd,
+			 unsigned long arg)
+{
+	struct probe_group *group = file->private_data;
+	void __user *uarg = (void __user *)arg;
+
+	switch (cmd) {
+	case HMM_FLIGHT_MAKE:
+		return flight_make(group, uarg);
+	case HMM_FLIGHT_AWAIT:
+		return flight_await(group, uarg);
+	case HMM_FLIGHT_COUNT:
+		return put_user((u64)atomic_read(&group->in_flight),
+				(u64 __user *)uarg);
+	case HMM_FLIGHT_END:
+		WRITE_ONCE(group->over, true);
+		wake_up_all(&group->wq);
+		return 0;
+	case HMM_FLIGHT_ODD:
+		return flight_odd(group, uarg);
+	case HMM_FLIGHT_SIZES:
+		return flight_sizes(uarg);
+	case HMM_FLIGHT_SYMBOLS:
+		return flight_symbols(uarg);
+	default:
+		return -ENOTTY;
+	}
+}
+
+static int flight_open(struct inode *inode, struct file *file)
+{
+	struct probe_group *group = kzalloc_obj(*group);
+
+	if (!group)
+		return -ENOMEM;
+	init_waitqueue_head(&group->wq);
+	mutex_init(&group->odd_lock);
+	file->private_data = group;
+	return 0;
+}
+
+static int flight_release(struct inode *inode, struct file *file)
+{
+	kfree(file->private_data);
+	return 0;
+}
+
+static const struct file_operations flight_fops = {
+	.owner = THIS_MODULE,
+	.open = flight_open,
+	.release = flight_release,
+	.unlocked_ioctl = flight_ioctl,
+};
+
+static struct miscdevice flight_device = {
+	.minor = MISC_DYNAMIC_MINOR,
+	.name = "hmm_probe_flight",
+	.fops = &flight_fops,
+	.mode = 0600,
+};
+
+int probe_flight_init(void)
+{
+	return misc_register(&flight_device);
+}
+
+void probe_flight_exit(void)
+{
+	misc_deregister(&flight_device);
+}
