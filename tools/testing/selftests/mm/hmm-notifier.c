@@ -266,13 +266,31 @@ TEST_F(hmm_storm, insert_and_first_read_begin)
 	EXPECT_TRUE(storm_goes_on(self->storming));
 }
 
-/* Who does overlap waits, and may give up. */
+/* A reader waits for what was in flight when it came, and that ends. */
+TEST_F(hmm_storm, read_begin_inside)
+{
+	EXPECT_EQ(0, sub_try(self->storming, HMM_NOTIFY_READ, SOON_MS));
+	EXPECT_TRUE(storm_goes_on(self->storming));
+}
+
 TEST_F(hmm_storm, timed_read_begin_inside)
 {
+	struct hmm_notify_call call = {
+		.op = HMM_NOTIFY_READ_TIMEOUT,
+		.ms = SOON_MS,
+	};
+
 	if (!knows_new_calls(self->other))
 		SKIP(return, "no read_begin with a timeout");
-	EXPECT_EQ(-ETIMEDOUT, sub_do(self->storming, HMM_NOTIFY_READ_TIMEOUT,
-				     NULL));
+	EXPECT_EQ(0, sub_call(self->storming, HMM_NOTIFY_CALL, &call));
+	EXPECT_TRUE(storm_goes_on(self->storming));
+}
+
+TEST_F(hmm_storm, resize_inside)
+{
+	if (!knows_new_calls(self->other))
+		SKIP(return, "no resize");
+	EXPECT_EQ(0, resize(self->storming, self->map, 1, SOON_MS));
 	EXPECT_TRUE(storm_goes_on(self->storming));
 }
 
