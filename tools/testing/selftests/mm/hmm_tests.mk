@@ -8,7 +8,7 @@
 # and may set CC and HMM_CFLAGS.
 
 HMM_TESTS := hmm-range hmm-defects hmm-oracle hmm-stress hmm-failure hmm-fuzz \
-	hmm-sparse hmm-lock hmm-notifier hmm-first \
+	hmm-sparse hmm-lock hmm-notifier hmm-first hmm-dropin \
 	hmm-mirror hmm-follow hmm-migrate hmm-exclusive hmm-exclusive-huge \
 	hmm-atomic hmm-contend hmm-taken hmm-whole \
 	hmm-coherent hmm-evict \
