@@ -318,4 +318,103 @@ TEST_F(hugetlb, hole_is_punched)
 	EXPECT_TRUE(pattern_is(self->map, HUGE_PAGES, 3));
 }
 
+/*
+ * A mapping that shares its page table with another process. What changes its
+ * protection unmaps the table: the device must not go on with the page, of
+ * which this process is not told any more.
+ */
+
+FIXTURE(shared_table)
+{
+	int fd;
+	int file;
+	char *map;
+	struct keeper keeper;
+};
+
+FIXTURE_SETUP(shared_table)
+{
+	const char *reason;
+	char *room;
+
+	self->file = -1;
+	self->fd = device_open(0, &reason);
+	if (self->fd < 0)
+		SKIP(return, "%s", reason);
+	if (!reserve_hugetlb(POOL))
+		SKIP(return, "no hugetlb pages");
+	self->file = hugetlb_file(GIGANTIC_BYTES);
+	if (self->file < 0)
+		SKIP(return, "no files of hugetlb pages");
+	room = mmap(NULL, 2 * GIGANTIC_BYTES, PROT_NONE,
+		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	ASSERT_NE(MAP_FAILED, room);
+	room += -(uintptr_t)room % GIGANTIC_BYTES;
+	self->map = map_at(room, GIGANTIC_BYTES, PROT_READ | PROT_WRITE,
+			   MAP_SHARED | MAP_NORESERVE, self->file);
+	pattern_fill(self->map, 1, 1);
+	keeper_start(&self->keeper);
+	ASSERT_LE(0, keeper_peek(&self->keeper, self->map));
+	ASSERT_TRUE(device_reads(self->fd, self->map, 1, 1));
+}
+
+FIXTURE_TEARDOWN(shared_table)
+{
+	if (self->keeper.pid)
+		keeper_stop(&self->keeper);
+	if (self->file >= 0)
+		close(self->file);
+	release_hugetlb();
+	close(self->fd);
+}
+
+/* Moves the page of a file that nobody maps any more. */
+static bool soft_offline(__u64 pfn)
+{
+	int fd = open("/sys/devices/system/memory/soft_offline_page",
+		      O_WRONLY | O_CLOEXEC);
+	bool done = fd >= 0 && dprintf(fd, "0x%llx", pfn * PAGE_BYTES) > 0;
+
+	close(fd);
+	return done;
+}
+
+TEST_F(shared_table, device_follows_the_file_after_mprotect)
+{
+	__u64 pfn = pagemap_pfn(self->map);
+	char *other;
+
+	ASSERT_EQ(0, mprotect(self->map, GIGANTIC_BYTES, PROT_READ));
+	keeper_stop(&self->keeper);
+	self->keeper.pid = 0;
+	if (!soft_offline(pfn))
+		SKIP(return, "no soft offlining of pages");
+	other = mmap(NULL, GIGANTIC_BYTES, PROT_READ | PROT_WRITE,
+		     MAP_SHARED | MAP_NORESERVE, self->file, 0);
+	ASSERT_NE(MAP_FAILED, other);
+	EXPECT_TRUE(pattern_is(other, 1, 1));
+	EXPECT_NE(pfn, pagemap_pfn(other));
+	pattern_fill(other, 1, 2);
+	EXPECT_TRUE(device_reads(self->fd, self->map, 1, 2));
+	ASSERT_EQ(0, munmap(other, GIGANTIC_BYTES));
+}
+
+TEST_F(shared_table, device_follows_the_file_after_mprotect_of_a_half)
+{
+	__u64 pfn = pagemap_pfn(self->map);
+	char *other;
+
+	ASSERT_EQ(0, mprotect(self->map, GIGANTIC_BYTES / 2, PROT_READ));
+	keeper_stop(&self->keeper);
+	self->keeper.pid = 0;
+	if (!soft_offline(pfn))
+		SKIP(return, "no soft offlining of pages");
+	other = mmap(NULL, GIGANTIC_BYTES, PROT_READ | PROT_WRITE,
+		     MAP_SHARED | MAP_NORESERVE, self->file, 0);
+	ASSERT_NE(MAP_FAILED, other);
+	pattern_fill(other, 1, 2);
+	EXPECT_TRUE(device_reads(self->fd, self->map, 1, 2));
+	ASSERT_EQ(0, munmap(other, GIGANTIC_BYTES));
+}
+
 TEST_HARNESS_MAIN

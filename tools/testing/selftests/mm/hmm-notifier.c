@@ -947,6 +947,7 @@ FIXTURE(hmm_event)
 {
 	struct place place;
 	int fd;
+	__u64 before;	/* the first page, for a device */
 };
 
 FIXTURE_VARIANT(hmm_event)
@@ -1027,6 +1028,31 @@ FIXTURE_VARIANT_ADD(hmm_event, mprotect_read_shared)
 FIXTURE_VARIANT_ADD(hmm_event, mprotect_read_hugetlb)
 	TOLD(hugetlb, nothing, mprotect_read,
 	     SET(PROTECTION_VMA), SET(PROTECTION_VMA));
+
+FIXTURE_VARIANT_ADD(hmm_event, mprotect_read_half_shared_huge)
+	TOLD(shared_many, collapse, mprotect_read_half,
+	     SET(CLEAR) | SET(PROTECTION_VMA), SET(PROTECTION_VMA));
+
+FIXTURE_VARIANT_ADD(hmm_event, mprotect_read_hugetlb_file)
+	TOLD(hugetlb_file, nothing, mprotect_read,
+	     SET(PROTECTION_VMA), SET(PROTECTION_VMA));
+
+/* A page table that is shared is unmapped, and so is all that it maps. */
+FIXTURE_VARIANT_ADD(hmm_event, mprotect_read_hugetlb_wide)
+	TOLD(hugetlb_wide, nothing, mprotect_read,
+	     SET(PROTECTION_VMA), 0);
+
+FIXTURE_VARIANT_ADD(hmm_event, mprotect_read_hugetlb_shared_table)
+	TOLD(hugetlb_wide, share_table, mprotect_read,
+	     SET(PROTECTION_VMA), 0);
+
+FIXTURE_VARIANT_ADD(hmm_event, mprotect_read_half_hugetlb_shared_table)
+	TOLD(hugetlb_wide, share_table, mprotect_read_half,
+	     SET(CLEAR) | SET(PROTECTION_VMA), SET(PROTECTION_VMA));
+
+FIXTURE_VARIANT_ADD(hmm_event, mprotect_none_hugetlb_shared_table)
+	TOLD(hugetlb_wide, share_table, mprotect_none,
+	     SET(PROTECTION_VMA), 0);
 
 FIXTURE_VARIANT_ADD(hmm_event, mprotect_write)
 	TOLD(small, mprotect_read, mprotect_write,
@@ -1146,6 +1172,10 @@ FIXTURE_VARIANT_ADD(hmm_event, fork_shared)
 	TOLD(shared, nothing, fork,
 	     0, 0);
 
+FIXTURE_VARIANT_ADD(hmm_event, fork_hugetlb_shared_table)
+	TOLD(hugetlb_wide, share_table, fork,
+	     0, 0);
+
 FIXTURE_VARIANT_ADD(hmm_event, write)
 	TOLD(small, nothing, write,
 	     0, 0);
@@ -1180,6 +1210,10 @@ FIXTURE_VARIANT_ADD(hmm_event, scan_hugetlb)
 	TOLD(hugetlb, uffd_watch_async, scan,
 	     SET(PROTECTION_VMA), SET(PROTECTION_VMA));
 
+FIXTURE_VARIANT_ADD(hmm_event, soft_dirty_hugetlb_shared_table)
+	TOLD(hugetlb_wide, share_table, soft_dirty,
+	     SET(SOFT_DIRTY), SET(SOFT_DIRTY));
+
 FIXTURE_VARIANT_ADD(hmm_event, split)
 	TOLD(huge, nothing, split,
 	     SET(CLEAR), 0);
@@ -1194,6 +1228,10 @@ FIXTURE_VARIANT_ADD(hmm_event, uffd_protect_hugetlb)
 	TOLD(hugetlb, uffd_watch, uffd_protect,
 	     SET(PROTECTION_VMA), SET(PROTECTION_VMA));
 
+FIXTURE_VARIANT_ADD(hmm_event, uffd_protect_shared_huge)
+	TOLD(shared_many, collapse_and_uffd_watch, uffd_protect,
+	     SET(CLEAR) | SET(PROTECTION_VMA), SET(PROTECTION_VMA));
+
 FIXTURE_VARIANT_ADD(hmm_event, uffd_resolve)
 	TOLD(small, uffd_watch_and_protect, uffd_resolve,
 	     SET(PROTECTION_VMA), 0);
@@ -1206,6 +1244,11 @@ FIXTURE_VARIANT_ADD(hmm_event, uffd_take_access)
 	TOLD(small, uffd_watch_reads, uffd_take_access,
 	     SET(PROTECTION_VMA), 0);
 
+/* Entries with a marker have no access, whatever else changes. */
+FIXTURE_VARIANT_ADD(hmm_event, mprotect_read_watching_reads)
+	TOLD(small, uffd_watch_reads, mprotect_read,
+	     SET(PROTECTION_VMA), 0);
+
 FIXTURE_VARIANT_ADD(hmm_event, uffd_move)
 	TOLD(small, nothing, uffd_move,
 	     SET(CLEAR), 0);
@@ -1216,6 +1259,10 @@ FIXTURE_VARIANT_ADD(hmm_event, uffd_move_huge)
 
 FIXTURE_VARIANT_ADD(hmm_event, uffd_unshare)
 	TOLD(hugetlb_wide, nothing, uffd_watch,
+	     SET(CLEAR), 0);
+
+FIXTURE_VARIANT_ADD(hmm_event, uffd_unshare_shared_table)
+	TOLD(hugetlb_wide, share_table, uffd_watch,
 	     SET(CLEAR), 0);
 
 /* A dummy device */
@@ -1244,6 +1291,17 @@ FIXTURE_VARIANT_ADD(hmm_event, no_longer_exclusive)
 	TOLD(small, exclusive, write,
 	     SET(CLEAR), 0);
 
+/* What a device may have mapped for the first page */
+static __u64 first_page(struct place *place)
+{
+	int fd = probe_open();
+	__u64 slot;
+
+	probe_look(fd, place->map, 1, &slot, 0);
+	close(fd);
+	return slot & HMM_PROBE_VALID ? slot : 0;
+}
+
 FIXTURE_SETUP(hmm_event)
 {
 	struct place *place = &self->place;
@@ -1260,6 +1318,7 @@ FIXTURE_SETUP(hmm_event)
 	if (variant->prepare(place))
 		SKIP(return, "not with this kernel");
 	subscribe(self->fd, HMM_NOTIFY_INTERVAL, place->map, place->bytes);
+	self->before = first_page(place);
 	if (variant->change(place))
 		SKIP(return, "not with this kernel");
 }
@@ -1314,6 +1373,24 @@ TEST_F(hmm_event, read_only)
 	}
 	EXPECT_EQ(variant->readable, readable);
 	EXPECT_EQ(variant->told & ~variant->readable, others);
+}
+
+/* Where a device may go on reading, what it reads is still there. */
+TEST_F(hmm_event, readable_page_stays)
+{
+	__u64 i, after = first_page(&self->place);
+
+	if (!self->before)
+		SKIP(return, "the device had nothing");
+	for (i = 0; i < sub_state(self->fd).records; i++) {
+		struct hmm_notify_record record = sub_record(self->fd, i);
+
+		if (record.read_only != HMM_NOTIFY_YES &&
+		    record.start <= (uintptr_t)self->place.map)
+			SKIP(return, "the device has to let go");
+	}
+	EXPECT_EQ(HMM_PROBE_VALID, after & HMM_PROBE_VALID);
+	EXPECT_EQ(slot_pfn(self->before), slot_pfn(after));
 }
 
 /* The end of what is told from @addr on without a gap */

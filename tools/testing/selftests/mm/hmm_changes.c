@@ -376,6 +376,13 @@ int change_share(struct place *place)
 }
 
 /* One write reaches all of what is huge. */
+/* The other process maps the page with the table that is here. */
+int change_share_table(struct place *place)
+{
+	keeper_start(&keeper);
+	return keeper_peek(&keeper, place->map) == 1 ? 0 : -1;
+}
+
 int change_write(struct place *place)
 {
 	write_pages(place->map, place->bytes == BYTES ? N : 1, 2);
@@ -434,6 +441,11 @@ int change_uffd_watch(struct place *place)
 	return watch(place, UFFD_FEATURE_PAGEFAULT_FLAG_WP |
 		     UFFD_FEATURE_WP_HUGETLBFS_SHMEM,
 		     UFFDIO_REGISTER_MODE_WP);
+}
+
+int change_collapse_and_uffd_watch(struct place *place)
+{
+	return change_collapse(place) || change_uffd_watch(place);
 }
 
 int change_uffd_watch_async(struct place *place)

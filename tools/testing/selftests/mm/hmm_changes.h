@@ -66,6 +66,7 @@ int change_write_back(struct place *place);
 int change_fork(struct place *place);
 int change_share(struct place *place);
 int change_write(struct place *place);
+int change_share_table(struct place *place);	/* the page table of hugetlb */
 /* By files in /proc and /sys */
 int change_soft_dirty(struct place *place);
 int change_scan(struct place *place);
@@ -73,6 +74,7 @@ int change_split(struct place *place);
 /* userfaultfd */
 int change_uffd_watch(struct place *place);
 int change_uffd_watch_async(struct place *place);
+int change_collapse_and_uffd_watch(struct place *place);
 int change_uffd_watch_reads(struct place *place);
 int change_uffd_protect(struct place *place);
 int change_uffd_watch_and_protect(struct place *place);
