@@ -38,7 +38,7 @@ struct mmu_interval_notifier;
  * @HMM_PFN_REQ_FAULT: (in) the page must come back @HMM_PFN_VALID, or the call
  *	fails.
  * @HMM_PFN_REQ_WRITE: (in) the page must come back @HMM_PFN_WRITE, or the call
- *	fails. Only heeded together with @HMM_PFN_REQ_FAULT.
+ *	fails. Without @HMM_PFN_REQ_FAULT it asks for nothing.
  * @HMM_PFN_FLAGS: every bit of a slot that is not part of the page frame
  *	number.
  */
@@ -125,9 +125,10 @@ static inline unsigned int hmm_pfn_to_map_order(unsigned long hmm_pfn)
  *
  * @notifier: subscription whose interval holds all of [@start, @end)
  * @notifier_seq: what mmu_interval_read_begin() returned for @notifier
- * @start: first address, page aligned
- * @end: first address behind the range, page aligned
- * @hmm_pfns: one slot a page, see &enum hmm_pfn_flags
+ * @start: first address; usually page aligned
+ * @end: first address after the range; usually page aligned
+ * @hmm_pfns: one slot a page, see &enum hmm_pfn_flags; slot n is for the page
+ *	that holds byte @start + n * PAGE_SIZE
  * @default_flags: requests that hold for every page of the range, and
  *	%HMM_RANGE_SPARSE
  * @pfn_flags_mask: which request bits of the slots themselves are heeded; with

@@ -44,7 +44,6 @@
  */
 #include <linux/export.h>
 #include <linux/hmm.h>
-#include <linux/interval_tree.h>
 #include <linux/jiffies.h>
 #include <linux/mm.h>
 #include <linux/mmap_lock.h>
@@ -57,24 +56,34 @@
 #include "request.h"
 #include "walk.h"
 
+/*
+ * Refuse only what cannot be served. That the range lies within the notifier's
+ * interval is up to the caller: outside of it, the sequence says nothing.
+ */
 static bool hmm_range_is_valid(const struct hmm_range *range)
 {
-	const struct mmu_interval_notifier *sub = range->notifier;
+	return range->notifier && range->hmm_pfns && range->start < range->end;
+}
 
-	if (!sub || !range->hmm_pfns)
-		return false;
-	if (!PAGE_ALIGNED(range->start | range->end) ||
-	    range->start >= range->end)
-		return false;
-	/*
-	 * It may be resized at this moment. A range that the old and the new
-	 * one both cover is valid all along; any other one that gets through
-	 * is not admitted by a driver that resizes.
-	 */
-	if (range->start < READ_ONCE(sub->interval_tree.start) ||
-	    range->end - 1 > READ_ONCE(sub->interval_tree.last))
-		return false;
-	return (range->default_flags & HMM_PFN_REQ_BITS) != HMM_PFN_REQ_WRITE;
+/*
+ * Drivers may pass a range that is not page aligned. Slot n then stands for
+ * the page that holds byte @start + n * PAGE_SIZE. False if that makes no
+ * range: it reaches beyond the last address.
+ */
+static bool hmm_range_align(struct hmm_range *aligned,
+			    const struct hmm_range *range)
+{
+	unsigned long size = PAGE_ALIGN(range->end - range->start);
+
+	*aligned = *range;
+	aligned->start = PAGE_ALIGN_DOWN(range->start);
+	aligned->end = aligned->start + size;
+	return aligned->start < aligned->end;
+}
+
+static bool hmm_range_is_aligned(const struct hmm_range *range)
+{
+	return PAGE_ALIGNED(range->start | range->end);
 }
 
 static int hmm_outcome_to_errno(enum hmm_outcome outcome)
@@ -125,6 +134,16 @@ static enum hmm_outcome hmm_advance(struct hmm_walk *w,
 	return outcome;
 }
 
+/* Not inlined: aligned ranges must not pay for the copy. */
+static noinline int hmm_range_fault_unaligned(const struct hmm_range *range)
+{
+	struct hmm_range aligned;
+
+	if (!hmm_range_align(&aligned, range))
+		return -EINVAL;
+	return hmm_range_fault(&aligned);
+}
+
 /**
  * hmm_range_fault() - mirror a range of the CPU page table, faulting as asked
  * @range: what to mirror; its notifier_seq must come from
@@ -148,9 +167,8 @@ static enum hmm_outcome hmm_advance(struct hmm_walk *w,
  *
  * Return: 0, and every request is met, or
  *
- * * -EINVAL: @range makes no sense: it is empty or not page aligned, extends
- *   beyond the notifier's interval, has no slots, or asks to write without
- *   asking to fault. Nothing was touched.
+ * * -EINVAL: @range is empty, or has no notifier or no slots. Nothing was
+ *   touched.
  * * -EBUSY: an invalidation collided; begin again with
  *   mmu_interval_read_begin().
  * * -EPERM: write access was asked for in a VMA that does not allow it.
@@ -168,6 +186,8 @@ int hmm_range_fault(struct hmm_range *range)
 
 	if (!hmm_range_is_valid(range))
 		return -EINVAL;
+	if (unlikely(!hmm_range_is_aligned(range)))
+		return hmm_range_fault_unaligned(range);
 	mmap_assert_locked(range->notifier->mm);
 
 	hmm_walk_init(&w, range);
@@ -330,6 +350,19 @@ static int hmm_attempts_run(struct hmm_attempts *a, struct hmm_range *range)
 	}
 }
 
+static noinline int hmm_attempts_unaligned(struct hmm_range *range,
+					   unsigned long timeout)
+{
+	struct hmm_range aligned;
+	int ret;
+
+	if (!hmm_range_align(&aligned, range))
+		return -EINVAL;
+	ret = hmm_range_fault_unlocked_timeout(&aligned, timeout);
+	range->notifier_seq = aligned.notifier_seq;
+	return ret;
+}
+
 /**
  * hmm_range_fault_unlocked_timeout() - hmm_range_fault() that takes the lock
  * @range: what to mirror; notifier_seq is set by this function
@@ -360,6 +393,8 @@ int hmm_range_fault_unlocked_timeout(struct hmm_range *range,
 
 	if (!hmm_range_is_valid(range))
 		return -EINVAL;
+	if (unlikely(!hmm_range_is_aligned(range)))
+		return hmm_attempts_unaligned(range, timeout);
 
 	ret = hmm_attempts_init(&attempts, range, timeout);
 	if (ret)
