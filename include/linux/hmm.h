@@ -25,10 +25,10 @@ struct mmu_interval_notifier;
  * @HMM_PFN_VALID: (out) the device may read the page whose number is in the
  *	slot. It is device memory only if the range named its owner.
  * @HMM_PFN_WRITE: (out) the device may write it too. Never without
- *	@HMM_PFN_VALID.
+ *	@HMM_PFN_VALID, and never for a shadow stack.
  * @HMM_PFN_ERROR: (out) no fault can give access to this address: there is
  *	no VMA, or one without read permission or without struct pages, or the
- *	memory is poisoned or guarded.
+ *	memory is secret, poisoned or guarded.
  * @HMM_PFN_DMA_MAPPED: (kept) the page is mapped for DMA. This flag and the
  *	next two belong to the driver and are carried over from the request.
  * @HMM_PFN_P2PDMA: (kept) mapped for peer-to-peer DMA through the host bridge.

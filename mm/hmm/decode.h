@@ -19,22 +19,25 @@
 #include <linux/mm.h>
 #include <linux/pgtable.h>
 
+#include "access.h"
 #include "walk.h"
 
 /* Whatever is not present is rare, and not worth to be in the way. */
-static noinline struct hmm_leaf hmm_decode_softleaf(const struct hmm_walk *w,
-						    softleaf_t entry,
-						    unsigned long offset,
-						    unsigned int order)
+static noinline struct hmm_leaf
+hmm_decode_softleaf(const struct hmm_walk *w, const struct vm_area_struct *vma,
+		    softleaf_t entry, unsigned long offset, unsigned int order)
 {
+	bool writable;
+
 	switch (softleaf_type(entry)) {
 	case SOFTLEAF_DEVICE_PRIVATE_READ:
 	case SOFTLEAF_DEVICE_PRIVATE_WRITE:
 		if (page_pgmap(softleaf_to_page(entry))->owner !=
 		    w->range->dev_private_owner)
 			return hmm_leaf_absent();
-		return hmm_leaf_mapped(softleaf_to_pfn(entry) + offset,
-				       softleaf_is_device_private_write(entry),
+		writable = softleaf_is_device_private_write(entry);
+		writable = hmm_entry_is_writable(writable, vma->vm_flags);
+		return hmm_leaf_mapped(softleaf_to_pfn(entry) + offset, writable,
 				       order);
 	case SOFTLEAF_HWPOISON:
 		return hmm_leaf_error();
@@ -67,12 +70,14 @@ static inline struct hmm_leaf hmm_decode_pte(const struct hmm_walk *w,
 	if (pte_none(pte))
 		return hmm_leaf_absent();
 	if (!pte_present(pte))
-		return hmm_decode_softleaf(w, softleaf_from_pte(pte), 0, 0);
+		return hmm_decode_softleaf(w, vma, softleaf_from_pte(pte), 0, 0);
 	if (pte_protnone(pte))
 		return hmm_leaf_absent();
 	if (!hmm_pte_has_page(vma, addr, pte))
 		return hmm_leaf_error();
-	return hmm_leaf_mapped(pte_pfn(pte), pte_write(pte), 0);
+	return hmm_leaf_mapped(pte_pfn(pte),
+			       hmm_entry_is_writable(pte_write(pte),
+						     vma->vm_flags), 0);
 }
 
 #ifdef CONFIG_TRANSPARENT_HUGEPAGE
@@ -92,13 +97,15 @@ static inline struct hmm_leaf hmm_decode_pmd(const struct hmm_walk *w,
 	unsigned int order = PMD_SHIFT - PAGE_SHIFT;
 
 	if (!pmd_present(pmd))
-		return hmm_decode_softleaf(w, softleaf_from_pmd(pmd), offset,
-					   order);
+		return hmm_decode_softleaf(w, vma, softleaf_from_pmd(pmd),
+					   offset, order);
 	if (pmd_protnone(pmd))
 		return hmm_leaf_absent();
 	if (!hmm_pmd_has_page(vma, addr, pmd))
 		return hmm_leaf_error();
-	return hmm_leaf_mapped(pmd_pfn(pmd) + offset, pmd_write(pmd), order);
+	return hmm_leaf_mapped(pmd_pfn(pmd) + offset,
+			       hmm_entry_is_writable(pmd_write(pmd),
+						     vma->vm_flags), order);
 }
 #else
 static inline struct hmm_leaf hmm_decode_pmd(const struct hmm_walk *w,
@@ -118,26 +125,30 @@ static inline struct hmm_leaf hmm_decode_pud(struct vm_area_struct *vma,
 
 	if (!vm_normal_page_pud(vma, addr, pud))
 		return hmm_leaf_error();
-	return hmm_leaf_mapped(pud_pfn(pud) + offset, pud_write(pud),
+	return hmm_leaf_mapped(pud_pfn(pud) + offset,
+			       hmm_entry_is_writable(pud_write(pud),
+						     vma->vm_flags),
 			       PUD_SHIFT - PAGE_SHIFT);
 }
 #endif
 
 #ifdef CONFIG_HUGETLB_PAGE
-static inline struct hmm_leaf hmm_decode_hugetlb(const struct hmm_walk *w,
-						 struct hstate *h,
-						 unsigned long addr, pte_t pte)
+static inline struct hmm_leaf
+hmm_decode_hugetlb(const struct hmm_walk *w, struct vm_area_struct *vma,
+		   unsigned long addr, pte_t pte)
 {
+	struct hstate *h = hstate_vma(vma);
 	unsigned long offset = hmm_pages(addr & huge_page_mask(h), addr);
 	unsigned int order = huge_page_order(h);
 
 	if (!pte_present(pte))
-		return hmm_decode_softleaf(w, softleaf_from_pte(pte), offset,
-					   order);
+		return hmm_decode_softleaf(w, vma, softleaf_from_pte(pte),
+					   offset, order);
 	if (pte_protnone(pte))
 		return hmm_leaf_absent();
-	return hmm_leaf_mapped(pte_pfn(pte) + offset, huge_pte_write(pte),
-			       order);
+	return hmm_leaf_mapped(pte_pfn(pte) + offset,
+			       hmm_entry_is_writable(huge_pte_write(pte),
+						     vma->vm_flags), order);
 }
 #endif
 

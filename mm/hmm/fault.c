@@ -18,6 +18,7 @@
 #include <linux/mm.h>
 #include <linux/sched/signal.h>
 
+#include "access.h"
 #include "fault.h"
 
 /* Anonymous memory comes in single pages or in folios of four and more. */
@@ -128,7 +129,7 @@ enum hmm_outcome hmm_fault_span(struct hmm_faulter *faulter,
 	unsigned long addr = span->start;
 	pmd_t *pmdp = NULL;
 
-	if (span->write && !(span->vma->vm_flags & VM_WRITE))
+	if (span->write && !hmm_flags_allow_writing(span->vma->vm_flags))
 		return HMM_READ_ONLY;
 
 	while (addr < span->end) {

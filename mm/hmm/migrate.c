@@ -8,14 +8,17 @@
 #include <linux/memremap.h>
 #include <linux/migrate.h>
 #include <linux/mm.h>
+#include <linux/secretmem.h>
 #include <linux/string.h>
 
 #include "migrate.h"
 
-static bool is_migratable(const struct vm_area_struct *vma)
+static bool is_migratable(struct vm_area_struct *vma)
 {
+	/* Secret memory is not even mapped for the kernel: nothing can copy it. */
 	return vma && !is_vm_hugetlb_page(vma) &&
-	       !(vma->vm_flags & VM_SPECIAL) && !vma_is_dax(vma);
+	       !(vma->vm_flags & VM_SPECIAL) && !vma_is_dax(vma) &&
+	       !vma_is_secretmem(vma);
 }
 
 static int check_setup(const struct migrate_vma *args)

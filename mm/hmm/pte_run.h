@@ -31,7 +31,11 @@ struct hmm_pte_kind {
 	pteval_t flags;
 };
 
-/* These say nothing about access, and are all below the frame number. */
+/*
+ * These say nothing about access, and are all below the frame number. That
+ * pte_write() goes by _PAGE_DIRTY in the VMA of a shadow stack does not matter:
+ * no device may write there, see hmm_entry_is_writable().
+ */
 #define HMM_PTE_NO_KIND	(_PAGE_ACCESSED | _PAGE_DIRTY | _PAGE_SOFT_DIRTY | \
 			 _PAGE_UFFD)
 

@@ -14,6 +14,7 @@
 #include <linux/mm.h>
 #include <linux/page-flags.h>
 
+#include "access.h"
 #include "decode.h"
 #include "policy.h"
 #include "pte_run.h"
@@ -304,7 +305,9 @@ static bool hmm_walk_one_pte(struct hmm_walk *w, struct vm_area_struct *vma,
 
 	if (!hmm_pte_has_kind(pte) || PageCompound(pfn_to_page(pte_pfn(pte))))
 		return false;
-	leaf = hmm_leaf_mapped(pte_pfn(pte), pte_write(pte), 0);
+	leaf = hmm_leaf_mapped(pte_pfn(pte),
+			       hmm_entry_is_writable(pte_write(pte),
+						     vma->vm_flags), 0);
 	if (hmm_decide(&w->request, *slot, leaf.answer) != HMM_RECORD)
 		return false;
 	hmm_slot_set(slot, leaf.answer);

@@ -27,7 +27,10 @@
  *	  device exclusive, uffd-wp marker
  *	poisoned, guard or poison marker,	ERROR
  *	  special mapping, no VMA, VM_IO,
- *	  VM_PFNMAP, no VM_READ
+ *	  VM_PFNMAP, no VM_READ, secret
+ *	  memory
+ *
+ * No WRITE in the VMA of a shadow stack, see access.h.
  */
 #include <linux/hmm.h>
 #include <linux/huge_mm.h>
@@ -35,7 +38,9 @@
 #include <linux/mm.h>
 #include <linux/pagewalk.h>
 #include <linux/pgtable.h>
+#include <linux/secretmem.h>
 
+#include "access.h"
 #include "decode.h"
 #include "policy.h"
 #include "pte_run.h"
@@ -291,7 +296,7 @@ static int hmm_walk_hugetlb_entry(struct hmm_walk *w,
 	struct hstate *h = hstate_vma(vma);
 	spinlock_t *ptl = huge_pte_lock(h, vma->vm_mm, ptep);
 	pte_t pte = huge_ptep_get(vma->vm_mm, start & huge_page_mask(h), ptep);
-	struct hmm_leaf leaf = hmm_decode_hugetlb(w, h, start, pte);
+	struct hmm_leaf leaf = hmm_decode_hugetlb(w, vma, start, pte);
 	int ret = hmm_walk_whole(w, vma, start, next, leaf);
 
 	if (!ret && next < end && huge_page_size(h) == PMD_SIZE) {
@@ -341,13 +346,12 @@ static void hmm_walk_hugetlb_vma(struct hmm_walk *w,
 
 /*
  * Answer for VMAs that a device cannot mirror without looking at their page
- * tables. Write access is never considered where read access is missing: no
- * architecture that has HMM maps memory write-only.
+ * tables. The kernel itself has no access to secret memory, nor has a device.
  */
-static bool hmm_vma_can_be_mirrored(const struct vm_area_struct *vma)
+static bool hmm_vma_can_be_mirrored(struct vm_area_struct *vma)
 {
-	return (vma->vm_flags & VM_READ) &&
-	       !(vma->vm_flags & (VM_IO | VM_PFNMAP));
+	return hmm_flags_allow_reading(vma->vm_flags) &&
+	       (vma_is_anonymous(vma) || !vma_is_secretmem(vma));
 }
 
 static int hmm_walk_test(unsigned long start, unsigned long end,

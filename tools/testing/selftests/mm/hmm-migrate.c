@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "kselftest_harness.h"
-#include "hmm_device.h"
+#include "hmm_access.h"
 
 #define N	64UL
 #define SEED	0x1000UL
@@ -304,6 +304,23 @@ TEST_F(hmm_migrate, read_only_mapping)
 	ASSERT_EQ(0, mprotect(self->map, BYTES, PROT_READ | PROT_WRITE));
 	pattern_fill(self->map, N, OTHER);
 	EXPECT_TRUE(device_reads(self->fd, self->map, N, OTHER));
+}
+
+/* The kernel has no mapping of it: a driver that copied it would crash. */
+TEST_F(hmm_migrate, secret_memory_is_refused)
+{
+	int file = secret_file(BYTES);
+
+	if (file < 0)
+		SKIP(return, "no secret memory");
+	if (!device_is_ours(self->fd))
+		SKIP(return, "this kernel hands it out");
+	map_at(self->map, BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, file);
+	pattern_fill(self->map, N, SEED);
+	EXPECT_EQ(-EINVAL, device_take(self->fd, self->map, N).rc);
+	EXPECT_EQ(-EFAULT, device_read(self->fd, self->map, 1, buffer_of(PAGE_BYTES)));
+	EXPECT_TRUE(pattern_is(self->map, N, SEED));
+	close(file);
 }
 
 TEST_F(hmm_migrate, unmapped_and_inaccessible)

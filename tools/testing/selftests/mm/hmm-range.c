@@ -826,6 +826,26 @@ TEST_F(hmm_range, request_on_special_mapping)
 	expect_refusal(-EFAULT, map, N, REQ_WRITE);
 }
 
+/* get_user_pages() does not hand it out either: it is for this process alone. */
+TEST_F(hmm_range, secret_memory_is_not_handed_out)
+{
+	int file = secret_file(N * PAGE_BYTES);
+	char *map;
+
+	if (file < 0)
+		SKIP(return, "no secret memory");
+	map = map_at(map_anon(HUGE_BYTES), N * PAGE_BYTES,
+		     PROT_READ | PROT_WRITE, MAP_SHARED, file);
+	expect_refusal(-EFAULT, map, N, REQ_READ);
+	expect_refusal(-EFAULT, map, N, REQ_WRITE);
+	write_pages(map, N, 1);
+	expect_refusal(-EFAULT, map, N, REQ_READ);
+	ASSERT_EQ(0, probe_snapshot(self->fd, map, N, self->slots,
+				    variant->flags));
+	EXPECT_EQ(N, first_other(self->slots, N, ~0ULL, HMM_PROBE_ERROR));
+	close(file);
+}
+
 TEST_F(hmm_range, request_on_pfn_mapping)
 {
 	char *map = mmap(NULL, N * PAGE_BYTES, PROT_READ | PROT_WRITE,

@@ -524,6 +524,15 @@ int memory_file(size_t bytes)
 	return fd;
 }
 
+int secret_file(size_t bytes)
+{
+	int file = syscall(SYS_memfd_secret, O_CLOEXEC);
+
+	if (file >= 0 && ftruncate(file, bytes))
+		fatal("secret file: %s", strerror(errno));
+	return file;
+}
+
 int hugetlb_file(size_t bytes)
 {
 	int fd = memfd_create("hmm", MFD_CLOEXEC | MFD_HUGETLB | MAP_2_MIB);

@@ -162,6 +162,8 @@ bool reserve_hugetlb(size_t pages);
 /* Gives the pool back; for every fixture's teardown. */
 void release_hugetlb(void);
 int memory_file(size_t bytes);
+/* Memory that the kernel does not map for itself; -1 where there is none */
+int secret_file(size_t bytes);
 /* A file of hugetlb pages of 2 MiB; -1 where there are none */
 int hugetlb_file(size_t bytes);
 /* MADV_COLLAPSE: 0 or a negative errno; not -EAGAIN, which passes. */

@@ -21,6 +21,17 @@
 
 #define phys_addr_t		unsigned long
 
+/* Distinct bits, as access.h wants them; not those of any architecture */
+#define vm_flags_t		unsigned long
+
+#define VM_READ			BIT(0)
+#define VM_WRITE		BIT(1)
+#define VM_EXEC			BIT(2)
+#define VM_SHARED		BIT(3)
+#define VM_PFNMAP		BIT(4)
+#define VM_IO			BIT(5)
+#define VM_SHADOW_STACK		BIT(6)
+
 /* Told apart, and not looked at */
 struct page {
 	unsigned long words[8];
