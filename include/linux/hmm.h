@@ -31,6 +31,7 @@ struct mmu_interval_notifier;
  *	memory is secret, poisoned or guarded.
  * @HMM_PFN_DMA_MAPPED: (kept) the page is mapped for DMA. This flag and the
  *	next two belong to the driver and are carried over from the request.
+ *	In slots of a struct hmm_dma_map they may change during a call.
  * @HMM_PFN_P2PDMA: (kept) mapped for peer-to-peer DMA through the host bridge.
  * @HMM_PFN_P2PDMA_BUS: (kept) mapped for peer-to-peer DMA by bus address.
  * @HMM_PFN_ORDER_SHIFT: (out) where the five bits of the order begin, see

@@ -19,7 +19,25 @@
 #include <linux/pci-p2pdma.h>
 #include <linux/slab.h>
 
-#define HMM_DMA_FLAGS	(HMM_PFN_DMA_MAPPED | HMM_PFN_P2PDMA | HMM_PFN_P2PDMA_BUS)
+#include "dma_slots.h"
+#include "pfn.h"
+
+/* An entry covers all slots of its map, byte by byte. */
+struct maple_tree hmm_dma_slots = MTREE_INIT(hmm_dma_slots, MT_FLAGS_USE_RCU);
+
+static int hmm_dma_slots_add(struct hmm_dma_map *map, size_t nr_entries)
+{
+	unsigned long first = (unsigned long)map->pfn_list;
+	unsigned long last = first + nr_entries * sizeof(*map->pfn_list) - 1;
+
+	return mtree_store_range(&hmm_dma_slots, first, last, map->pfn_list,
+				 GFP_KERNEL);
+}
+
+static void hmm_dma_slots_remove(struct hmm_dma_map *map)
+{
+	mtree_erase(&hmm_dma_slots, (unsigned long)map->pfn_list);
+}
 
 /*
  * A mirrored page stays the process's while the device uses it: nobody calls
@@ -65,6 +83,8 @@ int hmm_dma_map_alloc(struct device *dev, struct hmm_dma_map *map,
 	map->pfn_list = hmm_dma_list_alloc(nr_entries, sizeof(*map->pfn_list));
 	if (!map->pfn_list)
 		return -ENOMEM;
+	if (hmm_dma_slots_add(map, nr_entries))
+		goto free_pfns;
 
 	if (dma_iova_try_alloc(dev, &map->state, 0, nr_entries * PAGE_SIZE))
 		return 0;
@@ -72,12 +92,14 @@ int hmm_dma_map_alloc(struct device *dev, struct hmm_dma_map *map,
 		return 0;
 
 	map->dma_list = hmm_dma_list_alloc(nr_entries, sizeof(*map->dma_list));
-	if (!map->dma_list) {
-		kvfree(map->pfn_list);
-		map->pfn_list = NULL;
-		return -ENOMEM;
-	}
-	return 0;
+	if (map->dma_list)
+		return 0;
+
+	hmm_dma_slots_remove(map);
+free_pfns:
+	kvfree(map->pfn_list);
+	map->pfn_list = NULL;
+	return -ENOMEM;
 }
 EXPORT_SYMBOL_GPL(hmm_dma_map_alloc);
 
@@ -92,6 +114,7 @@ void hmm_dma_map_free(struct device *dev, struct hmm_dma_map *map)
 {
 	if (dma_use_iova(&map->state))
 		dma_iova_free(dev, &map->state);
+	hmm_dma_slots_remove(map);
 	kvfree(map->pfn_list);
 	kvfree(map->dma_list);
 }
@@ -156,28 +179,30 @@ dma_addr_t hmm_dma_map_pfn(struct device *dev, struct hmm_dma_map *map,
 			   struct pci_p2pdma_map_state *p2pdma_state)
 {
 	unsigned long *slot = &map->pfn_list[idx];
-	phys_addr_t phys = hmm_pfn_to_phys(*slot);
+	unsigned long pfn = READ_ONCE(*slot);
+	phys_addr_t phys = hmm_pfn_to_phys(pfn);
 	size_t offset = idx * map->dma_entry_size;
 	unsigned long attrs = DMA_ATTR_REQUIRE_COHERENT;
 	dma_addr_t addr;
 
 	/* Bus addresses and derived ones are simply worked out again below. */
-	if ((*slot & HMM_DMA_FLAGS & ~HMM_PFN_P2PDMA) == HMM_PFN_DMA_MAPPED) {
+	if ((pfn & HMM_PFN_KEPT & ~HMM_PFN_P2PDMA) == HMM_PFN_DMA_MAPPED) {
 		if (dma_use_iova(&map->state))
 			return map->state.addr + offset;
 		if (dma_need_unmap(dev))
 			return map->dma_list[idx];
 	}
 
-	switch (pci_p2pdma_state(p2pdma_state, dev, hmm_pfn_to_page(*slot))) {
+	switch (pci_p2pdma_state(p2pdma_state, dev, hmm_pfn_to_page(pfn))) {
 	case PCI_P2PDMA_MAP_NONE:
 		break;
 	case PCI_P2PDMA_MAP_THRU_HOST_BRIDGE:
 		attrs |= DMA_ATTR_MMIO;
-		*slot |= HMM_PFN_P2PDMA;
+		hmm_slot_change_kept(slot, 0, HMM_PFN_P2PDMA);
 		break;
 	case PCI_P2PDMA_MAP_BUS_ADDR:
-		*slot |= HMM_PFN_P2PDMA_BUS | HMM_PFN_DMA_MAPPED;
+		hmm_slot_change_kept(slot, 0, HMM_PFN_P2PDMA_BUS |
+				     HMM_PFN_DMA_MAPPED);
 		return pci_p2pdma_bus_addr_map(p2pdma_state->mem, phys);
 	default:
 		return DMA_MAPPING_ERROR;
@@ -189,9 +214,9 @@ dma_addr_t hmm_dma_map_pfn(struct device *dev, struct hmm_dma_map *map,
 		addr = hmm_dma_map_phys(dev, map, phys, idx, attrs);
 
 	if (addr == DMA_MAPPING_ERROR)
-		*slot &= ~HMM_PFN_P2PDMA;
+		hmm_slot_change_kept(slot, HMM_PFN_P2PDMA, 0);
 	else
-		*slot |= HMM_PFN_DMA_MAPPED;
+		hmm_slot_change_kept(slot, 0, HMM_PFN_DMA_MAPPED);
 	return addr;
 }
 EXPORT_SYMBOL_GPL(hmm_dma_map_pfn);
@@ -208,19 +233,23 @@ EXPORT_SYMBOL_GPL(hmm_dma_map_pfn);
  */
 bool hmm_dma_unmap_pfn(struct device *dev, struct hmm_dma_map *map, size_t idx)
 {
-	const unsigned long mapped = HMM_PFN_VALID | HMM_PFN_DMA_MAPPED;
 	unsigned long *slot = &map->pfn_list[idx];
+	unsigned long pfn = READ_ONCE(*slot);
 	size_t size = map->dma_entry_size;
 	unsigned long attrs = DMA_ATTR_REQUIRE_COHERENT;
 
-	if ((*slot & mapped) != mapped)
+	/*
+	 * Whether the page is valid does not matter: a walk that found nothing
+	 * may have recorded that after another one had its page mapped.
+	 */
+	if (!(pfn & HMM_PFN_DMA_MAPPED))
 		return false;
 
-	if (*slot & HMM_PFN_P2PDMA)
+	if (pfn & HMM_PFN_P2PDMA)
 		attrs |= DMA_ATTR_MMIO;
 
 	/* A bus address was never mapped, and a derived one needs no undoing. */
-	if (!(*slot & HMM_PFN_P2PDMA_BUS)) {
+	if (!(pfn & HMM_PFN_P2PDMA_BUS)) {
 		if (dma_use_iova(&map->state))
 			dma_iova_unlink(dev, &map->state, idx * size, size,
 					DMA_BIDIRECTIONAL, attrs);
@@ -229,7 +258,7 @@ bool hmm_dma_unmap_pfn(struct device *dev, struct hmm_dma_map *map, size_t idx)
 				       DMA_BIDIRECTIONAL, attrs);
 	}
 
-	*slot &= ~HMM_DMA_FLAGS;
+	hmm_slot_change_kept(slot, HMM_PFN_KEPT, 0);
 	return true;
 }
 EXPORT_SYMBOL_GPL(hmm_dma_unmap_pfn);

@@ -21,6 +21,7 @@
 #ifndef _MM_HMM_PFN_H
 #define _MM_HMM_PFN_H
 
+#include <linux/atomic.h>
 #include <linux/hmm.h>
 #include <linux/unroll.h>
 
@@ -79,17 +80,57 @@ static inline void hmm_slot_set(unsigned long *slot, unsigned long answer)
 	*slot = (*slot & HMM_PFN_KEPT) + answer;
 }
 
-#define HMM_SLOTS_AT_ONCE	16UL
-
-/* Not inlined: that few slots have flags to keep must cost the others nothing. */
-static noinline void hmm_slots_keep(unsigned long *slots, unsigned long answer,
-				    unsigned long step)
+/*
+ * The same for a slot whose kept flags change meanwhile. The slots of a struct
+ * hmm_dma_map are both the scratch space of a walk, which holds no lock of the
+ * driver, and the record of what is mapped for DMA, which the driver changes
+ * under its own lock. A plain store would lose what it did in between:
+ *
+ *	hmm_range_fault()		another fault, or an invalidation
+ *
+ *	read slot: not mapped
+ *					lock
+ *					hmm_dma_map_pfn(): set DMA_MAPPED
+ *					unlock
+ *	write slot: not mapped
+ *	...
+ *	lock
+ *	read_retry(): false
+ *	hmm_dma_map_pfn(): links the
+ *	IOVA a second time
+ *
+ * or, with hmm_dma_unmap_pfn() on the right, takes an IOVA for mapped that is
+ * not. Either side changes its own bits only, in one atomic step.
+ */
+static inline void hmm_slot_set_shared(unsigned long *slot,
+				       unsigned long answer)
 {
-	unsigned long i;
+	unsigned long old = READ_ONCE(*slot);
 
-	for (i = 0; i < HMM_SLOTS_AT_ONCE; i++)
-		hmm_slot_set(slots + i, answer + i * step);
+	while (!try_cmpxchg(slot, &old, (old & HMM_PFN_KEPT) + answer))
+		;
 }
+
+/* The driver's side: clear some kept flags, then set others. */
+static inline void hmm_slot_change_kept(unsigned long *slot,
+					unsigned long clear, unsigned long set)
+{
+	unsigned long old = READ_ONCE(*slot);
+
+	while (!try_cmpxchg(slot, &old, (old & ~clear) | set))
+		;
+}
+
+/* Slots that are shared, or have flags to keep: few, and not worth inlining. */
+static noinline void hmm_slots_record_shared(unsigned long *slots,
+					     unsigned long nr,
+					     struct hmm_leaf leaf)
+{
+	for (; nr; nr--, slots++, leaf.answer += leaf.step)
+		hmm_slot_set_shared(slots, leaf.answer);
+}
+
+#define HMM_SLOTS_AT_ONCE	16UL
 
 static __always_inline void hmm_slots_record_some(unsigned long *slots,
 						  unsigned long answer,
@@ -107,8 +148,11 @@ static __always_inline void hmm_slots_record_some(unsigned long *slots,
 	unrolled_full
 	for (i = 0; i < HMM_SLOTS_AT_ONCE; i++)
 		any |= slots[i];
-	if (any & HMM_PFN_KEPT)
-		return hmm_slots_keep(slots, answer, step);
+	if (any & HMM_PFN_KEPT) {
+		struct hmm_leaf leaf = { .answer = answer, .step = step };
+
+		return hmm_slots_record_shared(slots, HMM_SLOTS_AT_ONCE, leaf);
+	}
 
 	unrolled_full
 	for (i = 0; i < HMM_SLOTS_AT_ONCE; i++)
@@ -133,6 +177,25 @@ static __always_inline void hmm_slots_record_step(unsigned long *slots,
 		answer += HMM_SLOTS_AT_ONCE * step;
 		slots += HMM_SLOTS_AT_ONCE;
 	}
+}
+
+/* Record four pages that need not follow each other. */
+static __always_inline void hmm_slots_record_four(unsigned long *slots,
+						  unsigned long answer,
+						  const unsigned long *pfns)
+{
+	unsigned long i;
+
+	if (unlikely((slots[0] | slots[1] | slots[2] | slots[3]) & HMM_PFN_KEPT)) {
+		/* Unrolled, or @pfns would have to be in memory for all. */
+		unrolled_full
+		for (i = 0; i < 4; i++)
+			hmm_slot_set_shared(slots + i, answer | pfns[i]);
+		return;
+	}
+	unrolled_full
+	for (i = 0; i < 4; i++)
+		slots[i] = answer | pfns[i];
 }
 
 /* Give @nr neighbouring slots their part of @leaf. */

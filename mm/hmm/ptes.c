@@ -57,10 +57,11 @@ static noinline bool hmm_run_maps(const struct hmm_run *run, pte_t *ptep,
 	return hmm_ptes_are_block(ptep, nr, run->kind, pfn);
 }
 
-static noinline void hmm_block_record(unsigned long *slots, unsigned long nr,
+static noinline void hmm_block_record(const struct hmm_walk *w,
+				      unsigned long *slots, unsigned long nr,
 				      unsigned long answer)
 {
-	hmm_slots_record_step(slots, nr, answer, 1);
+	hmm_walk_record_step(w, slots, nr, answer);
 }
 
 /*
@@ -88,7 +89,7 @@ static noinline unsigned long hmm_run_record_blocks(const struct hmm_run *run,
 		if (compound_order(pfn_to_page(pfn)) != order ||
 		    !hmm_run_maps(run, ptep, nr, pfn))
 			break;
-		hmm_block_record(slots, recorded, answer | pfn);
+		hmm_block_record(run->w, slots, recorded, answer | pfn);
 	}
 	return at - begin;
 }
@@ -146,7 +147,8 @@ static unsigned long hmm_run_record_first(const struct hmm_run *run,
 	}
 	if (nr)
 		return nr;
-	hmm_slot_set(hmm_slots_at(run->w, addr), run->answer | pfn);
+	hmm_walk_record_one(run->w, hmm_slots_at(run->w, addr),
+			    run->answer | pfn);
 	return 1;
 }
 
@@ -197,7 +199,8 @@ static unsigned long hmm_run_record(const struct hmm_run *run)
 	while (at < run->nr &&
 	       hmm_pte_is_kind(ptep_get(run->ptep + at), run->kind, &pfn)) {
 		at += hmm_run_record_first(run, at, pfn);
-		if (run->nr - at >= 4 && !((first_page + at) & 1))
+		if (run->nr - at >= 4 && !((first_page + at) & 1) &&
+		    !run->w->shared)
 			at += hmm_run_record_small(run, at);
 	}
 	return at;
@@ -310,7 +313,7 @@ static bool hmm_walk_one_pte(struct hmm_walk *w, struct vm_area_struct *vma,
 						     vma->vm_flags), 0);
 	if (hmm_decide(&w->request, *slot, leaf.answer) != HMM_RECORD)
 		return false;
-	hmm_slot_set(slot, leaf.answer);
+	hmm_walk_record_one(w, slot, leaf.answer);
 	w->next = addr + PAGE_SIZE;
 	return true;
 }

@@ -168,7 +168,7 @@ static noinline void hmm_walk_huge_run(struct hmm_walk *w, pmd_t *pmdp,
 	for (; addr < end && end - addr >= PMD_SIZE; addr += PMD_SIZE) {
 		if (!hmm_pmd_is_kind(pmdp_get(++pmdp), kind, &pfn))
 			break;
-		hmm_slots_record_step(slots, nr, answer | pfn, 1);
+		hmm_walk_record_step(w, slots, nr, answer | pfn);
 		slots += size;
 	}
 	w->next = addr;

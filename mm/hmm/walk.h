@@ -9,6 +9,7 @@
 #include <linux/hmm.h>
 #include <linux/mm_types.h>
 
+#include "dma_slots.h"
 #include "pfn.h"
 #include "policy.h"
 #include "request.h"
@@ -58,6 +59,7 @@ struct hmm_span {
  * @vma: the VMA that holds the rest of the range, when its lock is held instead
  *	of mmap_lock; otherwise %NULL
  * @sparse: record large leaves in their first slot only
+ * @shared: the driver changes flags in the slots meanwhile
  * @next: first address whose slot is not recorded yet; all slots before it
  *	hold answers, all from it on still hold requests
  * @span: what to fault in before going on, after HMM_FAULT_NEEDED
@@ -70,6 +72,7 @@ struct hmm_walk {
 	struct hmm_request request;
 	struct vm_area_struct *vma;
 	bool sparse;
+	bool shared;
 	unsigned long next;
 	struct hmm_span span;
 	enum hmm_outcome outcome;
@@ -95,7 +98,33 @@ static inline void hmm_walk_record(const struct hmm_walk *w,
 
 	if (w->sparse && hmm_leaf_is_large(leaf))
 		nr = 1;
-	hmm_slots_record(hmm_slots_at(w, start), nr, leaf);
+	if (unlikely(w->shared))
+		hmm_slots_record_shared(hmm_slots_at(w, start), nr, leaf);
+	else
+		hmm_slots_record(hmm_slots_at(w, start), nr, leaf);
+}
+
+/* Pages that follow each other in physical memory, in @nr slots */
+static inline void hmm_walk_record_step(const struct hmm_walk *w,
+					unsigned long *slots, unsigned long nr,
+					unsigned long answer)
+{
+	struct hmm_leaf leaf = { .answer = answer, .step = 1 };
+
+	if (unlikely(w->shared))
+		hmm_slots_record_shared(slots, nr, leaf);
+	else
+		hmm_slots_record_step(slots, nr, answer, 1);
+}
+
+/* The answer for one page */
+static inline void hmm_walk_record_one(const struct hmm_walk *w,
+				       unsigned long *slot, unsigned long answer)
+{
+	if (unlikely(w->shared))
+		hmm_slot_set_shared(slot, answer);
+	else
+		hmm_slot_set(slot, answer);
 }
 
 /**
@@ -109,6 +138,7 @@ static inline void hmm_walk_init(struct hmm_walk *w, struct hmm_range *range)
 	w->request = hmm_request_of(range);
 	w->vma = NULL;
 	w->sparse = range->default_flags & HMM_RANGE_SPARSE;
+	w->shared = hmm_dma_has_slots(range->hmm_pfns);
 	w->next = range->start;
 	/* The rest is set before it is looked at. */
 }

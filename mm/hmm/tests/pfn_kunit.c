@@ -2,6 +2,7 @@
 /* Slots: how answers are encoded and written. */
 #include <kunit/test.h>
 #include <linux/hmm.h>
+#include <linux/kthread.h>
 #include <linux/module.h>
 
 #include "../pfn.h"
@@ -119,6 +120,80 @@ static void record_stays_inside(struct kunit *test)
 	}
 }
 
+static void record_four_takes_any_pages(struct kunit *test)
+{
+	static const unsigned long pfns[4] = { 9, 3, 3, 700 };
+	unsigned long slots[4], kept, i;
+
+	for (kept = 0; kept <= 4; kept++) {
+		for (i = 0; i < 4; i++)
+			slots[i] = i == kept ? HMM_PFN_P2PDMA | 77 : 77;
+		hmm_slots_record_four(slots, HMM_PFN_VALID, pfns);
+		for (i = 0; i < 4; i++)
+			KUNIT_EXPECT_EQ(test, slots[i], pfns[i] | HMM_PFN_VALID |
+					(i == kept ? HMM_PFN_P2PDMA : 0UL));
+	}
+}
+
+/* What a driver does in the slots of a DMA map while answers are recorded */
+
+struct driver {
+	unsigned long slots[NR_SLOTS];
+	unsigned long lost;
+	unsigned long turns;
+};
+
+/* All slots are changed before any is looked at: what gets lost, stays so. */
+static void driver_changes_all(struct driver *driver, unsigned long clear,
+			       unsigned long set)
+{
+	unsigned long i;
+
+	for (i = 0; i < NR_SLOTS; i++)
+		hmm_slot_change_kept(&driver->slots[i], clear, set);
+	for (i = 0; i < NR_SLOTS; i++)
+		driver->lost += (READ_ONCE(driver->slots[i]) &
+				 HMM_PFN_DMA_MAPPED) != set;
+}
+
+static int driver_maps_and_unmaps(void *data)
+{
+	struct driver *driver = data;
+
+	while (!kthread_should_stop()) {
+		driver_changes_all(driver, 0, HMM_PFN_DMA_MAPPED);
+		driver_changes_all(driver, HMM_PFN_DMA_MAPPED, 0);
+		WRITE_ONCE(driver->turns, driver->turns + 1);
+		cond_resched();
+	}
+	return 0;
+}
+
+#define DRIVER_TURNS	200000
+
+static void flags_changed_meanwhile_are_kept(struct kunit *test)
+{
+	struct driver driver = {};
+	struct hmm_leaf leaf = hmm_leaf_mapped(100, true, 0);
+	struct task_struct *thread;
+	unsigned long wrong = 0, i;
+
+	thread = kthread_run(driver_maps_and_unmaps, &driver, "hmm_pfn_kunit");
+	KUNIT_EXPECT_FALSE(test, IS_ERR(thread));
+	if (IS_ERR(thread))
+		return;
+	while (READ_ONCE(driver.turns) < DRIVER_TURNS) {
+		hmm_slots_record_shared(driver.slots, NR_SLOTS, leaf);
+		for (i = 0; i < NR_SLOTS; i++)
+			wrong += (READ_ONCE(driver.slots[i]) & ~HMM_PFN_KEPT) !=
+				 leaf.answer + i;
+		cond_resched();
+	}
+	kthread_stop(thread);
+	KUNIT_EXPECT_EQ(test, driver.lost, 0UL);
+	KUNIT_EXPECT_EQ(test, wrong, 0UL);
+}
+
 static struct kunit_case pfn_cases[] = {
 	KUNIT_CASE(mapped_reads_back),
 	KUNIT_CASE(absent_and_error_hold_no_page),
@@ -127,6 +202,8 @@ static struct kunit_case pfn_cases[] = {
 	KUNIT_CASE(record_keeps_the_drivers_flags_only),
 	KUNIT_CASE(record_keeps_flags_among_many),
 	KUNIT_CASE(record_stays_inside),
+	KUNIT_CASE(record_four_takes_any_pages),
+	KUNIT_CASE(flags_changed_meanwhile_are_kept),
 	{}
 };
 

@@ -1194,6 +1194,59 @@ TEST_F(hmm_unlocked, locked_form_reports_collisions)
 	EXPECT_NE(0, busy);
 }
 
+/* Slots that are shared by faults and invalidations of several threads */
+
+FIXTURE(hmm_dma)
+{
+	int fd;
+};
+
+FIXTURE_SETUP(hmm_dma)
+{
+	self->fd = probe_open();
+	if (self->fd < 0)
+		SKIP(return, "no /dev/hmm_probe");
+}
+
+FIXTURE_TEARDOWN(hmm_dma)
+{
+	close(self->fd);
+}
+
+/* The driver maps and unmaps what a fault of another thread goes over. */
+static void map_for_dma(struct __test_metadata *_metadata, int fd, char *map,
+			size_t n)
+{
+	struct hmm_probe_dma dma = {
+		.addr = (uintptr_t)map,
+		.npages = n,
+		.ms = 2000,
+	};
+
+	ASSERT_EQ(0, ioctl(fd, HMM_PROBE_DMA, &dma));
+	EXPECT_LT(0, dma.turns);
+	EXPECT_EQ(0, dma.lost);
+}
+
+TEST_F(hmm_dma, flags_that_change_meanwhile_are_kept)
+{
+	char *map = map_anon_small(HUGE_BYTES);
+
+	write_pages(map, HUGE_PAGES, 1);
+	map_for_dma(_metadata, self->fd, map, N);
+	map_for_dma(_metadata, self->fd, map, HUGE_PAGES);
+}
+
+TEST_F(hmm_dma, flags_that_change_on_a_huge_page_are_kept)
+{
+	char *map = map_thp(self->fd, HUGE_BYTES);
+
+	if (!map)
+		SKIP(return, "no huge page");
+	map_for_dma(_metadata, self->fd, map, N);
+	map_for_dma(_metadata, self->fd, map, HUGE_PAGES);
+}
+
 /* The probe itself: what it refuses */
 
 FIXTURE(hmm_probe)

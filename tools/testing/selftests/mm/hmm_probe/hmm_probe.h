@@ -7,10 +7,11 @@
  *	hmm_probe_call.c	one call of the API, with the driver's retry loop
  *	hmm_oracle.c		the page tables, one page at a time
  *
- * hmm_probe_map.c, the device's special mappings, and hmm_probe_hold.c, which
- * holds the mmap lock, stand alone. So do the second device, for subscriptions
- * (hmm_probe_notify.h), the third one, for migration (hmm_probe_move.h), and the
- * fourth one, for invalidations in flight (hmm_probe_flight.h).
+ * hmm_probe_map.c, the device's special mappings, hmm_probe_hold.c, which holds
+ * the mmap lock, and hmm_probe_dma.c, a driver that maps for DMA, stand alone. So
+ * do the second device, for subscriptions (hmm_probe_notify.h), the third one,
+ * for migration (hmm_probe_move.h), and the fourth one, for invalidations in
+ * flight (hmm_probe_flight.h).
  */
 #ifndef _HMM_PROBE_H
 #define _HMM_PROBE_H
@@ -128,6 +129,10 @@ void probe_map_exit(void);
 int probe_hold(struct probe_mirror *mirror, const u64 __user *arg);
 int probe_await_hold(struct probe_mirror *mirror);
 int probe_let_go(struct probe_mirror *mirror);
+
+int probe_dma(struct probe_mirror *mirror, void __user *arg);
+int probe_dma_init(void);
+void probe_dma_exit(void);
 
 int probe_notify_init(void);
 void probe_notify_exit(void);

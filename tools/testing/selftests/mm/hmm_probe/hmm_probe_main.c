@@ -425,6 +425,8 @@ static long probe_use_mirror(struct probe_mirror *mirror, unsigned int cmd,
 		rc = probe_await_hold(mirror);
 	else if (cmd == HMM_PROBE_LET_GO)
 		rc = probe_let_go(mirror);
+	else if (cmd == HMM_PROBE_DMA)
+		rc = probe_dma(mirror, arg);
 	up_read(&mirror->interval_lock);
 	return rc;
 }
@@ -492,10 +494,13 @@ static struct miscdevice probe_device = {
 
 static int __init probe_init(void)
 {
-	int rc = probe_notify_init();
+	int rc = probe_dma_init();
 
 	if (rc)
 		return rc;
+	rc = probe_notify_init();
+	if (rc)
+		goto no_notify;
 	rc = probe_move_init();
 	if (rc)
 		goto no_move;
@@ -510,6 +515,8 @@ no_flight:
 	probe_move_exit();
 no_move:
 	probe_notify_exit();
+no_notify:
+	probe_dma_exit();
 	return rc;
 }
 
@@ -519,6 +526,7 @@ static void __exit probe_exit(void)
 	probe_flight_exit();
 	probe_move_exit();
 	probe_notify_exit();
+	probe_dma_exit();
 	probe_map_exit();
 }
 

@@ -165,6 +165,22 @@ struct hmm_probe_interval {
 	__u64 reserved[2];
 };
 
+/**
+ * struct hmm_probe_dma - a driver maps for DMA while a range is faulted
+ * @addr: first address, page aligned; memory that is there and stays
+ * @npages: number of pages, up to 512
+ * @ms: for how long
+ * @turns: (out) how often all pages were mapped and unmapped meanwhile
+ * @lost: (out) HMM_PFN_DMA_MAPPED that vanished, or came back
+ */
+struct hmm_probe_dma {
+	__u64 addr;
+	__u64 npages;
+	__u64 ms;
+	__u64 turns;
+	__u64 lost;
+};
+
 #define HMM_PROBE_FAULT		_IOWR('h', 0x80, struct hmm_probe_call)
 #define HMM_PROBE_ORACLE	_IOWR('h', 0x81, struct hmm_probe_oracle)
 /* A snapshot compared with the oracle under one hold of the mmap lock. */
@@ -177,6 +193,7 @@ struct hmm_probe_interval {
 /* Wait until it is held. */
 #define HMM_PROBE_AWAIT_HOLD	_IO('h', 0x86)
 #define HMM_PROBE_LET_GO	_IO('h', 0x87)
+#define HMM_PROBE_DMA		_IOWR('h', 0x88, struct hmm_probe_dma)
 
 /*
  * mmap() of the device: memory of which HMM must not hand out pages. The file

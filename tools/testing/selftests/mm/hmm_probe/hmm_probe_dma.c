@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * A driver that maps and unmaps the pages of a struct hmm_dma_map, as one fault
+ * or invalidation does, while another fault has hmm_range_fault() write to the
+ * same slots. It owns HMM_PFN_DMA_MAPPED: what it sets or clears must stay so.
+ */
+#include <linux/dma-mapping.h>
+#include <linux/hmm-dma.h>
+#include <linux/jiffies.h>
+#include <linux/kthread.h>
+#include <linux/mm.h>
+#include <linux/pci-p2pdma.h>
+#include <linux/platform_device.h>
+#include <linux/sched/mm.h>
+#include <linux/sched/signal.h>
+#include <linux/uaccess.h>
+
+#include "hmm_probe.h"
+
+#define MOST_MS		(60 * MSEC_PER_SEC)
+#define MOST_PAGES	512
+
+static struct platform_device *dma_device;
+
+/**
+ * struct dma_driver - the thread that maps and unmaps
+ * @map: whose pages
+ * @nr: how many
+ * @turns: how often it did so with all of them
+ * @lost: flags that were not as it had left them
+ */
+struct dma_driver {
+	struct hmm_dma_map map;
+	size_t nr;
+	u64 turns;
+	u64 lost;
+};
+
+static void expect_flag(struct dma_driver *driver, unsigned long flag)
+{
+	size_t i;
+
+	for (i = 0; i < driver->nr; i++)
+		driver->lost += (READ_ONCE(driver->map.pfn_list[i]) &
+				 HMM_PFN_DMA_MAPPED) != flag;
+}
+
+static int map_and_unmap(void *arg)
+{
+	struct pci_p2pdma_map_state state = {};
+	struct dma_driver *driver = arg;
+	struct device *dev = &dma_device->dev;
+	size_t i;
+
+	while (!kthread_should_stop()) {
+		for (i = 0; i < driver->nr; i++)
+			hmm_dma_map_pfn(dev, &driver->map, i, &state);
+		expect_flag(driver, HMM_PFN_DMA_MAPPED);
+		for (i = 0; i < driver->nr; i++)
+			hmm_dma_unmap_pfn(dev, &driver->map, i);
+		expect_flag(driver, 0);
+		driver->turns++;
+		cond_resched();
+	}
+	return 0;
+}
+
+static int fault_once(struct probe_mirror *mirror, struct hmm_range *range)
+{
+	struct mm_struct *mm = mirror->notifier.mm;
+	int rc;
+
+	range->notifier_seq = mmu_interval_read_begin(&mirror->notifier);
+	rc = mmap_read_lock_killable(mm);
+	if (rc)
+		return rc;
+	rc = hmm_range_fault(range);
+	mmap_read_unlock(mm);
+	return rc;
+}
+
+static int fault_beside(struct probe_mirror *mirror, struct dma_driver *driver,
+			const struct hmm_probe_dma *dma)
+{
+	unsigned long end = jiffies + msecs_to_jiffies(dma->ms);
+	struct hmm_range range = {
+		.notifier = &mirror->notifier,
+		.start = dma->addr,
+		.end = dma->addr + (dma->npages << PAGE_SHIFT),
+		.hmm_pfns = driver->map.pfn_list,
+		.default_flags = HMM_PFN_REQ_FAULT,
+	};
+	struct task_struct *thread;
+	int rc = fault_once(mirror, &range);
+
+	if (rc)
+		return rc;
+	thread = kthread_run(map_and_unmap, driver, "hmm_probe_dma");
+	if (IS_ERR(thread))
+		return PTR_ERR(thread);
+	while (!rc && time_before(jiffies, end)) {
+		rc = fault_once(mirror, &range);
+		if (fatal_signal_pending(current))
+			rc = -EINTR;
+		cond_resched();
+	}
+	kthread_stop(thread);
+	return rc;
+}
+
+int probe_dma(struct probe_mirror *mirror, void __user *arg)
+{
+	struct device *dev = &dma_device->dev;
+	struct dma_driver driver = {};
+	struct hmm_probe_dma dma;
+	int rc;
+
+	if (copy_from_user(&dma, arg, sizeof(dma)))
+		return -EFAULT;
+	if (!PAGE_ALIGNED(dma.addr) || !dma.npages ||
+	    dma.npages > MOST_PAGES || dma.ms > MOST_MS ||
+	    current->mm != mirror->notifier.mm)
+		return -EINVAL;
+
+	driver.nr = dma.npages;
+	rc = hmm_dma_map_alloc(dev, &driver.map, driver.nr, PAGE_SIZE);
+	if (rc)
+		return rc;
+	rc = fault_beside(mirror, &driver, &dma);
+	hmm_dma_map_free(dev, &driver.map);
+	if (rc)
+		return rc;
+	dma.turns = driver.turns;
+	dma.lost = driver.lost;
+	return copy_to_user(arg, &dma, sizeof(dma)) ? -EFAULT : 0;
+}
+
+int probe_dma_init(void)
+{
+	int rc;
+
+	dma_device = platform_device_register_simple("hmm_probe_dma", -1, NULL,
+						     0);
+	if (IS_ERR(dma_device))
+		return PTR_ERR(dma_device);
+	rc = dma_set_mask_and_coherent(&dma_device->dev, DMA_BIT_MASK(64));
+	if (rc)
+		probe_dma_exit();
+	return rc;
+}
+
+void probe_dma_exit(void)
+{
+	platform_device_unregister(dma_device);
+}
