@@ -64,12 +64,22 @@ enum hmm_pfn_flags {
  * large mappings recorded in one slot each
  *
  * A mapping with an order is then recorded only in the slot of its first page
- * in the range; the slots behind it, up to the end of the mapping or of the
+ * in the range; the slots after it, up to the end of the mapping or of the
  * range, mean nothing. for_each_hmm_run() reads such a range, and any other.
  * What takes a single slot, such as hmm_dma_map_pfn(), needs one that was
- * recorded.
+ * recorded. Implies %HMM_RANGE_PTE_ORDERS.
  */
 #define HMM_RANGE_SPARSE	BIT(0)
+
+/*
+ * HMM_RANGE_PTE_ORDERS - set in &hmm_range.default_flags, next to requests, to
+ * be told the order of large folios that the CPU maps by PTEs
+ *
+ * A folio has its order reported if it lies in the range as a whole, naturally
+ * aligned, and all its PTEs are alike. Without this flag the order of a page
+ * that a PTE maps is 0.
+ */
+#define HMM_RANGE_PTE_ORDERS	BIT(1)
 
 /**
  * hmm_pfn_to_page() - the struct page that a slot names
@@ -104,10 +114,13 @@ static inline phys_addr_t hmm_pfn_to_phys(unsigned long hmm_pfn)
  * @hmm_pfn: an answer with %HMM_PFN_VALID set
  *
  * An order of n says that the CPU maps the naturally aligned block of 2^n
- * pages around this address with one entry, or with entries that are alike and
- * hold a large folio: all its pages carry the same permissions and lie next to
- * each other in physical memory. The block may begin before the range or end
- * behind it; slots exist only for the part inside.
+ * pages around this address with one entry (PMD, PUD or hugetlb): all its pages
+ * carry the same permissions and lie next to each other in physical memory. The
+ * block may begin before the range or end after it; slots exist only for the
+ * part inside, and the notifier need not cover the rest.
+ *
+ * With %HMM_RANGE_PTE_ORDERS it may also be a large folio that is mapped by
+ * PTEs that are alike; such a block lies inside the range.
  *
  * Context: As for hmm_pfn_to_page().
  *
@@ -131,7 +144,7 @@ static inline unsigned int hmm_pfn_to_map_order(unsigned long hmm_pfn)
  * @hmm_pfns: one slot a page, see &enum hmm_pfn_flags; slot n is for the page
  *	that holds byte @start + n * PAGE_SIZE
  * @default_flags: requests that hold for every page of the range, and
- *	%HMM_RANGE_SPARSE
+ *	%HMM_RANGE_SPARSE or %HMM_RANGE_PTE_ORDERS
  * @pfn_flags_mask: which request bits of the slots themselves are heeded; with
  *	0 the slots need no initialisation by the caller beyond the flags that
  *	are kept

@@ -55,6 +55,31 @@ static inline bool hmm_pte_is_kind(pte_t pte, struct hmm_pte_kind kind,
 	return !(differs & ~(PTE_PFN_MASK | HMM_PTE_NO_KIND));
 }
 
+/* How the PTE at @ptep differs from the kind; above the flags that is its pfn. */
+static __always_inline pteval_t hmm_pte_differs(pte_t *ptep,
+						struct hmm_pte_kind kind,
+						unsigned long *pfn)
+{
+	pteval_t differs = pte_val(ptep_get(ptep)) ^ kind.flags;
+
+	*pfn = differs >> PAGE_SHIFT;
+	return differs;
+}
+
+/* Are these four of the kind? Then @pfns is what they map. One branch for all. */
+static __always_inline bool hmm_ptes_are_kind(pte_t *ptep,
+					      struct hmm_pte_kind kind,
+					      unsigned long *pfns)
+{
+	pteval_t differs = 0;
+	unsigned long i;
+
+	unrolled_full
+	for (i = 0; i < 4; i++)
+		differs |= hmm_pte_differs(ptep + i, kind, &pfns[i]);
+	return !(differs & ~(PTE_PFN_MASK | HMM_PTE_NO_KIND));
+}
+
 #define HMM_PTES_AT_ONCE	16UL
 
 /*
@@ -131,6 +156,17 @@ static inline bool hmm_ptes_are_block(pte_t *ptep, unsigned long nr,
 	for (i = 0; i < nr; i++)
 		if (!hmm_pte_is_kind(ptep_get(ptep + i), kind, &at) ||
 		    at != pfn + i)
+			return false;
+	return true;
+}
+
+static inline bool hmm_ptes_are_kind(pte_t *ptep, struct hmm_pte_kind kind,
+				     unsigned long *pfns)
+{
+	unsigned long i;
+
+	for (i = 0; i < 4; i++)
+		if (!hmm_pte_is_kind(ptep_get(ptep + i), kind, &pfns[i]))
 			return false;
 	return true;
 }

@@ -6,9 +6,10 @@
  * and for as long as those behind it are of the same kind and have the same
  * request, all there is left to do is to copy page frame numbers.
  *
- * A large folio whose pages are all mapped here, aligned and by PTEs of one
- * kind, is a *block*: its slots carry its order. The part of a block that lies
- * in the range is recorded at once, so that all slots under one order agree.
+ * A caller that asks for orders gets them: a large folio whose pages are all
+ * mapped here, aligned, by PTEs of one kind and inside the range is a *block*,
+ * recorded at once with its order. For all other callers a PTE has order 0,
+ * whatever folio it maps a part of, and no struct page is looked at.
  */
 #include <linux/hmm.h>
 #include <linux/mm.h>
@@ -29,7 +30,6 @@
 /**
  * struct hmm_run - PTEs of one kind on their way into slots
  * @w: the walk
- * @vma: the VMA
  * @ptep: the PTE of @addr
  * @addr: the first page
  * @nr: pages that can be recorded, if their PTEs are of the kind
@@ -38,7 +38,6 @@
  */
 struct hmm_run {
 	struct hmm_walk *w;
-	struct vm_area_struct *vma;
 	pte_t *ptep;
 	unsigned long addr;
 	unsigned long nr;
@@ -95,35 +94,25 @@ static noinline unsigned long hmm_run_record_blocks(const struct hmm_run *run,
 }
 
 /*
- * Record what the range has of a block of 2^@order pages that page @pfn, number
- * @at of the run, is part of. Returns how many pages that is, or 0.
+ * A table of PTEs has no room for a folio that is larger: record page @pfn,
+ * number @at of the run, and the rest of the table as a block, if they are one.
+ * Returns how many pages that is, or 0.
  */
-static noinline unsigned long hmm_run_record_part(const struct hmm_run *run,
-						  unsigned long at,
-						  unsigned long pfn,
-						  unsigned int order)
+static noinline unsigned long hmm_run_record_table(const struct hmm_run *run,
+						   unsigned long at,
+						   unsigned long pfn)
 {
-	const struct hmm_range *range = run->w->range;
 	unsigned long addr = run->addr + (at << PAGE_SHIFT);
-	unsigned long size = PAGE_SIZE << order;
-	unsigned long start = ALIGN_DOWN(addr, size);
-	unsigned long end = min(start + size, range->end);
-	unsigned long before = hmm_pages(start, addr);
-	struct hmm_leaf leaf = { .answer = run->answer | pfn, .step = 1 };
+	const unsigned long nr = 1UL << PMD_ORDER;
+	struct hmm_leaf leaf = hmm_leaf_mapped(pfn, false, PMD_ORDER);
 
-	if (start < run->vma->vm_start || start + size > run->vma->vm_end)
+	if (!IS_ALIGNED(addr, PMD_SIZE) || !IS_ALIGNED(pfn, nr) ||
+	    run->nr - at < nr ||
+	    !hmm_run_maps(run, run->ptep + at, nr, pfn))
 		return 0;
-	/* All that the range has of it must be recorded now. */
-	if (addr != max(start, range->start) ||
-	    hmm_pages(addr, end) > run->nr - at)
-		return 0;
-	if (!IS_ALIGNED(pfn - before, 1UL << order) ||
-	    !hmm_run_maps(run, run->ptep + at - before, 1UL << order,
-			  pfn - before))
-		return 0;
-	leaf.answer |= (unsigned long)order << HMM_PFN_ORDER_SHIFT;
-	hmm_walk_record(run->w, addr, end, leaf);
-	return hmm_pages(addr, end);
+	leaf.answer |= run->answer;
+	hmm_walk_record(run->w, addr, addr + PMD_SIZE, leaf);
+	return nr;
 }
 
 /*
@@ -139,11 +128,9 @@ static unsigned long hmm_run_record_first(const struct hmm_run *run,
 	if (PageCompound(page)) {
 		unsigned int order = folio_order(page_folio(page));
 
-		nr = hmm_run_record_blocks(run, at, order);
-		if (!nr) /* A table has no room for more. */
-			nr = hmm_run_record_part(run, at, pfn,
-						 min_t(unsigned int, order,
-						       PMD_ORDER));
+		nr = order > PMD_ORDER ?
+			hmm_run_record_table(run, at, pfn) :
+			hmm_run_record_blocks(run, at, order);
 	}
 	if (nr)
 		return nr;
@@ -160,39 +147,45 @@ static bool hmm_begins_block(unsigned long first, unsigned long second)
 
 /*
  * Record pages from number @at, which has an even address, on, four at a time.
- * Stops in front of a PTE of another kind and of what may be a block. Returns
- * how many were recorded.
+ * Stops in front of a PTE of another kind and, where orders are asked for, of
+ * what may be a block. Returns how many were recorded.
  */
-static noinline unsigned long hmm_run_record_small(const struct hmm_run *run,
-						   unsigned long at)
+static __always_inline unsigned long
+hmm_run_record_fours(const struct hmm_run *run, unsigned long at,
+		     const bool orders)
 {
 	unsigned long *slots = hmm_slots_at(run->w, run->addr) + at;
 	const struct hmm_pte_kind kind = run->kind;
 	const unsigned long answer = run->answer;
-	pte_t *const first = run->ptep + at;
-	pte_t *const end = run->ptep + run->nr;
-	pte_t *ptep = first;
+	pte_t *ptep = run->ptep + at;
+	unsigned long left;
 
-	for (; end - ptep >= 4; ptep += 4, slots += 4) {
-		unsigned long a, b, c, d;
+	for (left = run->nr - at; left >= 4; left -= 4, ptep += 4, slots += 4) {
+		unsigned long pfns[4] __uninitialized;
 
-		if (!hmm_pte_is_kind(ptep_get(ptep), kind, &a) ||
-		    !hmm_pte_is_kind(ptep_get(ptep + 1), kind, &b) ||
-		    !hmm_pte_is_kind(ptep_get(ptep + 2), kind, &c) ||
-		    !hmm_pte_is_kind(ptep_get(ptep + 3), kind, &d))
+		if (!hmm_ptes_are_kind(ptep, kind, pfns))
 			break;
-		if (hmm_begins_block(a, b) || hmm_begins_block(c, d))
+		if (orders && (hmm_begins_block(pfns[0], pfns[1]) ||
+			       hmm_begins_block(pfns[2], pfns[3])))
 			break;
-		hmm_slot_set(slots, answer | a);
-		hmm_slot_set(slots + 1, answer | b);
-		hmm_slot_set(slots + 2, answer | c);
-		hmm_slot_set(slots + 3, answer | d);
+		hmm_slots_record_four(slots, answer, pfns);
 	}
-	return ptep - first;
+	return run->nr - at - left;
+}
+
+static noinline unsigned long hmm_run_record_small(const struct hmm_run *run,
+						   unsigned long at)
+{
+	return hmm_run_record_fours(run, at, true);
+}
+
+static noinline unsigned long hmm_run_record_plain(const struct hmm_run *run)
+{
+	return hmm_run_record_fours(run, 0, false);
 }
 
 /* Record the run for as long as it is one. Returns how many pages that is. */
-static unsigned long hmm_run_record(const struct hmm_run *run)
+static unsigned long hmm_run_record_orders(const struct hmm_run *run)
 {
 	unsigned long first_page = run->addr >> PAGE_SHIFT, at = 0, pfn;
 
@@ -202,6 +195,24 @@ static unsigned long hmm_run_record(const struct hmm_run *run)
 		if (run->nr - at >= 4 && !((first_page + at) & 1) &&
 		    !run->w->shared)
 			at += hmm_run_record_small(run, at);
+	}
+	return at;
+}
+
+static unsigned long hmm_run_record(const struct hmm_run *run)
+{
+	unsigned long *slots = hmm_slots_at(run->w, run->addr);
+	unsigned long at = 0, pfn;
+
+	if (run->w->orders)
+		return hmm_run_record_orders(run);
+
+	if (!run->w->shared)
+		at = hmm_run_record_plain(run);
+	for (; at < run->nr; at++) {
+		if (!hmm_pte_is_kind(ptep_get(run->ptep + at), run->kind, &pfn))
+			break;
+		hmm_walk_record_one(run->w, slots + at, run->answer | pfn);
 	}
 	return at;
 }
@@ -221,15 +232,13 @@ static unsigned long hmm_ptes_none(pte_t *ptep, unsigned long nr)
  * Record PTEs from @addr on that are as good as the first one, @pte, with
  * answer @leaf. Returns how many, from 1 to @nr.
  */
-static unsigned long hmm_ptes_record(struct hmm_walk *w,
-				     struct vm_area_struct *vma, pte_t *ptep,
+static unsigned long hmm_ptes_record(struct hmm_walk *w, pte_t *ptep,
 				     pte_t pte, struct hmm_leaf leaf,
 				     unsigned long addr, unsigned long nr)
 {
 	if (hmm_pte_has_kind(pte)) {
 		struct hmm_run run = {
 			.w = w,
-			.vma = vma,
 			.ptep = ptep,
 			.addr = addr,
 			.nr = nr,
@@ -289,7 +298,7 @@ static noinline int hmm_walk_many_ptes(struct hmm_walk *w,
 			end = hmm_ptes_span_end(w, vma, ptep, addr, end, verdict);
 			return hmm_walk_stop(w, vma, addr, end, verdict);
 		}
-		nr = hmm_ptes_record(w, vma, ptep, pte, leaf, addr, nr);
+		nr = hmm_ptes_record(w, ptep, pte, leaf, addr, nr);
 	}
 	w->next = end;
 	return 0;
@@ -306,7 +315,8 @@ static bool hmm_walk_one_pte(struct hmm_walk *w, struct vm_area_struct *vma,
 	pte_t pte = ptep_get(ptep);
 	struct hmm_leaf leaf;
 
-	if (!hmm_pte_has_kind(pte) || PageCompound(pfn_to_page(pte_pfn(pte))))
+	/* A range of one page holds no block. */
+	if (!hmm_pte_has_kind(pte))
 		return false;
 	leaf = hmm_leaf_mapped(pte_pfn(pte),
 			       hmm_entry_is_writable(pte_write(pte),

@@ -59,6 +59,7 @@ struct hmm_span {
  * @vma: the VMA that holds the rest of the range, when its lock is held instead
  *	of mmap_lock; otherwise %NULL
  * @sparse: record large leaves in their first slot only
+ * @orders: report the order of folios that PTEs map
  * @shared: the driver changes flags in the slots meanwhile
  * @next: first address whose slot is not recorded yet; all slots before it
  *	hold answers, all from it on still hold requests
@@ -72,6 +73,7 @@ struct hmm_walk {
 	struct hmm_request request;
 	struct vm_area_struct *vma;
 	bool sparse;
+	bool orders;
 	bool shared;
 	unsigned long next;
 	struct hmm_span span;
@@ -138,6 +140,8 @@ static inline void hmm_walk_init(struct hmm_walk *w, struct hmm_range *range)
 	w->request = hmm_request_of(range);
 	w->vma = NULL;
 	w->sparse = range->default_flags & HMM_RANGE_SPARSE;
+	w->orders = range->default_flags & (HMM_RANGE_SPARSE |
+					    HMM_RANGE_PTE_ORDERS);
 	w->shared = hmm_dma_has_slots(range->hmm_pfns);
 	w->next = range->start;
 	/* The rest is set before it is looked at. */

@@ -422,10 +422,13 @@ static int default_flags(u32 flags, unsigned long *hmm)
 		*hmm |= HMM_PFN_REQ_FAULT;
 	if (flags & HMM_BENCH_REQ_WRITE)
 		*hmm |= HMM_PFN_REQ_WRITE;
-	if (!(flags & HMM_BENCH_SPARSE))
+	if (!(flags & (HMM_BENCH_SPARSE | HMM_BENCH_ORDERS)))
 		return 0;
 #ifdef HMM_RANGE_SPARSE
-	*hmm |= HMM_RANGE_SPARSE;
+	if (flags & HMM_BENCH_SPARSE)
+		*hmm |= HMM_RANGE_SPARSE;
+	if (flags & HMM_BENCH_ORDERS)
+		*hmm |= HMM_RANGE_PTE_ORDERS;
 	return 0;
 #else
 	return -EOPNOTSUPP;

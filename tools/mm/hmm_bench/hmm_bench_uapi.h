@@ -49,6 +49,8 @@ enum hmm_bench_op {
 #define HMM_BENCH_FOLIOS	_BITUL(4)	/* of any order */
 /* ... and of a migration, or of exclusive access */
 #define HMM_BENCH_FLUSHES	_BITUL(5)	/* count them; slows it down */
+/* ... and of a range fault: the order of folios that PTEs map */
+#define HMM_BENCH_ORDERS	_BITUL(6)
 
 /* The parts of a migration */
 enum hmm_bench_phase {

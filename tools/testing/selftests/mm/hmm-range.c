@@ -26,6 +26,9 @@
 /* Pages in the small mappings of this file. */
 #define N	16
 
+#define FOLIOS_64K	"/sys/kernel/mm/transparent_hugepage/hugepages-64kB/enabled"
+#define FOLIOS_2M	"/sys/kernel/mm/transparent_hugepage/hugepages-2048kB/enabled"
+
 /* Bits that say what a page is; the pfn and the order are left out. */
 #define STATE	(HMM_PROBE_VALID | HMM_PROBE_WRITE | HMM_PROBE_ERROR)
 
@@ -763,6 +766,70 @@ TEST_F(hmm_range, sticky_flags_survive_on_huge_pages)
 				      variant->flags));
 	EXPECT_EQ(HUGE_PAGES, count_slots(self->slots, HUGE_PAGES,
 					  HMM_PROBE_STICKY | WRITABLE));
+}
+
+/*
+ * Orders, by default: that of the entry. Drivers map as much as they are told
+ * around a page, and are told of nothing outside the interval that they gave.
+ */
+
+#define expect_order(addr, n, order) do {				\
+	size_t at;							\
+									\
+	ASSERT_EQ(0, probe_snapshot(self->fd, addr, n, self->slots,	\
+				    variant->flags));			\
+	for (at = 0; at < (n); at++) {					\
+		ASSERT_TRUE(self->slots[at] & HMM_PROBE_VALID);		\
+		ASSERT_EQ(order, slot_order(self->slots[at]));		\
+	}								\
+} while (0)
+
+TEST_F(hmm_range, order_of_a_huge_page_mapped_by_ptes)
+{
+	char *map = map_thp(self->fd, HUGE_BYTES);
+
+	if (!map)
+		SKIP(return, "no huge page");
+	ASSERT_EQ(0, mprotect(map, PAGE_BYTES, PROT_READ));
+	ASSERT_EQ(0, mprotect(map, PAGE_BYTES, PROT_READ | PROT_WRITE));
+	write_pages(map, HUGE_PAGES, 1);
+	expect_order(map, HUGE_PAGES, 0);
+	expect_order(map + 5 * PAGE_BYTES, 1, 0);
+}
+
+TEST_F(hmm_range, order_of_a_folio_of_64k)
+{
+	struct setting folios = {}, thp = {};
+	char *map;
+
+	if (!setting_change(&folios, FOLIOS_64K, "always") ||
+	    !setting_change(&thp, FOLIOS_2M, "never"))
+		SKIP(return, "no folios of 64 KiB");
+	map = map_anon(HUGE_BYTES);
+	write_pages(map, HUGE_PAGES, 1);
+	setting_restore(&thp);
+	setting_restore(&folios);
+	expect_order(map, HUGE_PAGES, 0);
+	expect_order(map, 16, 0);
+	expect_order(map + 5 * PAGE_BYTES, 1, 0);
+}
+
+/* One entry: its order, though it reaches beyond the range. */
+TEST_F(hmm_range, order_of_an_entry_that_is_larger_than_the_range)
+{
+	char *map = map_thp(self->fd, HUGE_BYTES);
+
+	if (!map)
+		SKIP(return, "no huge page");
+	expect_order(map, HUGE_PAGES, HUGE_ORDER);
+	expect_order(map + 5 * PAGE_BYTES, 1, HUGE_ORDER);
+	expect_order(map + 5 * PAGE_BYTES, 100, HUGE_ORDER);
+	if (!reserve_hugetlb(1))
+		return;
+	map = map_hugetlb(HUGE_BYTES);
+	write_pages(map, 1, 1);
+	expect_order(map + 5 * PAGE_BYTES, 1, HUGE_ORDER);
+	munmap(map, HUGE_BYTES);
 }
 
 /* Refused requests */

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Sparse output, and the order of large folios that small entries map: where
- * blocks begin and end, in the range and outside it.
+ * blocks begin and end. One entry has its order also where it reaches beyond the
+ * range; PTEs have one only where it is asked for, and only inside the range.
  */
 #include <stdio.h>
 #include <sys/ioctl.h>
@@ -88,6 +89,17 @@ static char *map_folios(struct lab *lab, size_t bytes)
 	return slot_order(lab->slots[0]) == FOLIO_ORDER ? map : NULL;
 }
 
+/* The order that a page must have: PTEs that map a part of a folio have none. */
+static unsigned int order_in(char *map, size_t n, size_t i, unsigned int order)
+{
+	size_t block = 1UL << order, first = (uintptr_t)map / PAGE_BYTES;
+	size_t start = (first + i) / block * block;
+
+	if (order == HUGE_ORDER)	/* one entry */
+		return order;
+	return start >= first && start + block <= first + n ? order : 0;
+}
+
 /*
  * A sparse snapshot of @n pages must record, of @slots that were untouched,
  * those with a block's first page only. @order is that of all blocks.
@@ -96,26 +108,29 @@ static void expect_blocks(struct __test_metadata *_metadata,
 			  struct lab *lab, char *map, size_t n,
 			  unsigned int order, __u64 flags)
 {
-	size_t block = 1UL << order, i;
+	size_t i;
 	__u64 first = 0;
 
 	fill_slots(lab->slots, n, UNTOUCHED);
 	ASSERT_EQ(0, look(lab, map, n, flags));
 	for (i = 0; i < n; i++) {
 		size_t page = (uintptr_t)map / PAGE_BYTES + i;
+		unsigned int has = order_in(map, n, i, order);
 
-		if (i && page % block) {
+		if (i && page % (1UL << has)) {
 			ASSERT_EQ(UNTOUCHED, lab->slots[i]);
 			continue;
 		}
 		first = lab->slots[i];
-		ASSERT_EQ(order, slot_order(first));
+		ASSERT_EQ(has, slot_order(first));
 		ASSERT_TRUE(first & HMM_PROBE_WRITE);
 		ASSERT_TRUE(first & HMM_PROBE_P2PDMA);
 		ASSERT_EQ(pagemap_pfn(map + i * PAGE_BYTES), slot_pfn(first));
 	}
 	EXPECT_TRUE(probe_agrees(lab->fd, map, n, HMM_PROBE_SPARSE | HMM_PROBE_WANT_ORDER));
+	EXPECT_TRUE(probe_agrees(lab->fd, map, n, HMM_PROBE_SPARSE));
 	EXPECT_TRUE(probe_agrees(lab->fd, map, n, HMM_PROBE_WANT_ORDER));
+	EXPECT_TRUE(probe_agrees(lab->fd, map, n, 0));
 }
 
 TEST_F(hmm_sparse, huge_pages)

@@ -286,14 +286,17 @@ void oracle_look(struct mm_struct *mm, unsigned long addr, void *owner,
 }
 
 /*
- * The order of the folio behind a small entry, if the VMA maps all of that
- * folio in place, naturally aligned and with one protection: a walker may then
- * report that order. Otherwise 0.
+ * The order of the folio behind a small entry, if all of that folio is mapped in
+ * place inside of @npages from @start on, naturally aligned, in one VMA and with
+ * one protection: what a walker reports that is asked for it. Otherwise 0. Of a
+ * folio that is larger than a page table maps, the part in this table counts.
  */
 unsigned int oracle_whole_order(struct mm_struct *mm, unsigned long addr,
-				const struct oracle_page *page)
+				const struct oracle_page *page,
+				unsigned long start, unsigned long npages)
 {
 	struct vm_area_struct *vma = vma_at(mm, addr);
+	unsigned long end = start + (npages << PAGE_SHIFT);
 	unsigned long base, first, size, i;
 	struct oracle_page other;
 	unsigned int order;
@@ -305,10 +308,12 @@ unsigned int oracle_whole_order(struct mm_struct *mm, unsigned long addr,
 		return 0;
 
 	order = folio_order(page_folio(hmm_pfn_to_page(page->value)));
+	order = min_t(unsigned int, order, PMD_ORDER);
 	size = PAGE_SIZE << order;
 	first = ALIGN_DOWN(addr, size);
 	base = ALIGN_DOWN(page->value, 1UL << order);
-	if (first < vma->vm_start || first + size > vma->vm_end)
+	if (first < start || first + size > end ||
+	    first < vma->vm_start || first + size > vma->vm_end)
 		return 0;
 	for (i = 0; i < 1UL << order; i++) {
 		look_entry(vma, first + (i << PAGE_SHIFT), NULL, &other);

@@ -77,7 +77,8 @@ void oracle_look_range(struct mm_struct *mm, unsigned long addr,
 		       unsigned long npages, void *owner,
 		       struct oracle_page *pages);
 unsigned int oracle_whole_order(struct mm_struct *mm, unsigned long addr,
-				const struct oracle_page *page);
+				const struct oracle_page *page,
+				unsigned long start, unsigned long npages);
 void *oracle_first_owner(struct mm_struct *mm, unsigned long addr,
 			 unsigned long npages);
 

@@ -68,7 +68,7 @@ static bool verdict(struct judge *judge, enum hmm_probe_mismatch mismatch,
 	return mismatch == HMM_PROBE_MATCH;
 }
 
-/* The slot is right if it has the value, and one of the permitted orders. */
+/* The slot is right if it has the value, and the order that was asked for. */
 static bool slot_is_right(struct judge *judge, unsigned long i)
 {
 	struct probe_job *job = judge->job;
@@ -76,11 +76,13 @@ static bool slot_is_right(struct judge *judge, unsigned long i)
 	unsigned long got = job->slots[i] & ~HMM_PROBE_STICKY;
 	unsigned long addr = job->addr + (i << PAGE_SHIFT);
 	unsigned long order;
-	bool want_order = job->flags & HMM_PROBE_WANT_ORDER;
 
-	if (got == page->value && !want_order)
+	if (!(job->flags & HMM_PROBE_WANT_ORDER) && got == page->value)
 		return true;
-	order = oracle_whole_order(job_mm(job), addr, page);
+	if (!(job->flags & (HMM_PROBE_WANT_ORDER | HMM_PROBE_SPARSE)))
+		return false;
+	order = oracle_whole_order(job_mm(job), addr, page, job->addr,
+				   job->npages);
 	return got == (page->value | order << HMM_PFN_ORDER_SHIFT);
 }
 

@@ -32,15 +32,19 @@ static_assert(HMM_PROBE_REQ_WRITE == HMM_PFN_REQ_WRITE);
 
 #define FAULT_FLAGS	(HMM_PROBE_UNLOCKED | HMM_PROBE_ONCE | \
 			 HMM_PROBE_ADOPT_OWNER | HMM_PROBE_RAW_RANGE | \
-			 HMM_PROBE_NULL_ARRAY | HMM_PROBE_SPARSE)
+			 HMM_PROBE_NULL_ARRAY | HMM_PROBE_WANT_ORDER | \
+			 HMM_PROBE_SPARSE)
 #define CHECK_FLAGS	(HMM_PROBE_ADOPT_OWNER | HMM_PROBE_WANT_ORDER | \
 			 HMM_PROBE_SPARSE)
 #define CHECK_FAULT_FLAGS (CHECK_FLAGS | HMM_PROBE_UNLOCKED)
 #define ORACLE_FLAGS	HMM_PROBE_ADOPT_OWNER
 
-/* 7.3 does not know it: there the calls that ask for it fail. */
+/* 7.3 does not know them: there the calls that ask for them fail. */
 #ifndef HMM_RANGE_SPARSE
 #define HMM_RANGE_SPARSE	0
+#endif
+#ifndef HMM_RANGE_PTE_ORDERS
+#define HMM_RANGE_PTE_ORDERS	0
 #endif
 
 /* The notifier */
@@ -131,6 +135,8 @@ static int check_call(const struct hmm_probe_call *call, u64 flags)
 		return -EINVAL;
 	if (call->flags & HMM_PROBE_SPARSE && !HMM_RANGE_SPARSE)
 		return -EOPNOTSUPP;
+	if (call->flags & HMM_PROBE_WANT_ORDER && !HMM_RANGE_PTE_ORDERS)
+		return -EOPNOTSUPP;
 	rc = check_range(call->addr, call->npages);
 	if (rc)
 		return rc;
@@ -198,6 +204,8 @@ static int job_init(struct probe_job *job, struct probe_mirror *mirror,
 	}
 	if (call->flags & HMM_PROBE_SPARSE)
 		job->range.default_flags |= HMM_RANGE_SPARSE;
+	if (call->flags & HMM_PROBE_WANT_ORDER)
+		job->range.default_flags |= HMM_RANGE_PTE_ORDERS;
 	if (call->flags & HMM_PROBE_NULL_ARRAY)
 		job->range.hmm_pfns = NULL;
 	return 0;

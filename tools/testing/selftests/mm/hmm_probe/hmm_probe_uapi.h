@@ -45,7 +45,10 @@
 #define HMM_PROBE_RAW_RANGE	_BITULL(3)
 /* Pass a NULL array; the slots come back as they were. */
 #define HMM_PROBE_NULL_ARRAY	_BITULL(4)
-/* A folio that is mapped whole by small entries must report its order. */
+/*
+ * Ask for the order of folios that PTEs map. The checks then want it of each
+ * that lies in the range as a whole; in sparse output it may be there, too.
+ */
 #define HMM_PROBE_WANT_ORDER	_BITULL(5)
 /* Ask for sparse output. FAULT gives it as it is, the checks spread it first. */
 #define HMM_PROBE_SPARSE	_BITULL(6)
