@@ -30,8 +30,8 @@
  * after the invalidation was in flight, it would have waited.
  *
  * While a reader waits, later invalidations may start, and some may have called
- * the subscription already. Then the reader is given the sequence of its
- * beginning, which is stale: see mmu_seq_after_wait().
+ * the subscription already. Then the reader is given the sequence from when it
+ * began to wait, which is stale: see mmu_seq_after_wait().
  *
  * It does not matter how far an unrelated invalidation is: nothing waits for it.
  *
@@ -61,8 +61,9 @@
  * can remove other subscriptions, and may wait for another task that does.
  *
  * Resizing moves a subscription in the tree while invalidations may be on their
- * way through it. They have started after the resize began to wait, and are told
- * to begin with the tree again, lest they miss it: a callback may come twice.
+ * way through it. They have started after the resize began to wait. They begin
+ * with the tree again, as they might miss the subscription otherwise, and with a
+ * new sequence: no callback sets one that a reader may have met before.
  */
 #include <linux/export.h>
 #include <linux/interval_tree.h>
@@ -86,12 +87,14 @@ void mmu_intervals_init(struct mmu_intervals *intervals)
 /**
  * mmu_intervals_track() - have all invalidations take a slot from now on
  * @intervals: the address space's
+ * @mm: the address space
  *
- * Those in flight have none: see mmu_intervals_settle().
+ * Those in flight have none: see mmu_intervals_settle(). The subscriptions are
+ * visible already.
  *
  * Context: Any but interrupts.
  */
-void mmu_intervals_track(struct mmu_intervals *intervals)
+void mmu_intervals_track(struct mmu_intervals *intervals, struct mm_struct *mm)
 {
 	if (READ_ONCE(intervals->tracked))
 		return;
@@ -101,6 +104,7 @@ void mmu_intervals_track(struct mmu_intervals *intervals)
 		return;
 	/* Stands for those in flight, until they have ended. */
 	intervals->inflight.untracked++;
+	mmu_notifier_count_as(mm, MMU_COUNT_TRACKED);
 	WRITE_ONCE(intervals->tracked, true);
 }
 
@@ -131,7 +135,8 @@ mmu_intervals_of(const struct mmu_interval_notifier *sub)
  * @called: those that were claimed, to be called; the first always is. All but
  *	the last one have returned; removals change these to %NULL.
  * @finish: what first passes have left for the second pass
- * @gone: subscriptions to be released once the lock is dropped
+ * @gone: subscriptions that are released once the lock is dropped, chained by
+ *	rb_left of their nodes
  */
 struct mmu_visit {
 	struct mmu_intervals *intervals;
@@ -146,7 +151,7 @@ struct mmu_visit {
 	struct mmu_interval_notifier *batch[MMU_BATCH];
 	struct mmu_interval_notifier *called[MMU_BATCH];
 	struct llist_head finish;
-	struct hlist_head gone;
+	struct rb_node *gone;
 };
 
 static struct mmu_interval_notifier *
@@ -198,8 +203,10 @@ static noinline void mmu_visit_take_out(struct mmu_visit *visit,
 	interval_tree_remove(&sub->interval_tree, &visit->intervals->tree);
 	/* A waiter may free it as soon as the lock is dropped. */
 	RB_CLEAR_NODE(&sub->interval_tree.rb);
-	if (sub->release)
-		hlist_add_head(&sub->deferred_item, &visit->gone);
+	if (sub->release) {
+		sub->interval_tree.rb.rb_left = visit->gone;
+		visit->gone = &sub->interval_tree.rb;
+	}
 	visit->ended = true;
 }
 
@@ -214,18 +221,21 @@ static inline void mmu_visit_end_call(struct mmu_visit *visit,
 /* What must be done after callbacks have ended, and without the lock */
 static noinline void mmu_visit_after_calls(struct mmu_visit *visit)
 {
-	struct mmu_interval_notifier *sub;
-	struct hlist_node *next;
+	struct rb_node *node = visit->gone;
 
+	visit->gone = NULL;
 	visit->ended = false;
 	wake_up_all(&visit->intervals->wq);
-	hlist_for_each_entry_safe(sub, next, &visit->gone, deferred_item) {
+	while (node) {
+		struct mmu_interval_notifier *sub =
+			container_of(node, struct mmu_interval_notifier,
+				     interval_tree.rb);
 		struct mm_struct *mm = sub->mm;
 
+		node = node->rb_left;
 		sub->release(sub);
 		mmdrop_sched(mm);
 	}
-	INIT_HLIST_HEAD(&visit->gone);
 }
 
 static void mmu_visit_unlock(struct mmu_visit *visit)
@@ -289,6 +299,7 @@ static struct interval_tree_node *mmu_visit_next(struct mmu_visit *visit)
 	}
 	if (unlikely(visit->restart)) {
 		visit->restart = false;
+		visit->seq = mmu_seq_next(&intervals->seq);
 		return mmu_range_first(intervals, visit->range);
 	}
 	return mmu_range_next(&last->interval_tree, visit->range);
@@ -367,7 +378,7 @@ static noinline int mmu_intervals_call(struct mmu_intervals *intervals,
 	visit.restart = false;
 	visit.ended = false;
 	init_llist_head(&visit.finish);
-	INIT_HLIST_HEAD(&visit.gone);
+	visit.gone = NULL;
 
 	if (slot < MMU_SLOTS)
 		intervals->visits[slot] = &visit;
@@ -617,8 +628,8 @@ static noinline int mmu_interval_begin(struct mmu_interval_notifier *sub,
 				       unsigned long *seq, long *left)
 {
 	struct mmu_intervals *intervals = mmu_intervals_of(sub);
+	const struct interval_tree_node *node = &sub->interval_tree;
 	struct mmu_inflight_wait wait;
-	unsigned long newest;
 	int ret;
 
 	ret = mmu_intervals_settle(intervals, sub->mm, left);
@@ -627,24 +638,18 @@ static noinline int mmu_interval_begin(struct mmu_interval_notifier *sub,
 
 	spin_lock(&intervals->lock);
 	*seq = READ_ONCE(sub->invalidate_seq);
-	newest = intervals->seq;
-	mmu_inflight_wait_enter(&wait, &intervals->inflight,
-				sub->interval_tree.start,
-				sub->interval_tree.last);
+	mmu_inflight_wait_enter(&wait, &intervals->inflight, node->start,
+				node->last);
 	spin_unlock(&intervals->lock);
 
 	ret = mmu_intervals_wait_until(intervals, mmu_intervals_wait_over,
 				       &wait, left);
-	*seq = mmu_seq_after_wait(READ_ONCE(sub->invalidate_seq), *seq, newest);
-	return ret;
-}
-
-/* For lockdep: to wait for an invalidation is as bad as to make one. */
-static void mmu_interval_might_wait(void)
-{
-	might_sleep();
-	lock_map_acquire(&__mmu_notifier_invalidate_range_start_map);
-	lock_map_release(&__mmu_notifier_invalidate_range_start_map);
+	if (ret)
+		return ret;
+	guard(spinlock)(&intervals->lock);
+	*seq = mmu_seq_after_wait(&intervals->inflight, node->start, node->last,
+				  READ_ONCE(sub->invalidate_seq), *seq);
+	return 0;
 }
 
 /**
@@ -667,7 +672,7 @@ mmu_interval_read_begin(struct mmu_interval_notifier *interval_sub)
 {
 	unsigned long seq;
 
-	mmu_interval_might_wait();
+	mmu_notifier_might_wait();
 	if (!mmu_interval_begin_at_once(interval_sub, &seq))
 		mmu_interval_begin(interval_sub, &seq, NULL);
 	return seq;
@@ -690,7 +695,7 @@ int mmu_interval_read_begin_timeout(struct mmu_interval_notifier *interval_sub,
 {
 	long left = min_t(unsigned long, timeout, MAX_SCHEDULE_TIMEOUT);
 
-	mmu_interval_might_wait();
+	mmu_notifier_might_wait();
 	if (mmu_interval_begin_at_once(interval_sub, seq))
 		return 0;
 	return mmu_interval_begin(interval_sub, seq, &left);
@@ -913,7 +918,7 @@ int mmu_interval_notifier_resize(struct mmu_interval_notifier *interval_sub,
 	ret = mmu_interval_last(start, length, &resize.last);
 	if (ret)
 		return ret;
-	mmu_interval_might_wait();
+	mmu_notifier_might_wait();
 
 	spin_lock(&intervals->lock);
 	mmu_inflight_wait_enter(&resize.wait, &intervals->inflight,

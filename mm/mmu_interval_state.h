@@ -19,9 +19,8 @@
  *   - sequences of invalidations are odd, go up, and are never used twice;
  *   - an invalidation that can reach a subscription is in flight from before
  *     its first callback until after its page table entries have changed;
- *   - the sequence of a subscription never goes back;
- *   - a reader's sequence is not newer than the last invalidation that it waited
- *     for: a later one that overlaps has changed it, or will;
+ *   - a reader that begins while a later invalidation is in flight that overlaps
+ *     has the sequence from before it: that one has changed it, or will;
  *   - a subscription leaves the tree when it is removed and no callback runs.
  */
 #ifndef _MM_MMU_INTERVAL_STATE_H
@@ -152,26 +151,53 @@ static inline void mmu_inflight_end(struct mmu_inflight *inflight,
 		inflight->closed--;
 }
 
+/* The slots of the invalidations that overlap */
+static inline unsigned long
+mmu_inflight_overlaps(const struct mmu_inflight *inflight, unsigned long first,
+		      unsigned long last)
+{
+	unsigned long used = inflight->used;
+	unsigned long slots = 0;
+
+	for (; used; used &= used - 1) {
+		unsigned int nr = __ffs(used);
+		const struct mmu_inflight_slot *slot = &inflight->slots[nr];
+
+		if (slot->first <= last && first <= slot->last)
+			slots |= 1UL << nr;
+	}
+	return slots;
+}
+
 /* Wait for what is in flight now, as far as it overlaps. */
 static inline void mmu_inflight_wait_enter(struct mmu_inflight_wait *wait,
 					   const struct mmu_inflight *inflight,
 					   unsigned long first,
 					   unsigned long last)
 {
-	unsigned long used = inflight->used;
-
-	wait->slots = 0;
+	wait->slots = mmu_inflight_overlaps(inflight, first, last);
 	wait->number = inflight->number;
 	wait->batches = inflight->open || inflight->closed;
 	/* The open batch; if that is empty the one before, which is closed. */
 	wait->batch = inflight->open ? inflight->batch : inflight->batch - 1;
-	for (; used; used &= used - 1) {
-		unsigned int nr = __ffs(used);
-		const struct mmu_inflight_slot *slot = &inflight->slots[nr];
+}
 
-		if (slot->first <= last && first <= slot->last)
-			wait->slots |= 1UL << nr;
-	}
+/*
+ * What a reader may go by after it has waited: @seq, the sequence that the
+ * subscription has now, if nothing that overlaps is in flight. If there is, it
+ * started later. It may have called back already, and may be about to change
+ * entries: @seq may be its own, and will not change again. The sequence
+ * @at_entry is stale then, as it must be; or it will be, if it has yet to call.
+ */
+static inline unsigned long mmu_seq_after_wait(const struct mmu_inflight *inflight,
+					       unsigned long first,
+					       unsigned long last,
+					       unsigned long seq,
+					       unsigned long at_entry)
+{
+	if (inflight->untracked || mmu_inflight_overlaps(inflight, first, last))
+		return at_entry;
+	return seq;
 }
 
 /* Later invalidations join the next batch. False if the one before is not over. */
@@ -229,19 +255,6 @@ static inline bool mmu_inflight_wait_over(struct mmu_inflight_wait *wait,
 		wait->batches = !mmu_inflight_batches_over(inflight,
 							   wait->batch);
 	return !wait->slots && !wait->batches;
-}
-
-/*
- * What a reader may go by after it has waited: @seq, the sequence that the
- * subscription has now, unless an invalidation later than @newest, the newest at
- * entry, has set it. That one may still be about to change entries, and will not
- * call back again. The sequence at entry is stale then, as it must be.
- */
-static inline unsigned long mmu_seq_after_wait(unsigned long seq,
-					       unsigned long at_entry,
-					       unsigned long newest)
-{
-	return (long)(seq - newest) > 0 ? at_entry : seq;
 }
 
 /* May a callback begin? Then it has. */

@@ -15,12 +15,14 @@
  *
  * Without subscriptions an invalidation is only counted, by the CPU on which it
  * starts and by the one on which it ends. The first subscriber makes the
- * subscription visible, has all CPUs pass a full barrier, and adds up:
+ * subscription visible, has later invalidations counted elsewhere, has all CPUs
+ * pass a full barrier, and adds up:
  *
  *	invalidation				subscriber
  *
  *	begun++
  *						make the subscription visible
+ *						switch to another count
  *						barrier on every CPU
  *	look for subscriptions
  *	change entries
@@ -39,19 +41,21 @@
  * The sum over CPUs is not taken at one moment. That of ended is taken first: an
  * invalidation whose end is seen there is also seen to have begun. If the sums
  * are equal, all that were seen to begin have ended, among them all that missed
- * the subscription. Invalidations that start after the barrier do not disturb
- * this: they see the subscription, and take their count back by ended++.
+ * the subscription. Later invalidations do not disturb this, however many there
+ * are: they are counted elsewhere. Only a task that has read which count to use,
+ * and was interrupted before begun++, still begins by the old one. It finds that
+ * another is in use, and takes its count back by ended++.
  *
- * From then on the invalidations of this address space are told apart by what
- * they saw. With a single subscription to the whole address space they are
- * counted as before, in a second pair (MMU_COUNT_LISTED), which costs next to
- * nothing. With a second one, or one to a range, each has a slot, under a lock of
- * the address space: it is tracked. The way there is the same as from none: set
- * intervals.tracked, barrier on every CPU, wait for those that are counted.
+ * From then on there are two ways. With a single subscription to the whole
+ * address space, invalidations are counted as before (MMU_COUNT_LISTED), without
+ * a lock. With a second one, or one to a range, each has a slot, under a lock of
+ * the address space: it is tracked (MMU_COUNT_TRACKED). The way there is the same
+ * as from none: switch, barrier on every CPU, wait for those that are counted.
  *
  * A start without an end, which is a bug elsewhere, makes subscribers to the same
- * address space wait in vain. It can do no more: nothing here points to a range
- * of another task.
+ * address space wait for ever. Nothing here points to a range of another task, so
+ * that other address spaces go on. Lockdep names the function that has started
+ * it: see __mmu_notifier_lockdep_start().
  *
  * An invalidation in flight when a subscription is added to the list calls
  * neither its start nor its end: subscriptions have numbers that go up, and an
@@ -89,20 +93,36 @@ struct lockdep_map __mmu_notifier_inflight_map = {
 				  hlist,				\
 				  srcu_read_lock_held(&mmu_notifier_calls))
 
-/* In flight */
-
-static void mmu_notifier_count_begin(struct mm_struct *mm, enum mmu_count which)
+/* For lockdep: to wait for an invalidation is as bad as to make one. */
+void mmu_notifier_might_wait(void)
 {
-	this_cpu_inc(mmu_notifier_counts(mm)->begun[which]);
-	barrier();
+	might_sleep();
+	lock_map_acquire(&__mmu_notifier_invalidate_range_start_map);
+	lock_map_release(&__mmu_notifier_invalidate_range_start_map);
 }
 
-/* Its end, or that it is not to be counted: it saw a subscription after all. */
-static void mmu_notifier_count_end(struct mm_struct *mm, enum mmu_count which)
+/* In flight */
+
+static struct mmu_invalidation_count __percpu *
+mmu_notifier_count(struct mm_struct *mm, enum mmu_count which)
+{
+	return &mmu_notifier_counts(mm)->of[which];
+}
+
+/* Count invalidations as this from now on. The subscriptions are visible. */
+void mmu_notifier_count_as(struct mm_struct *mm, enum mmu_count which)
+{
+	/* Pairs with the acquire in mmu_notifier_start(). */
+	smp_store_release(&mm->notifier_count, mmu_notifier_count(mm, which));
+}
+
+/* An invalidation ends, or is counted otherwise. */
+static void
+mmu_notifier_count_end(struct mmu_invalidation_count __percpu *count)
 {
 	/* The sum that has ended++ has begun++, and what was changed is visible. */
 	smp_wmb();
-	this_cpu_inc(mmu_notifier_counts(mm)->ended[which]);
+	this_cpu_inc(count->ended);
 }
 
 /* Wake those who wait for invalidations that are counted. */
@@ -127,8 +147,10 @@ static void mmu_notifier_barrier(void *unused)
 /**
  * mmu_notifier_fence() - make every CPU pass a full barrier
  *
- * An interrupt is enough, and does not wait for what any task does. It need not
- * reach CPUs that are offline: they pass a barrier before they run a task.
+ * An interrupt is enough, and does not wait for what any task does. It reaches
+ * CPUs that are isolated or idle, too, once for the first subscription of an
+ * address space. It need not reach CPUs that are offline: they pass a barrier
+ * before they run a task.
  *
  * Context: Process context, interrupts enabled.
  */
@@ -144,10 +166,11 @@ void mmu_notifier_fence(void)
 /**
  * mmu_notifier_none_counted() - have the invalidations ended that are counted?
  * @mm: the address space
- * @which: those that saw what
+ * @which: counted as what
  *
- * Only for invalidations that no longer begin: mmu_notifier_fence() was called
- * after what makes later ones do something else.
+ * Only for a count that is not in use any more: mmu_notifier_fence() was called
+ * after mmu_notifier_count_as(). A task that was about to begin by then begins
+ * once more by this count, and takes it back.
  *
  * Context: Any.
  *
@@ -155,28 +178,36 @@ void mmu_notifier_fence(void)
  */
 bool mmu_notifier_none_counted(struct mm_struct *mm, enum mmu_count which)
 {
-	struct mmu_invalidation_counts __percpu *counts =
-		mmu_notifier_counts(mm);
+	struct mmu_invalidation_count __percpu *count =
+		mmu_notifier_count(mm, which);
 	unsigned int begun = 0, ended = 0;
 	int cpu;
 
 	for_each_possible_cpu(cpu)
-		ended += READ_ONCE(per_cpu_ptr(counts, cpu)->ended[which]);
+		ended += READ_ONCE(per_cpu_ptr(count, cpu)->ended);
 	/* Pairs with the barrier before each ended++. */
 	smp_rmb();
 	for_each_possible_cpu(cpu)
-		begun += READ_ONCE(per_cpu_ptr(counts, cpu)->begun[which]);
+		begun += READ_ONCE(per_cpu_ptr(count, cpu)->begun);
 	return begun == ended;
 }
 
 /* For debug kernels: nothing of this address space runs any more. */
 void __mmu_notifier_check_ended(struct mm_struct *mm)
 {
-	enum mmu_count which;
+	struct mmu_notifier_subscriptions *subscriptions =
+		mm->notifier_subscriptions;
+	bool ended = mmu_notifier_none_counted(mm, MMU_COUNT_UNSEEN) &&
+		     mmu_notifier_none_counted(mm, MMU_COUNT_LISTED);
 
-	for (which = 0; which < NR_MMU_COUNTS; which++)
-		if (!mmu_notifier_none_counted(mm, which))
-			pr_warn("mmu_notifier: an invalidation was started and never ended; lockdep can tell by which function\n");
+	if (subscriptions) {
+		const struct mmu_inflight *inflight =
+			&subscriptions->intervals.inflight;
+
+		ended &= !inflight->used && !inflight->open && !inflight->closed;
+	}
+	if (!ended)
+		pr_warn("mmu_notifier: an invalidation was started and never ended; lockdep can tell by which function\n");
 }
 
 /* How many subscriptions were on the list when the invalidation started? */
@@ -292,20 +323,26 @@ static noinline int mmu_notifier_list_start(struct mmu_notifier_range *range)
 	return mmu_notifier_range_blockable(range) ? 0 : ret;
 }
 
-/* True if the invalidation is counted, false if it must be tracked. */
-static bool mmu_notifier_start_counted(const struct mmu_intervals *intervals,
-				       struct mmu_notifier_range *range)
+/*
+ * The invalidation has been counted by @count. If that is not in use any more,
+ * take it back and count by the one that is. Returns which.
+ */
+static struct mmu_invalidation_count __percpu *
+mmu_notifier_recount(struct mm_struct *mm,
+		     struct mmu_invalidation_count __percpu *count)
 {
-	if (READ_ONCE(intervals->tracked))
-		return false;
-	mmu_notifier_count_begin(range->mm, MMU_COUNT_LISTED);
-	/* As at the look for subscriptions: counted first. */
-	if (!READ_ONCE(intervals->tracked)) {
-		mmu_range_set_slot(range, MMU_SLOT_COUNTED);
-		return true;
+	struct mmu_invalidation_count __percpu *now;
+
+	/* Counted first, then looked whether it is in use: as in the drawing. */
+	while ((now = READ_ONCE(mm->notifier_count)) != count) {
+		mmu_notifier_count_end(count);
+		/* A sum may have seen it. */
+		mmu_notifier_wake(mm->notifier_subscriptions);
+		count = now;
+		this_cpu_inc(count->begun);
+		barrier();
 	}
-	mmu_notifier_count_end(range->mm, MMU_COUNT_LISTED);
-	return false;
+	return count;
 }
 
 /* It is not in flight any more. */
@@ -317,25 +354,30 @@ static void mmu_notifier_ended(struct mmu_notifier_subscriptions *subscriptions,
 		mmu_intervals_end(&subscriptions->intervals, range);
 		return;
 	}
-	mmu_notifier_count_end(range->mm, MMU_COUNT_LISTED);
-	mmu_notifier_wake(subscriptions);
+	mmu_notifier_count_end(mmu_notifier_count(range->mm, MMU_COUNT_LISTED));
+	/* Waited for since? Then this is seen, as at the look for subscriptions. */
+	barrier();
+	if (unlikely(READ_ONCE(subscriptions->intervals.tracked)))
+		mmu_notifier_wake(subscriptions);
 }
 
-int __mmu_notifier_invalidate_range_start(struct mmu_notifier_range *range)
+int
+__mmu_notifier_invalidate_range_start(struct mmu_notifier_range *range,
+				      struct mmu_invalidation_count __percpu *count)
 {
+	struct mm_struct *mm = range->mm;
 	struct mmu_notifier_subscriptions *subscriptions =
-		range->mm->notifier_subscriptions;
-	struct mmu_intervals *intervals = &subscriptions->intervals;
-	bool counted;
+		mm->notifier_subscriptions;
 	int ret = 0;
 
-	mmu_notifier_count_end(range->mm, MMU_COUNT_UNSEEN);
-	counted = mmu_notifier_start_counted(intervals, range);
-	/* A sum may have seen a count that was taken back since. */
-	if (unlikely(!READ_ONCE(intervals->settled)))
-		mmu_notifier_wake(subscriptions);
-	if (!counted)
-		ret = mmu_intervals_start(intervals, range);
+	count = mmu_notifier_recount(mm, count);
+	/* Visible, and not in use yet: the subscriber waits for this one. */
+	if (unlikely(count == mmu_notifier_count(mm, MMU_COUNT_UNSEEN)))
+		return 0;
+	if (count == mmu_notifier_count(mm, MMU_COUNT_LISTED))
+		mmu_range_set_slot(range, MMU_SLOT_COUNTED);
+	else
+		ret = mmu_intervals_start(&subscriptions->intervals, range);
 	if (ret)
 		return ret;
 
@@ -523,6 +565,8 @@ mmu_subscriptions_publish(struct mm_struct *mm,
 	other = cmpxchg(&mm->notifier_subscriptions, NULL, made);
 	if (!other)
 		return made;
+	if (!hlist_empty(&made->list))
+		hlist_del_init(made->list.first);
 	kfree(made);
 	return other;
 }
@@ -546,10 +590,9 @@ mmu_subscriptions_tracked(struct mm_struct *mm)
 		subscriptions = mmu_subscriptions_alloc();
 		if (!subscriptions)
 			return NULL;
-		mmu_intervals_track(&subscriptions->intervals);
 		subscriptions = mmu_subscriptions_publish(mm, subscriptions);
 	}
-	mmu_intervals_track(&subscriptions->intervals);
+	mmu_intervals_track(&subscriptions->intervals, mm);
 	return subscriptions;
 }
 
@@ -591,16 +634,23 @@ static void mmu_notifier_del(struct mmu_notifier_subscriptions *subscriptions,
 	hlist_del_init_rcu(&subscription->hlist);
 }
 
-/* The only subscription, seen by all invalidations or by none. */
-static int
-mmu_notifier_wait_first(struct mmu_notifier_subscriptions *subscriptions,
-			struct mm_struct *mm)
+static bool mmu_notifier_none_unseen(struct mmu_intervals *intervals, void *mm)
 {
+	return mmu_notifier_none_counted(mm, MMU_COUNT_UNSEEN);
+}
+
+/* The first subscription has been on the list since the list was visible. */
+static int mmu_notifier_wait_first(struct mmu_intervals *intervals,
+				   struct mm_struct *mm)
+{
+	long left = MAX_SCHEDULE_TIMEOUT;
+
+	scoped_guard(spinlock, &intervals->lock)
+		if (!intervals->tracked)
+			mmu_notifier_count_as(mm, MMU_COUNT_LISTED);
 	mmu_notifier_fence();
-	if (wait_event_killable(subscriptions->intervals.wq,
-				mmu_notifier_none_counted(mm, MMU_COUNT_UNSEEN)))
-		return -EINTR;
-	return 0;
+	return mmu_intervals_wait_until(intervals, mmu_notifier_none_unseen, mm,
+					&left);
 }
 
 static int mmu_notifier_add_and_wait(struct mmu_notifier *subscription,
@@ -612,6 +662,7 @@ static int mmu_notifier_add_and_wait(struct mmu_notifier *subscription,
 	long left = MAX_SCHEDULE_TIMEOUT;
 	int ret;
 
+	mmu_notifier_might_wait();
 	if (!mm_has_notifiers(mm)) {
 		made = mmu_subscriptions_alloc();
 		if (!made)
@@ -620,10 +671,9 @@ static int mmu_notifier_add_and_wait(struct mmu_notifier *subscription,
 		mmu_notifier_added(&made->intervals, &add);
 		add.subscriptions = mmu_subscriptions_publish(mm, made);
 		if (add.subscriptions == made) {
-			ret = mmu_notifier_wait_first(made, mm);
+			ret = mmu_notifier_wait_first(&made->intervals, mm);
 			goto out;
 		}
-		/* Another was first, and this one is on no list any more. */
 	}
 
 	add.subscriptions = mmu_subscriptions_tracked(mm);
@@ -645,6 +695,7 @@ out:
 	}
 	mmu_notifier_del(add.subscriptions, subscription);
 	synchronize_srcu(&mmu_notifier_calls);
+	subscription->since = 0;
 	return ret;
 }
 
@@ -683,7 +734,8 @@ EXPORT_SYMBOL_GPL(__mmu_notifier_register);
  *
  * Return: 0, -ENOMEM, -EINTR if the calling task is being killed, or -EINVAL for
  * callbacks that exclude each other or an address space that is at its end. After
- * an error @subscription is as it was, and no callback runs.
+ * an error no callback runs, and @subscription is not in use; a killed task has
+ * waited for callbacks that were running, as mmu_notifier_unregister() does.
  */
 int mmu_notifier_register(struct mmu_notifier *subscription,
 			  struct mm_struct *mm)

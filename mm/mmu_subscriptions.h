@@ -22,7 +22,8 @@ struct mmu_visit;
 
 /**
  * struct mmu_intervals - the interval subscriptions of an address space
- * @lock: protects all that follows, and the private members of the subscriptions
+ * @lock: protects what follows, as far as nothing else is said, and the private
+ *	members of the subscriptions
  * @tree: the subscriptions
  * @inflight: invalidations in flight, since @tracked is set
  * @seq: of the latest invalidation that met a subscription
@@ -30,12 +31,13 @@ struct mmu_visit;
  * @wq: waiters for the end of an invalidation or of a callback
  * @tracked: invalidations must have a slot. Never unset; read without the lock.
  * @fenced: all CPUs have passed a barrier since @tracked was set: invalidations
- *	that start from now on have a slot
- * @settled: and those without one that started before have ended
+ *	that start from now on have a slot. Without the lock.
+ * @settled: and those without one that started before have ended. Never unset;
+ *	read without the lock.
  * @visits: by slot, the invalidations that are calling subscriptions
  */
 struct mmu_intervals {
-	spinlock_t lock;	/* of all that follows */
+	spinlock_t lock;	/* of most that follows */
 	struct rb_root_cached tree;
 	struct mmu_inflight inflight;
 	unsigned long seq;
@@ -75,11 +77,13 @@ static inline void mmu_range_set_slot(struct mmu_notifier_range *range,
 
 struct mmu_notifier_subscriptions *
 mmu_subscriptions_tracked(struct mm_struct *mm);
+void mmu_notifier_might_wait(void);
+void mmu_notifier_count_as(struct mm_struct *mm, enum mmu_count which);
 void mmu_notifier_fence(void);
 bool mmu_notifier_none_counted(struct mm_struct *mm, enum mmu_count which);
 
 void mmu_intervals_init(struct mmu_intervals *intervals);
-void mmu_intervals_track(struct mmu_intervals *intervals);
+void mmu_intervals_track(struct mmu_intervals *intervals, struct mm_struct *mm);
 int mmu_intervals_start(struct mmu_intervals *intervals,
 			struct mmu_notifier_range *range);
 void mmu_intervals_end(struct mmu_intervals *intervals,

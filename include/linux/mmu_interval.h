@@ -63,6 +63,9 @@ struct mmu_interval_notifier_finish {
  * A callback may insert other subscriptions, and remove them if they have a
  * single pass. It may remove its own, and those with two passes, by
  * mmu_interval_notifier_remove_async() only.
+ *
+ * While a subscription is resized, an invalidation may call it and others of the
+ * address space a second time, with another sequence.
  */
 struct mmu_interval_notifier_ops {
 	bool (*invalidate)(struct mmu_interval_notifier *interval_sub,
@@ -107,15 +110,9 @@ struct mmu_interval_notifier {
 	/* private: under the lock of the intervals */
 	struct mmu_interval_state state;
 	mmu_interval_release_fn release;
-	union {
-		/* removed: waits for its release */
-		struct hlist_node deferred_item;
-		/* inserted: see mmu_interval_note_stale() */
-		struct {
-			unsigned long stale_seq;
-			struct task_struct *stale_task;	/* never followed */
-		};
-	};
+	/* private: see mmu_interval_note_stale() */
+	unsigned long stale_seq;
+	struct task_struct *stale_task;	/* never followed */
 };
 
 #ifdef CONFIG_MMU_NOTIFIER
@@ -155,20 +152,13 @@ void mmu_interval_note_stale(struct mmu_interval_notifier *interval_sub,
  * Must be called by each callback that makes readers begin again, which is each
  * that takes something from the device.
  *
- * Of two invalidations in flight, the one that started later may call first. The
- * sequence stays the later one's: a reader that waited for the other only must
- * not take it for the last.
- *
  * Context: The lock under which mmu_interval_read_retry() is called is held.
  */
 static inline void
 mmu_interval_set_seq(struct mmu_interval_notifier *interval_sub,
 		     unsigned long cur_seq)
 {
-	unsigned long seq = READ_ONCE(interval_sub->invalidate_seq);
-
-	if ((long)(cur_seq - seq) > 0)
-		WRITE_ONCE(interval_sub->invalidate_seq, cur_seq);
+	WRITE_ONCE(interval_sub->invalidate_seq, cur_seq);
 }
 
 /**

@@ -55,7 +55,7 @@ enum mmu_notifier_event {
 #define MMU_NOTIFIER_RANGE_BLOCKABLE	BIT(0)
 /* With MMU_NOTIFY_PROTECTION_VMA: write access is all that is lost. */
 #define MMU_NOTIFIER_RANGE_WRITE_LOST	BIT(1)
-/* Private, from start to end: subscriptions were seen at the start, and its slot */
+/* Private, from start to end: subscriptions know of it, and its slot */
 #define MMU_NOTIFIER_RANGE_SEEN		BIT(2)
 #define MMU_NOTIFIER_RANGE_SLOT		GENMASK(15, 8)
 
@@ -63,8 +63,8 @@ enum mmu_notifier_event {
  * struct mmu_notifier_ops - how a subscription to an address space is told
  * @release: The address space ends, or mmu_notifier_unregister() was called:
  *	nothing of it may be used once this returns, for its pages are freed
- *	next. Other callbacks can run at the same time. Without it, nothing may
- *	be in use any more when the last thread of the process has gone.
+ *	next. Other callbacks can run at the same time. Without @release, nothing
+ *	may be in use any more when the last thread of the process has gone.
  * @clear_flush_young: Test and clear the accessed bits of the range, so that the
  *	next access sets them again for sure.
  * @clear_young: The same, but the device's TLB need not be flushed for it.
@@ -195,7 +195,9 @@ bool __mmu_notifier_clear_flush_young(struct mm_struct *mm,
 bool __mmu_notifier_clear_young(struct mm_struct *mm,
 				unsigned long start, unsigned long end);
 bool __mmu_notifier_test_young(struct mm_struct *mm, unsigned long address);
-int __mmu_notifier_invalidate_range_start(struct mmu_notifier_range *range);
+int
+__mmu_notifier_invalidate_range_start(struct mmu_notifier_range *range,
+				      struct mmu_invalidation_count __percpu *count);
 void __mmu_notifier_invalidate_range_end(struct mmu_notifier_range *range);
 void __mmu_notifier_wake(struct mm_struct *mm);
 void __mmu_notifier_check_ended(struct mm_struct *mm);
@@ -240,36 +242,38 @@ static inline bool mmu_notifier_test_young(struct mm_struct *mm,
 }
 
 #ifdef CONFIG_SCHED_MM_CID
-static inline int mmu_notifier_alloc_counts(struct mm_struct *mm)
-{ return 0; }
-
-static inline void mmu_notifier_free_counts(struct mm_struct *mm)
-{ }
-
-/* In memory that the mm has anyway, next to what its CPU uses anyway */
+/* In the padding of memory that the mm has anyway */
 static inline struct mmu_invalidation_counts __percpu *
 mmu_notifier_counts(struct mm_struct *mm)
 {
 	return &mm->mm_cid.pcpu->invalidations;
 }
+
+static inline void mmu_notifier_free_counts(struct mm_struct *mm)
+{ }
 #else
-static inline int mmu_notifier_alloc_counts(struct mm_struct *mm)
+static inline struct mmu_invalidation_counts __percpu *
+mmu_notifier_counts(struct mm_struct *mm)
 {
-	mm->notifier_counts = alloc_percpu(struct mmu_invalidation_counts);
-	return mm->notifier_counts ? 0 : -ENOMEM;
+	return mm->notifier_counts;
 }
 
 static inline void mmu_notifier_free_counts(struct mm_struct *mm)
 {
 	free_percpu(mm->notifier_counts);
 }
-
-static inline struct mmu_invalidation_counts __percpu *
-mmu_notifier_counts(struct mm_struct *mm)
-{
-	return mm->notifier_counts;
-}
 #endif
+
+static inline int mmu_notifier_alloc_counts(struct mm_struct *mm)
+{
+#ifndef CONFIG_SCHED_MM_CID
+	mm->notifier_counts = alloc_percpu(struct mmu_invalidation_counts);
+	if (!mm->notifier_counts)
+		return -ENOMEM;
+#endif
+	mm->notifier_count = &mmu_notifier_counts(mm)->of[MMU_COUNT_UNSEEN];
+	return 0;
+}
 
 #ifdef CONFIG_LOCKDEP
 /*
@@ -280,9 +284,9 @@ mmu_notifier_counts(struct mm_struct *mm)
 extern struct lockdep_map __mmu_notifier_inflight_map;
 #endif
 
-#define mmu_notifier_hold() \
+#define __mmu_notifier_lockdep_start() \
 	lock_acquire(&__mmu_notifier_inflight_map, 0, 1, 2, 0, NULL, _THIS_IP_)
-#define mmu_notifier_unhold() \
+#define __mmu_notifier_lockdep_end() \
 	lock_release(&__mmu_notifier_inflight_map, _THIS_IP_)
 
 /*
@@ -294,20 +298,23 @@ extern struct lockdep_map __mmu_notifier_inflight_map;
 static __always_inline int
 mmu_notifier_start(struct mmu_notifier_range *range, unsigned int blockable)
 {
+	struct mmu_invalidation_count __percpu *count;
 	struct mm_struct *mm = range->mm;
 	int ret = 0;
 
 	lock_map_acquire(&__mmu_notifier_invalidate_range_start_map);
-	this_cpu_inc(mmu_notifier_counts(mm)->begun[MMU_COUNT_UNSEEN]);
+	/* Another count is used only once there are subscriptions to be seen. */
+	count = smp_load_acquire(&mm->notifier_count);
+	this_cpu_inc(count->begun);
 	barrier();
 	if (mm_has_notifiers(mm)) {
 		range->flags = (range->flags & ~MMU_NOTIFIER_RANGE_BLOCKABLE) |
 			       blockable;
-		ret = __mmu_notifier_invalidate_range_start(range);
+		ret = __mmu_notifier_invalidate_range_start(range, count);
 	}
 	lock_map_release(&__mmu_notifier_invalidate_range_start_map);
 	if (!ret)
-		mmu_notifier_hold();
+		__mmu_notifier_lockdep_start();
 	return ret;
 }
 
@@ -352,7 +359,7 @@ mmu_notifier_invalidate_range_end(struct mmu_notifier_range *range)
 	if (mmu_notifier_range_blockable(range))
 		might_sleep();
 
-	mmu_notifier_unhold();
+	__mmu_notifier_lockdep_end();
 	if (unlikely(range->flags & MMU_NOTIFIER_RANGE_SEEN)) {
 		__mmu_notifier_invalidate_range_end(range);
 		return;
@@ -363,7 +370,7 @@ mmu_notifier_invalidate_range_end(struct mmu_notifier_range *range)
 	 * to which the subscriber's device writes by then.
 	 */
 	smp_wmb();
-	this_cpu_inc(mmu_notifier_counts(mm)->ended[MMU_COUNT_UNSEEN]);
+	this_cpu_inc(mmu_notifier_counts(mm)->of[MMU_COUNT_UNSEEN].ended);
 	/* There may be a subscriber by now that waits for it. */
 	barrier();
 	if (mm_has_notifiers(mm))

@@ -190,27 +190,22 @@ static void a_subscription_waits_until_a_batch_can_be_closed(struct kunit *test)
 
 static void a_later_sequence_is_not_given_to_a_reader(struct kunit *test)
 {
-	/* An older one has called back meanwhile, or none. */
-	KUNIT_EXPECT_EQ(test, mmu_seq_after_wait(9, 5, 11), 9UL);
-	KUNIT_EXPECT_EQ(test, mmu_seq_after_wait(5, 5, 11), 5UL);
-	/* A later one has. */
-	KUNIT_EXPECT_EQ(test, mmu_seq_after_wait(13, 5, 11), 5UL);
-	/* Sequences wrap. */
-	KUNIT_EXPECT_EQ(test, mmu_seq_after_wait(3, ~0UL, ~0UL), ~0UL);
-	KUNIT_EXPECT_EQ(test, mmu_seq_after_wait(~0UL, ~0UL - 2, 1), ~0UL);
-}
+	struct mmu_inflight inflight = {};
+	unsigned int slot;
 
-static void a_sequence_does_not_go_back(struct kunit *test)
-{
-	struct mmu_interval_notifier sub = { .invalidate_seq = 5 };
-
-	mmu_interval_set_seq(&sub, 9);
-	KUNIT_EXPECT_EQ(test, sub.invalidate_seq, 9UL);
-	mmu_interval_set_seq(&sub, 7);
-	KUNIT_EXPECT_EQ(test, sub.invalidate_seq, 9UL);
-	sub.invalidate_seq = ~0UL;
-	mmu_interval_set_seq(&sub, 1);
-	KUNIT_EXPECT_EQ(test, sub.invalidate_seq, 1UL);
+	/* Those that were waited for have called back meanwhile. */
+	KUNIT_EXPECT_EQ(test, mmu_seq_after_wait(&inflight, 0, 9, 7, 5), 7UL);
+	/* A later one may have. */
+	slot = mmu_inflight_start(&inflight, 9, 20);
+	KUNIT_EXPECT_EQ(test, mmu_seq_after_wait(&inflight, 0, 9, 7, 5), 5UL);
+	KUNIT_EXPECT_EQ(test, mmu_seq_after_wait(&inflight, 0, 8, 7, 5), 7UL);
+	mmu_inflight_end(&inflight, slot);
+	/* One without a slot overlaps. */
+	inflight.used = ~0UL;
+	for (slot = 0; slot < MMU_SLOTS; slot++)
+		inflight.slots[slot].first = ~0UL;
+	mmu_inflight_start(&inflight, 20, 20);
+	KUNIT_EXPECT_EQ(test, mmu_seq_after_wait(&inflight, 0, 8, 7, 5), 5UL);
 }
 
 static void removal_without_callbacks_is_at_once(struct kunit *test)
@@ -327,7 +322,6 @@ NOTICES(an_invalidation_that_ends_early, SIM_INVALIDATION_ENDS_EARLY)
 NOTICES(a_reader_that_waits_for_later_ones, SIM_READER_WAITS_FOR_LATER)
 NOTICES(a_reader_that_ignores_batches, SIM_READER_IGNORES_BATCHES)
 NOTICES(a_reader_that_takes_the_newest_seq, SIM_READER_TAKES_NEWEST_SEQ)
-NOTICES(a_seq_that_goes_back, SIM_SEQ_GOES_BACK)
 NOTICES(a_seq_that_is_used_twice, SIM_SEQ_IS_USED_TWICE)
 NOTICES(a_cursor_that_is_let_go, SIM_CURSOR_IS_LET_GO)
 NOTICES(a_removal_that_does_not_wait, SIM_REMOVAL_DOES_NOT_WAIT)
@@ -335,6 +329,7 @@ NOTICES(an_insert_that_takes_the_last_seq, SIM_INSERT_TAKES_THE_LAST_SEQ)
 NOTICES(a_resize_that_does_not_wait, SIM_RESIZE_DOES_NOT_WAIT)
 NOTICES(a_resize_that_keeps_the_seq, SIM_RESIZE_KEEPS_SEQ)
 NOTICES(a_resize_that_does_not_restart, SIM_RESIZE_DOES_NOT_RESTART)
+NOTICES(a_restart_that_keeps_the_seq, SIM_RESTART_KEEPS_SEQ)
 NOTICES(a_resize_that_trims_late, SIM_RESIZE_TRIMS_LATE)
 NOTICES(a_resize_that_trims_but_admits, SIM_RESIZE_TRIMS_ONCE)
 
@@ -351,7 +346,6 @@ static struct kunit_case mmu_interval_cases[] = {
 	KUNIT_CASE(an_invalidation_calls_older_subscriptions),
 	KUNIT_CASE(a_subscription_waits_until_a_batch_can_be_closed),
 	KUNIT_CASE(a_later_sequence_is_not_given_to_a_reader),
-	KUNIT_CASE(a_sequence_does_not_go_back),
 	KUNIT_CASE(removal_without_callbacks_is_at_once),
 	KUNIT_CASE(the_last_callback_completes_a_removal),
 	KUNIT_CASE(oracle_finds_nothing),
@@ -365,7 +359,6 @@ static struct kunit_case mmu_interval_cases[] = {
 	KUNIT_CASE(oracle_notices_a_reader_that_waits_for_later_ones),
 	KUNIT_CASE(oracle_notices_a_reader_that_ignores_batches),
 	KUNIT_CASE(oracle_notices_a_reader_that_takes_the_newest_seq),
-	KUNIT_CASE(oracle_notices_a_seq_that_goes_back),
 	KUNIT_CASE(oracle_notices_a_seq_that_is_used_twice),
 	KUNIT_CASE(oracle_notices_a_cursor_that_is_let_go),
 	KUNIT_CASE(oracle_notices_a_removal_that_does_not_wait),
@@ -373,6 +366,7 @@ static struct kunit_case mmu_interval_cases[] = {
 	KUNIT_CASE(oracle_notices_a_resize_that_does_not_wait),
 	KUNIT_CASE(oracle_notices_a_resize_that_keeps_the_seq),
 	KUNIT_CASE(oracle_notices_a_resize_that_does_not_restart),
+	KUNIT_CASE(oracle_notices_a_restart_that_keeps_the_seq),
 	KUNIT_CASE(oracle_notices_a_resize_that_trims_late),
 	KUNIT_CASE(oracle_notices_a_resize_that_trims_but_admits),
 	{}

@@ -55,7 +55,6 @@ enum sim_mutation {
 	SIM_READER_WAITS_FOR_LATER,
 	SIM_READER_IGNORES_BATCHES,
 	SIM_READER_TAKES_NEWEST_SEQ,
-	SIM_SEQ_GOES_BACK,
 	SIM_SEQ_IS_USED_TWICE,
 	SIM_CURSOR_IS_LET_GO,
 	SIM_REMOVAL_DOES_NOT_WAIT,
@@ -63,6 +62,7 @@ enum sim_mutation {
 	SIM_RESIZE_DOES_NOT_WAIT,
 	SIM_RESIZE_KEEPS_SEQ,
 	SIM_RESIZE_DOES_NOT_RESTART,
+	SIM_RESTART_KEEPS_SEQ,
 	SIM_RESIZE_TRIMS_LATE,
 	SIM_RESIZE_TRIMS_ONCE,
 };
@@ -121,13 +121,11 @@ struct sim_call {
  * struct sim_wait - a wait, and what it may be for according to the model
  * @wait: what is tested
  * @seq: of the subscription, at entry
- * @newest: sequence, at entry
  * @ids: of the invalidations in flight that overlapped at entry; 0 for none
  */
 struct sim_wait {
 	struct mmu_inflight_wait wait;
 	unsigned long seq;
-	unsigned long newest;
 	unsigned long ids[SIM_INVALIDATORS];
 };
 
@@ -277,7 +275,6 @@ static inline void sim_wait_enter(struct sim *sim, struct sim_wait *wait,
 	unsigned int i;
 
 	wait->seq = s->sub.invalidate_seq;
-	wait->newest = sim->seq;
 	mmu_inflight_wait_enter(&wait->wait, &sim->inflight,
 				s->sub.interval_tree.start,
 				s->sub.interval_tree.last);
@@ -499,8 +496,6 @@ static inline void sim_set_seq(struct sim *sim, struct sim_thread *t)
 
 	if (sim->mutation != SIM_CALLBACK_SETS_NO_SEQ) {
 		mmu_interval_set_seq(&s->sub, t->seq);
-		if (sim->mutation == SIM_SEQ_GOES_BACK)
-			s->sub.invalidate_seq = t->seq;
 		sim_check_readers(sim, s, t);
 	}
 	if (t->nr_second < SIM_SECOND_PASSES && sim_one_in(sim, 3)) {
@@ -541,6 +536,8 @@ static inline void sim_end_calls(struct sim *sim, struct sim_thread *t)
 	}
 	if (sim->mutation == SIM_RESIZE_DOES_NOT_RESTART)
 		t->restart = false;
+	if (t->restart && sim->mutation != SIM_RESTART_KEEPS_SEQ)
+		t->seq = sim_next_seq(sim);
 	if (t->restart)
 		next = sim_next_sub(sim, t, NULL);
 	else if (!let_go && sim_is_there(sim, &t->cursor))
@@ -649,8 +646,9 @@ static inline void sim_read_begin(struct sim *sim, struct sim_thread *t)
 	if (sim->mutation != SIM_READER_DOES_NOT_WAIT &&
 	    sim_waits(sim, &t->wait, t->sub))
 		return;
-	t->seq = mmu_seq_after_wait(sub->invalidate_seq, t->wait.seq,
-				    t->wait.newest);
+	t->seq = mmu_seq_after_wait(&sim->inflight, sub->interval_tree.start,
+				    sub->interval_tree.last,
+				    sub->invalidate_seq, t->wait.seq);
 	if (sim->mutation == SIM_READER_TAKES_NEWEST_SEQ)
 		t->seq = sub->invalidate_seq;
 	t->first = t->sub->sub.interval_tree.start;

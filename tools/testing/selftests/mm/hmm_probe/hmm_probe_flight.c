@@ -40,16 +40,26 @@ struct probe_group {
 
 /* What is not exported; set before any invalidation is made */
 
-static int (*kernel_start)(struct mmu_notifier_range *range);
 static void (*kernel_end)(struct mmu_notifier_range *range);
 #ifdef _LINUX_MMU_INTERVAL_H
+static int (*kernel_start)(struct mmu_notifier_range *range,
+			   struct mmu_invalidation_count __percpu *count);
 static void (*kernel_wake)(struct mm_struct *mm);
-#endif
+
+int
+__mmu_notifier_invalidate_range_start(struct mmu_notifier_range *range,
+				      struct mmu_invalidation_count __percpu *count)
+{
+	return kernel_start(range, count);
+}
+#else
+static int (*kernel_start)(struct mmu_notifier_range *range);
 
 int __mmu_notifier_invalidate_range_start(struct mmu_notifier_range *range)
 {
 	return kernel_start(range);
 }
+#endif
 
 void __mmu_notifier_invalidate_range_end(struct mmu_notifier_range *range)
 {
