@@ -7,16 +7,25 @@ import statistics
 NOTED_SPREAD = 0.01
 ABSENT = None  # the figure of a row that an implementation lacks
 
+# By sense: the limit, from the base's figure and the goal, and how it is shown
+GOALS = {
+    "most": (lambda base, goal: goal, "<= {:g}"),
+    "least": (lambda base, goal: goal, ">= {:g}"),
+    "plus": (lambda base, goal: base + goal, "<= base + {:g}"),
+    "times": (lambda base, goal: base * goal, "<= {:g} x base"),
+}
+RELATIVE = ("plus", "times")
+
 
 @dataclasses.dataclass
 class Row:
-    """One row; `goal` is None where there is none, and an upper limit unless `at_least`."""
+    """One row; its sense says how `goal` limits the figure of ours: see GOALS."""
     name: str
     by_clock: bool
     section: str
     label: str
+    sense: str
     goal: float
-    at_least: bool
     runs: dict = dataclasses.field(default_factory=lambda: {"base": [], "ours": []})
 
     def figure(self, implementation):
@@ -35,21 +44,34 @@ class Row:
         base, ours = self.figure("base"), self.figure("ours")
         return ours / base if base and ours is not ABSENT else None
 
+    def limit(self):
+        """What ours must not miss; None where there is no goal, or no base to compare with."""
+        base = self.figure("base")
+        if self.sense not in GOALS or (self.sense in RELATIVE and base is ABSENT):
+            return None
+        return GOALS[self.sense][0](base, self.goal)
+
+    def goal_text(self):
+        """The goal as the table shows it."""
+        if self.sense not in GOALS:
+            return ""
+        return "<= base" if (self.sense, self.goal) == ("times", 1) else GOALS[self.sense][1].format(self.goal)
+
     def met(self):
         """Whether ours reaches the goal; None where there is none."""
-        ours = self.figure("ours")
-        if self.goal is None:
+        ours, limit = self.figure("ours"), self.limit()
+        if limit is None:
             return None
         if ours is ABSENT:
             return False
-        return ours >= self.goal if self.at_least else ours <= self.goal
+        return ours >= limit if self.sense == "least" else ours <= limit
 
     def as_json(self):
         """Everything known about the row."""
         figures = {name: {"median": self.figure(name), "runs": runs} for name, runs in self.runs.items()}
         return {"name": self.name, "section": self.section, "label": self.label.strip(),
-                "unit": "clock" if self.by_clock else "instructions", "goal": self.goal,
-                "at_least": self.at_least, **figures, "ratio": self.ratio(), "met": self.met()}
+                "unit": "clock" if self.by_clock else "instructions", "goal": self.goal_text(),
+                "limit": self.limit(), **figures, "ratio": self.ratio(), "met": self.met()}
 
 
 def rows_of(listing):
@@ -57,8 +79,7 @@ def rows_of(listing):
     rows = []
     for line in listing.splitlines():
         name, kind, section, label, sense, goal = line.split("\t")
-        rows.append(Row(name, kind == "clock", section, label, None if sense == "none" else float(goal),
-                        sense == "least"))
+        rows.append(Row(name, kind == "clock", section, label, sense, float(goal)))
     return rows
 
 
@@ -82,7 +103,7 @@ def out_of_reach(rows):
     """Names of the rows that cannot meet their goal, because what `NAME-floor` measures does not meet it."""
     floors = {row.name.removesuffix("-floor"): row.figure("ours") for row in rows if row.name.endswith("-floor")}
     return {row.name for row in rows if row.met() is False and floors.get(row.name, ABSENT) is not ABSENT
-            and not row.at_least and floors[row.name] > row.goal}
+            and row.sense != "least" and floors[row.name] > row.limit()}
 
 
 def verdict(rows):
@@ -111,7 +132,7 @@ def text(rows, heading):
 
 def columns(label, *cells):
     """One line of the table."""
-    widths = (11, 11, 7, 9, 5)
+    widths = (11, 11, 7, 16, 5)
     return f"{label:<66}" + "".join(f"{cell:>{width}}" for cell, width in zip(cells, widths))
 
 
@@ -119,9 +140,8 @@ def shown(row, hopeless):
     """One row, with what is to be said about it."""
     label = f"  {row.label.replace(' ', '  ', 1) if row.label.startswith(' ') else row.label}"
     ratio = row.ratio()
-    goal = "" if row.goal is None else f"{'>=' if row.at_least else '<='} {row.goal:g}"
     met = {None: "", True: "yes", False: "no"}[row.met()]
-    cells = plain(row.figure("base")), plain(row.figure("ours")), "-" if ratio is None else f"{ratio:.2f}", goal, met
+    cells = plain(row.figure("base")), plain(row.figure("ours")), "-" if ratio is None else f"{ratio:.2f}", row.goal_text(), met
     return (columns(label, *cells) + notes(row, hopeless)).rstrip()
 
 

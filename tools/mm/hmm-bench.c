@@ -51,13 +51,16 @@ static int set_up(void)
 			 "4000000");
 }
 
+static char *taken;
+static unsigned long taken_bytes;
+
 /* Take some memory and give half of it back, here and there. */
 static int take_memory_beforehand(void)
 {
 	unsigned long pages = 1 + below(SEED_PAGES), i;
-	char *taken = mmap(NULL, pages * PAGE_BYTES, PROT_READ | PROT_WRITE,
-			   PRIVATE, -1, 0);
 
+	taken_bytes = pages * PAGE_BYTES;
+	taken = mmap(NULL, taken_bytes, PROT_READ | PROT_WRITE, PRIVATE, -1, 0);
 	if (taken == MAP_FAILED)
 		return failed("mmap: %s", strerror(errno));
 	for (i = 0; i < pages; i++)
@@ -67,6 +70,12 @@ static int take_memory_beforehand(void)
 			madvise(taken + i * PAGE_BYTES, PAGE_BYTES,
 				MADV_DONTNEED);
 	return 0;
+}
+
+int unmap_taken_memory(void)
+{
+	return munmap(taken, taken_bytes) ?
+		failed("munmap: %s", strerror(errno)) : 0;
 }
 
 static const struct section sections[] = {	/* up to one without rows */
@@ -81,6 +90,8 @@ static const struct section sections[] = {	/* up to one without rows */
 	  .apart = true, .rows = first_rows },
 	{ "MADV_DONTNEED of a page, by subscriptions (instructions)",
 	  .apart = true, .rows = madvise_rows },
+	{ "an address space that never had a subscription (instructions)",
+	  .apart = true, .rows = unsubscribed_rows },
 	{ "migration of 2 MiB, nothing copied (instructions per page)",
 	  .apart = true, .rows = migrate_rows },
 	{ "exclusive access to 2 MiB (instructions per page)",
@@ -94,7 +105,13 @@ static const struct section sections[] = {	/* up to one without rows */
 
 static void list(void)
 {
-	static const char * const senses[] = { "none", "most", "least" };
+	static const char * const senses[] = {
+		[NO_GOAL] = "none",
+		[AT_MOST] = "most",
+		[AT_LEAST] = "least",
+		[BASE_PLUS] = "plus",
+		[BASE_TIMES] = "times",
+	};
 	const struct section *section;
 	const struct row *row;
 

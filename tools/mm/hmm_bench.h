@@ -37,10 +37,13 @@ enum kind {
 	HOLE,
 };
 
+/* How the goal limits the figure of our kernel */
 enum sense {
 	NO_GOAL,
 	AT_MOST,
 	AT_LEAST,
+	BASE_PLUS,	/* at most so much more than the stock kernel's */
+	BASE_TIMES,	/* at most so many times as much */
 };
 
 struct row {
@@ -64,9 +67,13 @@ extern const struct row writer_rows[];
 extern const struct row interval_rows[];
 extern const struct row first_rows[];
 extern const struct row madvise_rows[];
+extern const struct row unsubscribed_rows[];
 extern const struct row migrate_rows[];
 extern const struct row exclusive_rows[];
 extern const struct row storm_rows[];
+
+/* Where a process is to be small; the parent keeps it. */
+int unmap_taken_memory(void);
 
 /* Common */
 extern uint64_t seed;
@@ -76,6 +83,7 @@ int failed(const char *format, ...);
 unsigned long below(unsigned long limit);	/* at random */
 double now(void);
 uint64_t ticks(void);
+double median(double *values, unsigned int count);	/* sorts them */
 int put(const char *path, const char *text);
 
 /* Memory of a kind, behind mappings of its own */
@@ -83,10 +91,23 @@ unsigned int order_of(enum kind kind);		/* of its folios */
 char *map(enum kind kind, unsigned long size);
 char *map_present(enum kind kind, unsigned long size);
 
+/* Mappings of one page each: of present memory, and of nothing anywhere */
+int split_mapping(char *at, unsigned long count, int protection);
+int add_mappings(unsigned long count);
+
+/* What is done to a page again and again; only one part is timed. */
+struct page_call {
+	int (*prepare)(char *page);
+	int (*run)(char *page);
+};
+
+int time_page_call(const struct page_call *call, char *page, double *value);
+
 /* The module; each file holds subscriptions of its own. */
 extern int device;
 int open_device(int *file);
 int call(struct hmm_bench_call *args);
+int command(unsigned long number);
 int hold(int file, const struct hmm_bench_hold *args);
 
 /*

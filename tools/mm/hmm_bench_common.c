@@ -13,6 +13,7 @@
 
 #include "hmm_bench.h"
 
+#define PAGE_CALLS	64	/* of which the quickest counts */
 #define PLACE		0x10000000000UL	/* of the memory that rows map */
 
 int device = -1;
@@ -57,6 +58,19 @@ uint64_t ticks(void)
 #else
 	return 0;
 #endif
+}
+
+static int compare(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+
+	return (x > y) - (x < y);
+}
+
+double median(double *values, unsigned int count)
+{
+	qsort(values, count, sizeof(*values), compare);
+	return (values[(count - 1) / 2] + values[count / 2]) / 2;
 }
 
 /* Memory */
@@ -137,6 +151,71 @@ char *map_present(enum kind kind, unsigned long size)
 	return at;
 }
 
+/* Neighbours that differ in protection are not merged. */
+int split_mapping(char *at, unsigned long count, int protection)
+{
+	unsigned long i;
+
+	for (i = 1; i < count; i += 2)
+		if (mprotect(at + i * PAGE_BYTES, PAGE_BYTES, protection))
+			return failed("mprotect: %s", strerror(errno));
+	return 0;
+}
+
+int add_mappings(unsigned long count)
+{
+	char *at;
+
+	if (!count)
+		return 0;
+	at = mmap(NULL, count * PAGE_BYTES, PROT_READ, PRIVATE, -1, 0);
+	if (at == MAP_FAILED)
+		return failed("mmap: %s", strerror(errno));
+	return split_mapping(at, count, PROT_NONE);
+}
+
+/* Calls of the kernel on a page */
+
+static int no_call(char *page)
+{
+	return 0;
+}
+
+static int time_quickest(const struct page_call *call, char *page,
+			 uint64_t *quickest)
+{
+	int i;
+
+	*quickest = UINT64_MAX;
+	for (i = 0; i < PAGE_CALLS; i++) {
+		uint64_t spent;
+		int rc = call->prepare(page);
+
+		if (rc)
+			return rc;
+		spent = ticks();
+		rc = call->run(page);
+		spent = ticks() - spent;
+		if (rc)
+			return failed("a call on a page: %s", strerror(errno));
+		if (spent < *quickest)
+			*quickest = spent;
+	}
+	return 0;
+}
+
+int time_page_call(const struct page_call *call, char *page, double *value)
+{
+	static const struct page_call nothing = { no_call, no_call };
+	uint64_t overhead, quickest;
+	int rc = time_quickest(&nothing, page, &overhead) ?:
+		 time_quickest(call, page, &quickest);
+
+	if (!rc)
+		*value = quickest - overhead;
+	return rc;
+}
+
 /* Calls of the module */
 
 int open_device(int *file)
@@ -154,6 +233,11 @@ int call(struct hmm_bench_call *args)
 	if (errno == EOPNOTSUPP)
 		return -EOPNOTSUPP;
 	return failed("operation %u: %s", args->op, strerror(errno));
+}
+
+int command(unsigned long number)
+{
+	return ioctl(device, number) ? failed("ioctl: %s", strerror(errno)) : 0;
 }
 
 int hold(int file, const struct hmm_bench_hold *args)

@@ -16,7 +16,7 @@
 #define READS		256
 #define PROCESSES	5		/* each subscribes for the first time */
 #define SETTLE_US	100000	/* several grace periods */
-#define MADVISES	64
+#define CALLBACK_ROUNDS	64
 
 /* A page lies between one subscription and the next. */
 static int hold_others(unsigned long count)
@@ -78,23 +78,6 @@ static int measure_read(const struct row *row, double *value)
 
 /* The first subscription */
 
-/* Neighbours differ in protection, and so are not merged. */
-static int add_mappings(unsigned long count)
-{
-	unsigned long i;
-	char *at;
-
-	if (!count)
-		return 0;
-	at = mmap(NULL, count * PAGE_BYTES, PROT_READ, PRIVATE, -1, 0);
-	if (at == MAP_FAILED)
-		return failed("mmap: %s", strerror(errno));
-	for (i = 1; i < count; i += 2)
-		if (mprotect(at + i * PAGE_BYTES, PAGE_BYTES, PROT_NONE))
-			return failed("mprotect: %s", strerror(errno));
-	return 0;
-}
-
 static int subscribe_first(const struct row *row, double *value)
 {
 	struct hmm_bench_call args = {
@@ -126,41 +109,22 @@ static int measure_first(const struct row *row, double *value)
 
 /* A page is given back, with subscriptions here or there */
 
-static uint64_t ticks_of_nothing(void)
+static int touch(char *page)
 {
-	uint64_t quickest = UINT64_MAX;
-	int i;
+	*page = 1;
+	return 0;
+}
 
-	for (i = 0; i < MADVISES; i++) {
-		uint64_t spent = ticks();
-
-		spent = ticks() - spent;
-		if (spent < quickest)
-			quickest = spent;
-	}
-	return quickest;
+static int give_back(char *page)
+{
+	return madvise(page, PAGE_BYTES, MADV_DONTNEED);
 }
 
 static int time_madvise(char *page, double *value)
 {
-	uint64_t quickest = UINT64_MAX;
-	int i;
+	static const struct page_call call = { touch, give_back };
 
-	for (i = 0; i < MADVISES; i++) {
-		uint64_t spent;
-		int rc;
-
-		*page = 1;
-		spent = ticks();
-		rc = madvise(page, PAGE_BYTES, MADV_DONTNEED);
-		spent = ticks() - spent;
-		if (rc)
-			return failed("madvise: %s", strerror(errno));
-		if (spent < quickest)
-			quickest = spent;
-	}
-	*value = quickest - ticks_of_nothing();
-	return 0;
+	return time_page_call(&call, page, value);
 }
 
 /* The neighbours keep the page table. */
@@ -203,10 +167,17 @@ static int measure_madvise_elsewhere(const struct row *row, double *value)
 	return hold(device, &elsewhere) ?: time_madvise(page, value);
 }
 
-/*
- * One on each side has the tree searched. What is left are callbacks, between
- * which the tree may change.
- */
+/* No interval: all of the address space */
+static int measure_madvise_whole(const struct row *row, double *value)
+{
+	char *page = map_page();
+
+	if (!page)
+		return -EIO;
+	return command(HMM_BENCH_REGISTER) ?: time_madvise(page, value);
+}
+
+/* One on each side has the tree searched. What is left are callbacks. */
 static int measure_madvise_floor(const struct row *row, double *value)
 {
 	const struct row elsewhere = { .count = 2 };
@@ -214,7 +185,7 @@ static int measure_madvise_floor(const struct row *row, double *value)
 		.op = HMM_BENCH_CALLBACKS,
 		.addr = OTHERS,
 		.npages = row->count,
-		.repeat = MADVISES,
+		.repeat = CALLBACK_ROUNDS,
 	};
 	int rc = measure_madvise_elsewhere(&elsewhere, value);
 
@@ -247,14 +218,17 @@ const struct row first_rows[] = {
 
 const struct row madvise_rows[] = {
 	{ "madvise", "never a subscription",
-	  AT_MOST, 2142, measure_madvise, .count = 0 },
+	  BASE_PLUS, 6, measure_madvise, .count = 0 },
+	{ "madvise-whole", "one to the whole address space, start and end",
+	  BASE_TIMES, 1, measure_madvise_whole },
 	{ "madvise-elsewhere", "two elsewhere",
-	  AT_MOST, 2250, measure_madvise_elsewhere, .count = 2 },
+	  BASE_TIMES, 1, measure_madvise_elsewhere, .count = 2 },
 	{ "madvise-1", "one overlaps",
-	  AT_MOST, 2450, measure_madvise, .count = 1 },
+	  BASE_TIMES, 1, measure_madvise, .count = 1 },
 	{ "madvise-64", "64 overlap",
-	  AT_MOST, 6000, measure_madvise, .count = 64 },
-	{ "madvise-64-floor", "  their callbacks alone, a lock dropped for each",
+	  BASE_TIMES, 1, measure_madvise, .count = 64 },
+	{ "madvise-64-floor",
+	  "  their callbacks alone, in a tree that does not change",
 	  NO_GOAL, 0, measure_madvise_floor, .count = 64 },
 	{ }
 };

@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <pthread.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "hmm_bench.h"
@@ -136,11 +135,6 @@ static int hold_unrelated(void)
 	};
 
 	return hold(device, &unrelated);
-}
-
-static int command(unsigned long number)
-{
-	return ioctl(device, number) ? failed("ioctl: %s", strerror(errno)) : 0;
 }
 
 /* A reader has reason to begin when its subscription has been told. */

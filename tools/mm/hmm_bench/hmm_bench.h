@@ -26,6 +26,9 @@
  * @sleep_us: how long a callback sleeps; set before there are any
  * @relay_end: until then callbacks wait for one another, in jiffies; likewise
  * @sleeping: how many callbacks sleep
+ * @whole: a subscription to the whole address space
+ * @registered: whether @whole is; under @lock
+ * @stop: ends a HMM_BENCH_WATCH
  */
 struct bench_holder {
 	struct mutex lock;	/* of the file's ioctls */
@@ -35,6 +38,9 @@ struct bench_holder {
 	unsigned int sleep_us;
 	unsigned long relay_end;
 	atomic_t sleeping;
+	struct mmu_notifier whole;
+	bool registered;
+	bool stop;
 };
 
 /**
@@ -54,7 +60,6 @@ struct bench_sub {
  * @mm: the caller's own
  * @call: arguments and results
  * @tree: of subscriptions that nobody but the job knows
- * @tree_lock: of @tree
  * @holder: they share it
  * @migrate: as it goes to the API
  * @pages: had by the device for itself
@@ -67,7 +72,6 @@ struct bench_job {
 	struct mm_struct *mm;
 	struct hmm_bench_call call;
 	struct rb_root_cached tree;
-	spinlock_t tree_lock;	/* of the tree */
 	struct bench_holder holder;
 	struct migrate_vma migrate;
 	struct page **pages;
@@ -92,6 +96,14 @@ struct folio *bench_device_alloc(unsigned int order);
 #endif
 
 vm_fault_t bench_migrate_to_ram(struct vm_fault *vmf);
+
+/* Ioctls of first subscriptions */
+int bench_register(struct bench_holder *holder);
+void bench_unregister(struct bench_holder *holder);
+int bench_read_page(struct bench_holder *holder);
+int bench_watch(struct bench_holder *holder, void __user *uarg);
+int bench_stop(struct bench_holder *holder);
+int bench_periods(void __user *uarg);
 
 /* Operations */
 int bench_migrate_arm(struct bench_job *job);

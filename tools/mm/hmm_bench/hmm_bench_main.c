@@ -199,7 +199,6 @@ static int arm_callbacks(struct bench_job *job)
 {
 	unsigned long i;
 
-	spin_lock_init(&job->tree_lock);
 	spin_lock_init(&job->holder.seq_lock);
 	job->tree = RB_ROOT_CACHED;
 	job->holder.subs = kvcalloc(job->call.npages,
@@ -225,26 +224,21 @@ static void disarm_callbacks(struct bench_job *job)
 
 /*
  * What remains of many callbacks when their dispatch costs nothing: each has to
- * be found, in a tree that others may change while one runs.
+ * be found. Here nothing changes the tree meanwhile.
  */
 static int run_callbacks(struct bench_job *job)
 {
 	unsigned long start = job->range.start, last = job->range.end - 1;
 	struct interval_tree_node *node;
 
-	spin_lock(&job->tree_lock);
-	node = interval_tree_iter_first(&job->tree, start, last);
-	while (node) {
+	for (node = interval_tree_iter_first(&job->tree, start, last); node;
+	     node = interval_tree_iter_next(node, start, last)) {
 		struct mmu_interval_notifier *notifier =
 			container_of(node, struct mmu_interval_notifier,
 				     interval_tree);
 
-		spin_unlock(&job->tree_lock);
 		notifier->ops->invalidate(notifier, NULL, 1);
-		spin_lock(&job->tree_lock);
-		node = interval_tree_iter_next(node, start, last);
 	}
-	spin_unlock(&job->tree_lock);
 	return 0;
 }
 
@@ -634,6 +628,16 @@ static long bench_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 		return bench_drop(holder);
 	case HMM_BENCH_READ_HELD:
 		return bench_read_held(holder);
+	case HMM_BENCH_READ_PAGE:
+		return bench_read_page(holder);
+	case HMM_BENCH_REGISTER:
+		return bench_register(holder);
+	case HMM_BENCH_WATCH:
+		return bench_watch(holder, uarg);
+	case HMM_BENCH_STOP:
+		return bench_stop(holder);
+	case HMM_BENCH_PERIODS:
+		return bench_periods(uarg);
 	default:
 		return -ENOTTY;
 	}
@@ -656,6 +660,7 @@ static int bench_release(struct inode *inode, struct file *file)
 	struct bench_holder *holder = file->private_data;
 
 	bench_drop(holder);
+	bench_unregister(holder);
 	kfree(holder);
 	return 0;
 }

@@ -116,6 +116,24 @@ struct hmm_bench_hold {
 	__u32 unused;
 };
 
+/**
+ * struct hmm_bench_watch - for how long mmap_lock was held
+ * @held_ns: (out) all in all, by readers or writers
+ */
+struct hmm_bench_watch {
+	__u64 held_ns;
+};
+
+/**
+ * struct hmm_bench_periods - RCU grace periods that have begun since boot
+ * @normal: (out) by their number, which may wrap around
+ * @expedited: (out) likewise
+ */
+struct hmm_bench_periods {
+	__u64 normal;
+	__u64 expedited;
+};
+
 #define HMM_BENCH_CALL		_IOWR('h', 0xa0, struct hmm_bench_call)
 /* Subscribe to the caller's memory; each open file can do it once at a time. */
 #define HMM_BENCH_HOLD		_IOW('h', 0xa1, struct hmm_bench_hold)
@@ -123,5 +141,13 @@ struct hmm_bench_hold {
 #define HMM_BENCH_DROP		_IO('h', 0xa2)
 /* mmu_interval_read_begin() of the first one that the file holds */
 #define HMM_BENCH_READ_HELD	_IO('h', 0xa3)
+/* Read the first page of the first one that the file holds, as a driver does. */
+#define HMM_BENCH_READ_PAGE	_IO('h', 0xa4)
+/* mmu_notifier_register(), with callbacks for start and end; until the close */
+#define HMM_BENCH_REGISTER	_IO('h', 0xa5)
+/* Watch mmap_lock of the caller's memory, until HMM_BENCH_STOP or a signal. */
+#define HMM_BENCH_WATCH		_IOR('h', 0xa6, struct hmm_bench_watch)
+#define HMM_BENCH_STOP		_IO('h', 0xa7)
+#define HMM_BENCH_PERIODS	_IOR('h', 0xa8, struct hmm_bench_periods)
 
 #endif /* _HMM_BENCH_UAPI_H */
