@@ -100,6 +100,12 @@ static const struct section sections[] = {	/* up to one without rows */
 	  .by_clock = true, .rows = writer_rows },
 	{ "while another range is being invalidated (seconds, by the clock)",
 	  .by_clock = true, .apart = true, .rows = storm_rows },
+	{ "a first subscription (microseconds, by the clock; 3 s at most)",
+	  .by_clock = true, .apart = true, .rows = first_clock_rows },
+	{ "mmap_lock held by one (microseconds, by the clock)",
+	  .by_clock = true, .apart = true, .rows = first_lock_rows },
+	{ "events of one, 2 processors (medians)",
+	  .by_clock = true, .apart = true, .rows = first_event_rows },
 	{ }
 };
 

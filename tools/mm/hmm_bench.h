@@ -71,6 +71,9 @@ extern const struct row unsubscribed_rows[];
 extern const struct row migrate_rows[];
 extern const struct row exclusive_rows[];
 extern const struct row storm_rows[];
+extern const struct row first_clock_rows[];
+extern const struct row first_lock_rows[];
+extern const struct row first_event_rows[];
 
 /* Where a process is to be small; the parent keeps it. */
 int unmap_taken_memory(void);
