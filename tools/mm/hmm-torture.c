@@ -4,9 +4,10 @@
  *
  * Processes live for a few seconds each, one after another. Some threads of one
  * change an arena of its memory all the time, others subscribe to it, mirror it
- * and check the mirrors; then it is killed in the middle of all of it. Every
- * second one is quiet: its subscriptions stay, so that nothing but the end of an
- * invalidation wakes a reader.
+ * and check the mirrors; then it is killed in the middle of all of it. Some are
+ * quiet: their subscriptions stay, so that nothing but the end of an
+ * invalidation wakes a reader. Some have a crowd of threads whose invalidations
+ * take long. Beside them, others live for a moment: hmm_torture_short.c.
  *
  * This process watches: an error that the module has found, an operation that
  * does not get on, or a process that does not end is a failure. It touches
@@ -31,24 +32,23 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "hmm_torture/hmm_torture_uapi.h"
+#include "hmm_torture.h"
 
-#define DEVICE		"/dev/hmm_torture"
-#define ARRAY_SIZE(array)	(sizeof(array) / sizeof((array)[0]))
-#define ARENA		((char *)0x200000000)
 #define PARKING		((char *)0x300000000)	/* each changer has a part */
 #define LIFE_SECONDS	3
 #define INTERVAL	15
-#define END_SECONDS	15	/* what a killed process may take to end */
+#define CROWD		((char *)0x400000000)	/* each of the crowd has a page */
+#define CROWD_SIZE	80	/* more than have slots in the core */
 
 #ifndef SYS_process_mrelease
 #define SYS_process_mrelease	448
 #endif
 
-static size_t page_size;
-static int device;
-static unsigned int seed = 1;
-static bool copy;
+size_t page_size;
+int device;
+unsigned int seed = 1;
+unsigned int changer_rest = 12000;
+bool copy;
 
 /* What is counted, by enum hmm_torture_count: its name, and who must get on */
 static const struct {
@@ -67,12 +67,16 @@ static const struct {
 	[HMM_TORTURE_RELEASES] = { "releases", ALWAYS },
 	[HMM_TORTURE_RESIZES] = { "resizes", ALWAYS },
 	[HMM_TORTURE_LISTS] = { "lists", ALWAYS },
+	[HMM_TORTURE_LIST_READS] = { "list-reads", ALWAYS },
+	[HMM_TORTURE_LIST_CHECKS] = { "list-checks", ALWAYS },
+	[HMM_TORTURE_LISTS_KILLED] = { "lists-killed", NEVER },
 	[HMM_TORTURE_CALLBACKS] = { "callbacks", ALWAYS },
 	[HMM_TORTURE_SECOND_PASSES] = { "second-passes", ALWAYS },
 	[HMM_TORTURE_EXITS] = { "exits", ALWAYS },
 	[HMM_TORTURE_SHAMS] = { "shams", IN_COPY },
 	[HMM_TORTURE_NONBLOCKING] = { "nonblocking", IN_ALL },
 	[HMM_TORTURE_REFUSALS] = { "refusals", NEVER },
+	[HMM_TORTURE_UNBALANCED_STARTS] = { "unbalanced", NEVER },
 };
 
 /* In the process under torture */
@@ -97,12 +101,12 @@ static const struct worker workers[] = {
 	{ HMM_TORTURE_SHAM, 2, 8000, true },
 };
 
-static unsigned int below(unsigned int *state, unsigned int limit)
+unsigned int below(unsigned int *state, unsigned int limit)
 {
 	return rand_r(state) % limit;
 }
 
-static void rest(unsigned int *state, unsigned int microseconds)
+void rest(unsigned int *state, unsigned int microseconds)
 {
 	usleep(below(state, microseconds));
 }
@@ -120,7 +124,7 @@ static void *work(void *argument)
 	return NULL;
 }
 
-static void map_anew(char *address, size_t size)
+void map_anew(char *address, size_t size)
 {
 	mmap(address, size, PROT_READ | PROT_WRITE,
 	     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
@@ -146,7 +150,7 @@ static void fork_once(void)
 		waitpid(child, NULL, 0);
 }
 
-static void *change(void *argument)
+void *change(void *argument)
 {
 	unsigned int number = (uintptr_t)argument;
 	unsigned int state = seed * CHANGERS + number;
@@ -185,12 +189,12 @@ static void *change(void *argument)
 			madvise(address, size, MADV_DONTNEED);
 			break;
 		}
-		rest(&state, 12000);
+		rest(&state, changer_rest);
 	}
 	return NULL;
 }
 
-static void begin_thread(void *(*function)(void *), void *argument)
+void begin_thread(void *(*function)(void *), void *argument)
 {
 	pthread_t thread;
 
@@ -198,13 +202,33 @@ static void begin_thread(void *(*function)(void *), void *argument)
 		_exit(1);
 }
 
-static void live(bool quiet)
+/* Nothing is given back; it is an invalidation, and takes long all the same. */
+static void *crowd(void *number)
+{
+	char *page = CROWD + (uintptr_t)number * page_size;
+
+	for (;;)
+		madvise(page, page_size, MADV_DONTNEED);
+	return NULL;
+}
+
+static void begin_crowd(void)
+{
+	uintptr_t i;
+
+	map_anew(CROWD, CROWD_SIZE * page_size);
+	for (i = 0; i < CROWD_SIZE; i++)
+		begin_thread(crowd, (void *)i);
+}
+
+static void live(unsigned int flags)
 {
 	struct hmm_torture_arena arena = {
 		.start = (uintptr_t)ARENA,
 		.seed = seed,
-		.quiet = quiet,
+		.flags = flags,
 	};
+	bool quiet = flags & HMM_TORTURE_QUIET;
 	uintptr_t changer;
 	unsigned int i, j;
 
@@ -216,6 +240,8 @@ static void live(bool quiet)
 		begin_thread(change, (void *)changer);
 	if (device < 0 || ioctl(device, HMM_TORTURE_SET_UP, &arena))
 		_exit(1);
+	if (flags & HMM_TORTURE_CROWD)
+		begin_crowd();
 
 	for (i = 0; i < ARRAY_SIZE(workers); i++) {
 		if ((quiet && !workers[i].also_quiet) ||
@@ -230,7 +256,7 @@ static void live(bool quiet)
 
 /* In the process that watches */
 
-static double now(void)
+double now(void)
 {
 	struct timespec time;
 
@@ -246,7 +272,7 @@ static noreturn void failed(const char *what, const char *which)
 }
 
 /* What says nothing about notifiers is no failure of theirs. */
-static noreturn void give_up(const char *what)
+noreturn void give_up(const char *what)
 {
 	printf("hmm-torture: ERROR: %s: %s\n", what, strerror(errno));
 	fflush(stdout);
@@ -256,19 +282,34 @@ static noreturn void give_up(const char *what)
 static struct hmm_torture_state look(void)
 {
 	struct hmm_torture_state state;
+	const char *failure;
 
 	if (ioctl(device, HMM_TORTURE_STATE, &state))
 		give_up("state");
 	if (state.failure[0])
 		failed(state.failure, "");
+	count_short_lived(&failure);
+	if (failure)
+		failed(failure, "");
 	return state;
+}
+
+static bool is_copy(void)
+{
+	struct hmm_torture_state state;
+
+	if (ioctl(device, HMM_TORTURE_STATE, &state))
+		give_up("state");
+	return state.copy;
 }
 
 static void show(const struct hmm_torture_state *state, double seconds)
 {
+	const char *failure;
 	unsigned int i;
 
-	printf("hmm-torture: %.0f s", seconds);
+	printf("hmm-torture: %.0f s short-lived %llu", seconds,
+	       count_short_lived(&failure));
 	for (i = 0; i < HMM_TORTURE_COUNTS; i++)
 		printf(" %s %llu", counted[i].name,
 		       (unsigned long long)state->counts[i]);
@@ -294,12 +335,15 @@ static void check_progress(const struct hmm_torture_state *before,
 /* What a run as a whole must have met. */
 static void check_all(const struct hmm_torture_state *state)
 {
+	const char *failure;
 	unsigned int i;
 
 	for (i = 0; i < HMM_TORTURE_COUNTS; i++)
 		if (counted[i].must != NEVER && !state->counts[i] &&
 		    (counted[i].must != IN_COPY || copy))
 			failed("never happened: ", counted[i].name);
+	if (!count_short_lived(&failure))
+		failed("never happened: ", "short-lived");
 }
 
 /*
@@ -334,7 +378,7 @@ static void end_process(pid_t process)
 }
 
 /* One process, from its birth to its end */
-static void one_life(bool quiet, double until)
+static void one_life(unsigned int flags, double until)
 {
 	double end = now() + LIFE_SECONDS;
 	pid_t process = fork();
@@ -343,7 +387,7 @@ static void one_life(bool quiet, double until)
 	if (process < 0)
 		give_up("fork");
 	if (!process)
-		live(quiet);
+		live(flags);
 	if (end > until)
 		end = until;
 	while (now() < end) {
@@ -357,14 +401,19 @@ static void one_life(bool quiet, double until)
 
 static void run(unsigned int seconds)
 {
+	static const unsigned int lives[] = {
+		0, HMM_TORTURE_CROWD | HMM_TORTURE_QUIET,
+		HMM_TORTURE_QUIET, HMM_TORTURE_CROWD,
+	};
 	double begun = now(), shown = begun, until = begun + seconds;
-	struct hmm_torture_state before = look(), after;
-	bool quiet = false;
+	struct hmm_torture_state before, after;
+	unsigned int life = 0;
 
-	copy = before.copy;
+	copy = is_copy();
+	begin_short_lived();
+	before = look();
 	while (now() < until) {
-		one_life(quiet, until);
-		quiet = !quiet;
+		one_life(lives[life++ % ARRAY_SIZE(lives)], until);
 		seed = seed * 1103515245 + 12345;
 		if (now() - shown < INTERVAL)
 			continue;
@@ -377,6 +426,7 @@ static void run(unsigned int seconds)
 	after = look();
 	show(&after, now() - begun);
 	check_all(&after);
+	end_short_lived();
 	printf("hmm-torture: SUCCESS: %llu checks of mirrors, %llu callbacks\n",
 	       (unsigned long long)after.counts[HMM_TORTURE_CHECKS],
 	       (unsigned long long)after.counts[HMM_TORTURE_CALLBACKS]);

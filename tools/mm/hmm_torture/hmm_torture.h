@@ -36,12 +36,12 @@ struct torture_slot {
 };
 
 /**
- * struct torture_flight - an invalidation in the copy
- * @link: in &torture.flights, or in &torture.refused for good
+ * struct torture_range - an invalidation in the copy
+ * @link: in &torture.inflight, or in &torture.refused for good
  * @of: the real one
  * @range: the copy's
  */
-struct torture_flight {
+struct torture_range {
 	struct list_head link;
 	const struct mmu_notifier_range *of;
 	struct mmu_notifier_range range;
@@ -54,18 +54,22 @@ struct torture_flight {
  * @start: where the arena begins
  * @seed: of @dice
  * @quiet: nothing is removed
+ * @crowd: what is invalidated outside of the arena takes long
  * @ending: nothing is inserted any more; set before the slots are emptied
  * @dice: how often they were thrown
  * @slots: where subscriptions are
  * @subs: how many have not been buried yet
  * @idle: woken when there are none
- * @dead_lock: of @dead and @nr_dead
+ * @dead_lock: of @dead, @nr_dead and @dead_listers
  * @dead: subscriptions that are gone; kept for a while, to see who calls them
  * @nr_dead: how many
+ * @dead_listers: subscriptions to the whole address space that are gone, or
+ *	that could not be registered
+ * @sleeper: subscribed with @crowd, and sleeps
  * @gate: tells the copy of starts
  * @tail: tells the copy of ends
- * @flights_lock: of @flights and @refused
- * @flights: what the copy was told of
+ * @inflight_lock: of @inflight and @refused
+ * @inflight: what the copy was told of
  * @refused: what it has refused; kept, in case it has not let go
  */
 struct torture {
@@ -74,18 +78,21 @@ struct torture {
 	unsigned long start;
 	u32 seed;
 	bool quiet;
+	bool crowd;
 	bool ending;
 	atomic_t dice;
 	struct torture_slot slots[TORTURE_SLOTS];
 	atomic_t subs;
 	wait_queue_head_t idle;
-	spinlock_t dead_lock;	/* of the next two */
+	spinlock_t dead_lock;	/* of the next three */
 	struct list_head dead;
 	unsigned int nr_dead;
+	struct list_head dead_listers;
+	struct mmu_notifier sleeper;
 	struct mmu_notifier gate;
 	struct mmu_notifier tail;
-	spinlock_t flights_lock;	/* of the next two */
-	struct list_head flights;
+	spinlock_t inflight_lock;	/* of the next two */
+	struct list_head inflight;
 	struct list_head refused;
 };
 
@@ -96,6 +103,7 @@ struct torture {
  * @torture: whose
  * @slot: where it was inserted
  * @two_pass: which callbacks it has
+ * @moved: it was resized, or is being: callbacks may come for the old range
  * @running: callbacks that have begun and not ended, second passes included
  * @released: how often release was called
  * @resizing: held by who resizes
@@ -111,6 +119,7 @@ struct torture_sub {
 	struct torture *torture;
 	struct torture_slot *slot;
 	bool two_pass;
+	bool moved;
 	atomic_t running;
 	atomic_t released;
 	struct mutex resizing;	/* one at a time */
@@ -137,6 +146,14 @@ void torture_free_dead(struct torture *torture);
 
 /* hmm_torture_ops.c */
 int torture_do(struct torture *torture, enum hmm_torture_op op);
+unsigned long torture_pfn_by_gup(unsigned long address);
+unsigned long torture_pfn_now(unsigned long address);
+
+/* hmm_torture_list.c */
+int torture_list(struct torture *torture);
+void torture_free_dead_listers(struct torture *torture);
+int torture_gather(struct torture *torture);
+void torture_disperse(struct torture *torture);
 
 #ifdef HMM_TORTURE_COPY
 #define TORTURE_COPY	1
@@ -144,10 +161,13 @@ int torture_do(struct torture *torture, enum hmm_torture_op op);
 /* hmm_torture_copy.c */
 struct mm_struct *torture_copy_mm(void);
 void torture_copy_mm_free(struct mm_struct *mm);
-int torture_copy_begin(struct torture_flight *flight, bool blockable);
-void torture_copy_end(struct torture_flight *flight);
+int torture_copy_begin(struct torture *torture, struct torture_range *copied,
+		       bool blockable);
+void torture_copy_end(struct torture *torture, struct torture_range *copied);
 void torture_copy_exit(struct mm_struct *mm);
 int torture_sham(struct torture *torture);
+int torture_long(struct torture *torture);
+int torture_unbalanced(struct torture *torture);
 
 /* hmm_torture_feed.c */
 int torture_feed(struct torture *torture);
@@ -157,6 +177,16 @@ void torture_starve(struct torture *torture);
 #define TORTURE_COPY	0
 
 static inline int torture_sham(struct torture *torture)
+{
+	return -EOPNOTSUPP;
+}
+
+static inline int torture_long(struct torture *torture)
+{
+	return -EOPNOTSUPP;
+}
+
+static inline int torture_unbalanced(struct torture *torture)
 {
 	return -EOPNOTSUPP;
 }

@@ -10,54 +10,74 @@
  * copy may. The tail comes first and goes last: it knows by the range whether
  * the gate has let the invalidation pass.
  */
+#include <linux/delay.h>
 #include <linux/mm.h>
 #include <linux/mmu_notifier.h>
 #include <linux/slab.h>
 
 #include "hmm_torture.h"
 
-static void keep_flight(struct torture *torture, struct torture_flight *flight,
-			struct list_head *where)
+/* Others are the core's, for its own use. */
+#define PUBLIC_FLAGS	(MMU_NOTIFIER_RANGE_BLOCKABLE | \
+			 MMU_NOTIFIER_RANGE_WRITE_LOST)
+
+static void keep_range(struct torture *torture, struct torture_range *copied,
+		       struct list_head *where)
 {
-	spin_lock(&torture->flights_lock);
-	list_add(&flight->link, where);
-	spin_unlock(&torture->flights_lock);
+	spin_lock(&torture->inflight_lock);
+	list_add(&copied->link, where);
+	spin_unlock(&torture->inflight_lock);
 }
 
-static struct torture_flight *take_flight(struct torture *torture,
-					  const struct mmu_notifier_range *of)
+static struct torture_range *take_range(struct torture *torture,
+					const struct mmu_notifier_range *of)
 {
-	struct torture_flight *flight;
+	struct torture_range *copied;
 
-	guard(spinlock)(&torture->flights_lock);
-	list_for_each_entry(flight, &torture->flights, link) {
-		if (flight->of != of)
+	guard(spinlock)(&torture->inflight_lock);
+	list_for_each_entry(copied, &torture->inflight, link) {
+		if (copied->of != of)
 			continue;
-		list_del(&flight->link);
-		return flight;
+		list_del(&copied->link);
+		return copied;
 	}
 	return NULL;
+}
+
+/*
+ * What changes later is more likely to be in flight when it matters, most of all
+ * for the first subscription.
+ */
+static void gate_sleep(struct torture *torture)
+{
+	if (!mm_has_notifiers(torture->mm) && torture_dice(torture, 4))
+		usleep_range(1000, 1500 + torture_dice(torture, 2000));
+	else if (!torture_dice(torture, 4))
+		usleep_range(50, 100 + torture_dice(torture, 1000));
 }
 
 static int gate_start(struct mmu_notifier *gate,
 		      const struct mmu_notifier_range *range)
 {
 	struct torture *torture = container_of(gate, struct torture, gate);
-	struct torture_flight *flight;
+	struct torture_range *copied;
 	int ret;
 
-	flight = kzalloc_obj(*flight, GFP_ATOMIC);
-	if (!flight) {
+	copied = kzalloc_obj(*copied, GFP_ATOMIC);
+	if (!copied) {
 		torture_fail("no memory to tell the copy");
 		return 0;
 	}
-	flight->of = range;
-	mmu_notifier_range_init_owner(&flight->range, range->event,
-				      range->flags, torture->mm, range->start,
-				      range->end, range->owner);
-	ret = torture_copy_begin(flight, mmu_notifier_range_blockable(range));
-	keep_flight(torture, flight,
-		    ret ? &torture->refused : &torture->flights);
+	copied->of = range;
+	mmu_notifier_range_init_owner(&copied->range, range->event,
+				      range->flags & PUBLIC_FLAGS, torture->mm,
+				      range->start, range->end, range->owner);
+	ret = torture_copy_begin(torture, copied,
+				 mmu_notifier_range_blockable(range));
+	if (!ret && mmu_notifier_range_blockable(range))
+		gate_sleep(torture);
+	keep_range(torture, copied,
+		   ret ? &torture->refused : &torture->inflight);
 	return ret;
 }
 
@@ -65,12 +85,12 @@ static void tail_end(struct mmu_notifier *tail,
 		     const struct mmu_notifier_range *range)
 {
 	struct torture *torture = container_of(tail, struct torture, tail);
-	struct torture_flight *flight = take_flight(torture, range);
+	struct torture_range *copied = take_range(torture, range);
 
-	if (!flight)
+	if (!copied)
 		return;
-	torture_copy_end(flight);
-	kfree(flight);
+	torture_copy_end(torture, copied);
+	kfree(copied);
 }
 
 static void gate_release(struct mmu_notifier *gate, struct mm_struct *mm)
@@ -116,16 +136,16 @@ free_mm:
 /* All subscriptions have gone. */
 void torture_starve(struct torture *torture)
 {
-	struct torture_flight *flight, *next;
+	struct torture_range *copied, *next;
 
 	mmu_notifier_unregister(&torture->gate, torture->real);
 	mmu_notifier_unregister(&torture->tail, torture->real);
 	/* The tail does not hear of ends after the end of the process. */
-	list_for_each_entry_safe(flight, next, &torture->flights, link) {
-		torture_copy_end(flight);
-		kfree(flight);
+	list_for_each_entry_safe(copied, next, &torture->inflight, link) {
+		torture_copy_end(torture, copied);
+		kfree(copied);
 	}
 	torture_copy_mm_free(torture->mm);
-	list_for_each_entry_safe(flight, next, &torture->refused, link)
-		kfree(flight);
+	list_for_each_entry_safe(copied, next, &torture->refused, link)
+		kfree(copied);
 }

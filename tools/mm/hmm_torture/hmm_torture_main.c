@@ -7,11 +7,12 @@
  *
  * What is looked for:
  *   - a mirror that differs from the page table;
- *   - a callback of a subscription that is gone, of one that the invalidation
- *     does not overlap, or of one that moves while it runs;
+ *   - a callback of a subscription that is gone, or of one that the invalidation
+ *     does not overlap;
  *   - a subscription that goes while its callbacks run, or goes twice, or does
  *     not go;
- *   - an end of an invalidation without its start.
+ *   - an end of an invalidation without its start, or a subscription to the
+ *     whole address space that is not told of what changes.
  * That operations get on is for the program to see, by the counts.
  */
 #include <linux/fs.h>
@@ -64,14 +65,16 @@ static void torture_init(struct torture *torture,
 
 	torture->start = arena->start;
 	torture->seed = arena->seed;
-	torture->quiet = arena->quiet;
+	torture->quiet = arena->flags & HMM_TORTURE_QUIET;
+	torture->crowd = arena->flags & HMM_TORTURE_CROWD;
 	for (i = 0; i < TORTURE_SLOTS; i++)
 		init_rwsem(&torture->slots[i].sem);
 	init_waitqueue_head(&torture->idle);
 	spin_lock_init(&torture->dead_lock);
 	INIT_LIST_HEAD(&torture->dead);
-	spin_lock_init(&torture->flights_lock);
-	INIT_LIST_HEAD(&torture->flights);
+	INIT_LIST_HEAD(&torture->dead_listers);
+	spin_lock_init(&torture->inflight_lock);
+	INIT_LIST_HEAD(&torture->inflight);
 	INIT_LIST_HEAD(&torture->refused);
 }
 
@@ -92,17 +95,25 @@ static int set_up(struct file *file, unsigned long arg)
 	torture_init(torture, &arena);
 	torture->real = current->mm;
 	ret = torture_feed(torture);
-	if (!ret && cmpxchg(&file->private_data, NULL, torture)) {
-		torture_starve(torture);
-		ret = -EBUSY;
-	}
-	if (ret) {
-		kfree(torture);
-		return ret;
-	}
+	if (ret)
+		goto free;
+	ret = torture_gather(torture);
+	if (ret)
+		goto starve;
+	ret = -EBUSY;
+	if (cmpxchg(&file->private_data, NULL, torture))
+		goto disperse;
 	/* Only compared from now on, but nobody else may come to have its address. */
 	mmgrab(torture->real);
 	return 0;
+
+disperse:
+	torture_disperse(torture);
+starve:
+	torture_starve(torture);
+free:
+	kfree(torture);
+	return ret;
 }
 
 /* All subscriptions go, one way or another. False if not. */
@@ -152,8 +163,10 @@ static int torture_release(struct inode *inode, struct file *file)
 		torture_fail("a removed subscription was never released");
 		return 0;
 	}
+	torture_disperse(torture);
 	torture_starve(torture);
 	torture_free_dead(torture);
+	torture_free_dead_listers(torture);
 	mmdrop(torture->real);
 	kfree(torture);
 	return 0;

@@ -17,8 +17,8 @@
 #define mmu_interval_notifier_remove_async copy_interval_notifier_remove_async
 #define mmu_interval_note_stale copy_interval_note_stale
 
-#define mmu_notifier_flights copy_notifier_flights
 #define __mmu_notifier_invalidate_range_start_map copy_notifier_start_map
+#define __mmu_notifier_inflight_map copy_notifier_inflight_map
 #define mmu_notifier_range_update_to_read_only copy_notifier_to_read_only
 #define mmu_notifier_get_locked copy_notifier_get_locked
 #define mmu_notifier_put copy_notifier_put
@@ -34,12 +34,19 @@
 #define __mmu_notifier_invalidate_range_start copy_notifier_start
 #define __mmu_notifier_invalidate_range_end copy_notifier_end
 #define __mmu_notifier_arch_invalidate_secondary_tlbs copy_notifier_arch_tlbs
+#define __mmu_notifier_wake copy_notifier_wake
+#define __mmu_notifier_check_ended copy_notifier_check_ended
 
-#define mmu_subscriptions_of copy_subscriptions_of
+#define mmu_notifier_fence copy_notifier_fence
+#define mmu_notifier_none_counted copy_notifier_none_counted
+#define mmu_subscriptions_tracked copy_subscriptions_tracked
 #define mmu_intervals_init copy_intervals_init
+#define mmu_intervals_track copy_intervals_track
 #define mmu_intervals_start copy_intervals_start
 #define mmu_intervals_end copy_intervals_end
-#define mmu_intervals_wait_for_flights copy_intervals_wait_for_flights
+#define mmu_intervals_settle copy_intervals_settle
+#define mmu_intervals_wait_until copy_intervals_wait_until
+#define mmu_intervals_wait_over copy_intervals_wait_over
 #define mmu_intervals_release copy_intervals_release
 
 #endif /* _HMM_TORTURE_NAMES_H */

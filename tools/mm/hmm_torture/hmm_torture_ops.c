@@ -27,7 +27,7 @@ static struct torture_slot *any_slot(struct torture *torture)
 /* Reading */
 
 /* 0 for what is not there, or not to be written to. */
-static unsigned long pfn_by_gup(unsigned long address)
+unsigned long torture_pfn_by_gup(unsigned long address)
 {
 	unsigned long pfn;
 	struct page *page;
@@ -69,7 +69,7 @@ static unsigned long look_up(struct torture_sub *sub, unsigned long seq,
 
 	if (!TORTURE_COPY && torture_dice(sub->torture, 2))
 		return pfn_by_hmm(sub, seq, address);
-	return pfn_by_gup(address);
+	return torture_pfn_by_gup(address);
 }
 
 static int begin_reading(struct torture_sub *sub, unsigned long *seq)
@@ -144,7 +144,7 @@ static int do_read(struct torture *torture)
  * Without any lock, for the driver's lock is held, for which callbacks wait with
  * mmap_lock held.
  */
-static unsigned long pfn_now(unsigned long address)
+unsigned long torture_pfn_now(unsigned long address)
 {
 	unsigned int look;
 
@@ -178,7 +178,7 @@ static void check_mirror(struct torture_sub *sub)
 
 		if (!sub->pfns[page])
 			continue;
-		pfn = pfn_now(address_of(sub->torture, page));
+		pfn = torture_pfn_now(address_of(sub->torture, page));
 		if (!pfn)
 			torture_fail("a mirror has a page that is gone");
 		else if (pfn != sub->pfns[page])
@@ -211,6 +211,23 @@ static int do_insert(struct torture *torture)
 		ret = torture_insert(torture, slot, GFP_KERNEL);
 		if (!ret)
 			torture_count(HMM_TORTURE_INSERTS);
+	}
+	up_write(&slot->sem);
+	return ret;
+}
+
+/* As the first reader: nothing else has waited for what is in flight. */
+static int do_insert_read(struct torture *torture)
+{
+	struct torture_slot *slot = any_slot(torture);
+	int ret = 0;
+
+	down_write(&slot->sem);
+	if (!slot->sub)
+		ret = torture_insert(torture, slot, GFP_KERNEL);
+	if (slot->sub) {
+		read_pages(slot->sub);
+		read_pages(slot->sub);
 	}
 	up_write(&slot->sem);
 	return ret;
@@ -261,6 +278,9 @@ static void resize(struct torture_sub *sub)
 	unsigned int old_first = sub->first;
 	unsigned int old_last = sub->last;
 
+	WRITE_ONCE(sub->moved, true);
+	/* Pairs with the barrier in begin_callback(). */
+	smp_wmb();
 	/* Only what both ranges have is looked after all the time. */
 	set_pages(sub, max(first, old_first), min(last, old_last));
 	if (mmu_interval_notifier_resize(&sub->notifier,
@@ -286,56 +306,6 @@ static int do_resize(struct torture *torture)
 	return 0;
 }
 
-/* Subscribing to all of it */
-
-struct torture_lister {
-	struct mmu_notifier notifier;
-	atomic_t flights;
-};
-
-static int lister_start(struct mmu_notifier *notifier,
-			const struct mmu_notifier_range *range)
-{
-	struct torture_lister *lister =
-		container_of(notifier, struct torture_lister, notifier);
-
-	atomic_inc(&lister->flights);
-	return 0;
-}
-
-static void lister_end(struct mmu_notifier *notifier,
-		       const struct mmu_notifier_range *range)
-{
-	struct torture_lister *lister =
-		container_of(notifier, struct torture_lister, notifier);
-
-	if (atomic_dec_return(&lister->flights) < 0)
-		torture_fail("an end without a start");
-}
-
-static const struct mmu_notifier_ops lister_ops = {
-	.invalidate_range_start = lister_start,
-	.invalidate_range_end = lister_end,
-};
-
-static int do_list(struct torture *torture)
-{
-	struct torture_lister *lister = kzalloc_obj(*lister);
-	int ret;
-
-	if (!lister)
-		return -ENOMEM;
-	lister->notifier.ops = &lister_ops;
-	ret = mmu_notifier_register(&lister->notifier, torture->mm);
-	if (!ret) {
-		usleep_range(500, 5000);
-		mmu_notifier_unregister(&lister->notifier, torture->mm);
-		torture_count(HMM_TORTURE_LISTS);
-	}
-	kfree(lister);
-	return ret;
-}
-
 int torture_do(struct torture *torture, enum hmm_torture_op op)
 {
 	switch (op) {
@@ -345,6 +315,8 @@ int torture_do(struct torture *torture, enum hmm_torture_op op)
 		return do_check(torture);
 	case HMM_TORTURE_INSERT:
 		return do_insert(torture);
+	case HMM_TORTURE_INSERT_READ:
+		return do_insert_read(torture);
 	case HMM_TORTURE_REMOVE:
 		return do_remove(torture, true);
 	case HMM_TORTURE_REMOVE_ASYNC:
@@ -352,9 +324,13 @@ int torture_do(struct torture *torture, enum hmm_torture_op op)
 	case HMM_TORTURE_RESIZE:
 		return do_resize(torture);
 	case HMM_TORTURE_LIST:
-		return do_list(torture);
+		return torture_list(torture);
 	case HMM_TORTURE_SHAM:
 		return torture_sham(torture);
+	case HMM_TORTURE_LONG:
+		return torture_long(torture);
+	case HMM_TORTURE_UNBALANCED:
+		return torture_unbalanced(torture);
 	default:
 		return -EINVAL;
 	}

@@ -19,14 +19,12 @@
 /**
  * struct torture_finish - what a first pass leaves to the second
  * @finish: the core's
- * @span: the subscription's range during the first pass
  * @start: what is invalidated
  * @end: first address behind
  * @may_sleep: in the second pass as well
  */
 struct torture_finish {
 	struct mmu_interval_notifier_finish finish;
-	struct interval_tree_node span;
 	unsigned long start;
 	unsigned long end;
 	bool may_sleep;
@@ -70,9 +68,11 @@ static void sometimes_sleep(struct torture *torture, bool may_sleep)
 
 /* False if there is nothing that could be told. */
 static bool begin_callback(struct torture_sub *sub,
-			   const struct mmu_notifier_range *range,
-			   struct interval_tree_node *span)
+			   const struct mmu_notifier_range *range)
 {
+	const struct interval_tree_node *span = &sub->notifier.interval_tree;
+	bool overlaps;
+
 	if (READ_ONCE(sub->magic) != ALIVE) {
 		torture_fail("a callback of a subscription that is gone");
 		return false;
@@ -84,21 +84,19 @@ static bool begin_callback(struct torture_sub *sub,
 	if (!mmu_notifier_range_blockable(range))
 		torture_count(HMM_TORTURE_NONBLOCKING);
 
-	span->start = READ_ONCE(sub->notifier.interval_tree.start);
-	span->last = READ_ONCE(sub->notifier.interval_tree.last);
-	if (range->start > span->last || range->end - 1 < span->start)
+	overlaps = range->start <= READ_ONCE(span->last) &&
+		   READ_ONCE(span->start) <= range->end - 1;
+	/* Pairs with the barrier in resize(), before the range changes. */
+	smp_rmb();
+	if (!overlaps && !READ_ONCE(sub->moved))
 		torture_fail("a callback of one that does not overlap");
 	return true;
 }
 
-static void end_callback(struct torture_sub *sub,
-			 const struct interval_tree_node *span)
+static void end_callback(struct torture_sub *sub)
 {
 	if (READ_ONCE(sub->magic) != ALIVE)
 		torture_fail("a subscription went during its callback");
-	if (span->start != READ_ONCE(sub->notifier.interval_tree.start) ||
-	    span->last != READ_ONCE(sub->notifier.interval_tree.last))
-		torture_fail("a subscription moved during its callback");
 	atomic_dec(&sub->running);
 }
 
@@ -192,13 +190,12 @@ static bool torture_invalidate(struct mmu_interval_notifier *notifier,
 			       unsigned long seq)
 {
 	struct torture_sub *sub = sub_of(notifier);
-	struct interval_tree_node span;
 	bool done;
 
-	if (!begin_callback(sub, range, &span))
+	if (!begin_callback(sub, range))
 		return true;
 	done = take_away(sub, range, seq, false);
-	end_callback(sub, &span);
+	end_callback(sub);
 	return done;
 }
 
@@ -209,20 +206,18 @@ static bool torture_invalidate_start(struct mmu_interval_notifier *notifier,
 {
 	struct torture_sub *sub = sub_of(notifier);
 	struct torture_finish *finish;
-	struct interval_tree_node span;
 	bool done;
 
-	if (!begin_callback(sub, range, &span))
+	if (!begin_callback(sub, range))
 		return true;
 	finish = kmalloc_obj(*finish, GFP_NOWAIT);
 	done = take_away(sub, range, seq,
 			 finish && mmu_notifier_range_blockable(range));
 	if (!done || !finish) {
 		kfree(finish);
-		end_callback(sub, &span);
+		end_callback(sub);
 		return done;
 	}
-	finish->span = span;
 	finish->start = range->start;
 	finish->end = range->end;
 	finish->may_sleep = mmu_notifier_range_blockable(range);
@@ -245,7 +240,7 @@ torture_invalidate_finish(struct mmu_interval_notifier_finish *left)
 		drop_addresses(sub, finish->start, finish->end);
 		mutex_unlock(&sub->lock);
 	}
-	end_callback(sub, &finish->span);
+	end_callback(sub);
 	kfree(finish);
 }
 

@@ -16,11 +16,14 @@ enum hmm_torture_op {
 	HMM_TORTURE_READ,	/* mirror a page */
 	HMM_TORTURE_CHECK,	/* compare a mirror with the page table */
 	HMM_TORTURE_INSERT,	/* subscribe */
+	HMM_TORTURE_INSERT_READ,	/* and mirror some pages at once */
 	HMM_TORTURE_REMOVE,
 	HMM_TORTURE_REMOVE_ASYNC,
 	HMM_TORTURE_RESIZE,
 	HMM_TORTURE_LIST,	/* subscribe to the whole address space */
 	HMM_TORTURE_SHAM,	/* an invalidation that changes nothing; copies only */
+	HMM_TORTURE_LONG,	/* one that takes long; copies only */
+	HMM_TORTURE_UNBALANCED,	/* one that never ends; copies only */
 	HMM_TORTURE_OPS,
 };
 
@@ -38,25 +41,34 @@ enum hmm_torture_count {
 	HMM_TORTURE_RELEASES,
 	HMM_TORTURE_RESIZES,
 	HMM_TORTURE_LISTS,
+	HMM_TORTURE_LIST_READS,
+	HMM_TORTURE_LIST_CHECKS,
+	HMM_TORTURE_LISTS_KILLED,
 	HMM_TORTURE_CALLBACKS,
 	HMM_TORTURE_SECOND_PASSES,
 	HMM_TORTURE_EXITS,
 	HMM_TORTURE_SHAMS,
 	HMM_TORTURE_NONBLOCKING,
 	HMM_TORTURE_REFUSALS,
+	HMM_TORTURE_UNBALANCED_STARTS,
 	HMM_TORTURE_COUNTS,
 };
+
+/* Subscriptions stay, so that only ends of invalidations wake readers. */
+#define HMM_TORTURE_QUIET	0x1
+/* Invalidations outside of the arena take long: many are in invalidation at once. */
+#define HMM_TORTURE_CROWD	0x2
 
 /**
  * struct hmm_torture_arena - what to subscribe to
  * @start: first address
  * @seed: for all that the module does at random
- * @quiet: subscriptions stay, so that only ends of invalidations wake readers
+ * @flags: HMM_TORTURE_QUIET, HMM_TORTURE_CROWD
  */
 struct hmm_torture_arena {
 	__u64 start;
 	__u32 seed;
-	__u32 quiet;
+	__u32 flags;
 };
 
 /**
