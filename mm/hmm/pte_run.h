@@ -71,12 +71,11 @@ static __always_inline bool hmm_ptes_are_kind(pte_t *ptep,
 					      struct hmm_pte_kind kind,
 					      unsigned long *pfns)
 {
-	pteval_t differs = 0;
-	unsigned long i;
+	pteval_t differs = hmm_pte_differs(ptep, kind, &pfns[0]) |
+			   hmm_pte_differs(ptep + 1, kind, &pfns[1]) |
+			   hmm_pte_differs(ptep + 2, kind, &pfns[2]) |
+			   hmm_pte_differs(ptep + 3, kind, &pfns[3]);
 
-	unrolled_full
-	for (i = 0; i < 4; i++)
-		differs |= hmm_pte_differs(ptep + i, kind, &pfns[i]);
 	return !(differs & ~(PTE_PFN_MASK | HMM_PTE_NO_KIND));
 }
 

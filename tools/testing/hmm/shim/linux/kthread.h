@@ -24,8 +24,8 @@ static inline void *kthread_start(void *arg)
 	return NULL;
 }
 
-static inline struct task_struct *kthread_make(int (*run)(void *data),
-					       void *data)
+static inline struct task_struct *kthread_run(int (*run)(void *data),
+					      void *data, const char *name)
 {
 	struct task_struct *task = calloc(1, sizeof(*task));
 
@@ -36,7 +36,6 @@ static inline struct task_struct *kthread_make(int (*run)(void *data),
 	return task;
 }
 
-#define kthread_run(run, data, name)	kthread_make(run, data)
 #define IS_ERR(task)			(!(task))
 
 static inline bool kthread_should_stop(void)
