@@ -13,7 +13,7 @@
 
 #include "hmm_torture.h"
 
-/* One in so many starts and ends looks as if its count came late. */
+/* One in so many ends looks as if its count came late, and by how much */
 #define LATE	2
 #define LATE_US	500
 
@@ -23,18 +23,17 @@ static int alloc_counts(struct mm_struct *mm)
 {
 #ifdef CONFIG_SCHED_MM_CID
 	mm->mm_cid.pcpu = alloc_percpu(struct mm_cid_pcpu);
-	return mm->mm_cid.pcpu ? 0 : -ENOMEM;
-#else
-	return mmu_notifier_alloc_counts(mm);
+	if (!mm->mm_cid.pcpu)
+		return -ENOMEM;
 #endif
+	return mmu_notifier_alloc_counts(mm);
 }
 
 static void free_counts(struct mm_struct *mm)
 {
+	mmu_notifier_free_counts(mm);
 #ifdef CONFIG_SCHED_MM_CID
 	free_percpu(mm->mm_cid.pcpu);
-#else
-	mmu_notifier_free_counts(mm);
 #endif
 }
 
@@ -74,6 +73,16 @@ void torture_copy_mm_free(struct mm_struct *mm)
 	kfree(mm);
 }
 
+/* What follows the count at the start */
+static int begin_counted(struct mmu_notifier_range *range,
+			 unsigned int blockable,
+			 struct mmu_invalidation_count __percpu *count)
+{
+	range->flags = (range->flags & ~MMU_NOTIFIER_RANGE_BLOCKABLE) |
+		       blockable;
+	return __mmu_notifier_invalidate_range_start(range, count);
+}
+
 /*
  * A CPU may execute the look for subscriptions before others see the count that
  * precedes it, which stays in its store buffer. That is too short to be met in a
@@ -82,26 +91,52 @@ void torture_copy_mm_free(struct mm_struct *mm)
  */
 static int begin_late(struct mmu_notifier_range *range, unsigned int blockable)
 {
+	struct mmu_invalidation_count __percpu *count;
 	struct mm_struct *mm = range->mm;
 	unsigned long flags;
-	int ret = 0;
 	bool seen;
 
-	lock_map_acquire(&__mmu_notifier_invalidate_range_start_map);
 	local_irq_save(flags);
+	/* Pairs with the release in mmu_notifier_count_as(). */
+	count = smp_load_acquire(&mm->notifier_count);
 	seen = mm_has_notifiers(mm);
 	if (!seen)
 		udelay(LATE_US);
-	this_cpu_inc(mmu_notifier_counts(mm)->begun[MMU_COUNT_UNSEEN]);
+	this_cpu_inc(count->begun);
 	local_irq_restore(flags);
-	if (seen) {
-		range->flags = (range->flags & ~MMU_NOTIFIER_RANGE_BLOCKABLE) |
-			       blockable;
-		ret = __mmu_notifier_invalidate_range_start(range);
-	}
+	return seen ? begin_counted(range, blockable, count) : 0;
+}
+
+/* The task may be interrupted after it has looked by what to count. */
+static int begin_interrupted(struct mmu_notifier_range *range)
+{
+	struct mmu_invalidation_count __percpu *count;
+	struct mm_struct *mm = range->mm;
+
+	/* Pairs with the release in mmu_notifier_count_as(). */
+	count = smp_load_acquire(&mm->notifier_count);
+	usleep_range(LATE_US / 2, 2 * LATE_US);
+	this_cpu_inc(count->begun);
+	barrier();
+	if (!mm_has_notifiers(mm))
+		return 0;
+	return begin_counted(range, MMU_NOTIFIER_RANGE_BLOCKABLE, count);
+}
+
+static int begin_unusually(struct mmu_notifier_range *range, bool blockable,
+			   bool late)
+{
+	int ret;
+
+	lock_map_acquire(&__mmu_notifier_invalidate_range_start_map);
+	if (late)
+		ret = begin_late(range, blockable ?
+					MMU_NOTIFIER_RANGE_BLOCKABLE : 0);
+	else
+		ret = begin_interrupted(range);
 	lock_map_release(&__mmu_notifier_invalidate_range_start_map);
 	if (!ret)
-		mmu_notifier_hold();
+		__mmu_notifier_lockdep_start();
 	return ret;
 }
 
@@ -112,14 +147,14 @@ static void end_late(struct mmu_notifier_range *range)
 	unsigned long flags;
 	bool seen;
 
-	mmu_notifier_unhold();
+	__mmu_notifier_lockdep_end();
 	local_irq_save(flags);
 	seen = mm_has_notifiers(mm);
 	if (!seen)
 		udelay(LATE_US);
 	/* As in mmu_notifier_invalidate_range_end() */
 	smp_wmb();
-	this_cpu_inc(mmu_notifier_counts(mm)->ended[MMU_COUNT_UNSEEN]);
+	this_cpu_inc(mmu_notifier_counts(mm)->of[MMU_COUNT_UNSEEN].ended);
 	local_irq_restore(flags);
 	if (seen)
 		__mmu_notifier_wake(mm);
@@ -129,10 +164,10 @@ int torture_copy_begin(struct torture *torture, struct torture_range *copied,
 		       bool blockable)
 {
 	struct mmu_notifier_range *range = &copied->range;
+	unsigned int dice = torture_dice(torture, 4);
 
-	if (!torture_dice(torture, LATE))
-		return begin_late(range, blockable ?
-					 MMU_NOTIFIER_RANGE_BLOCKABLE : 0);
+	if (dice == 0 || (dice == 1 && blockable))
+		return begin_unusually(range, blockable, dice == 0);
 	if (!blockable)
 		return mmu_notifier_invalidate_range_start_nonblock(range);
 	mmu_notifier_invalidate_range_start(range);

@@ -37,6 +37,8 @@
 #define __mmu_notifier_wake copy_notifier_wake
 #define __mmu_notifier_check_ended copy_notifier_check_ended
 
+#define mmu_notifier_might_wait copy_notifier_might_wait
+#define mmu_notifier_count_as copy_notifier_count_as
 #define mmu_notifier_fence copy_notifier_fence
 #define mmu_notifier_none_counted copy_notifier_none_counted
 #define mmu_subscriptions_tracked copy_subscriptions_tracked
