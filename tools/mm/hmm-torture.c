@@ -240,8 +240,6 @@ static void live(unsigned int flags)
 		begin_thread(change, (void *)changer);
 	if (device < 0 || ioctl(device, HMM_TORTURE_SET_UP, &arena))
 		_exit(1);
-	if (flags & HMM_TORTURE_CROWD)
-		begin_crowd();
 
 	for (i = 0; i < ARRAY_SIZE(workers); i++) {
 		if ((quiet && !workers[i].also_quiet) ||
@@ -250,6 +248,9 @@ static void live(unsigned int flags)
 		for (j = 0; j < workers[i].number; j++)
 			begin_thread(work, (void *)&workers[i]);
 	}
+	/* Last: with a crowd, to create a thread takes long. */
+	if (flags & HMM_TORTURE_CROWD)
+		begin_crowd();
 	for (;;)
 		pause();
 }
@@ -402,8 +403,7 @@ static void one_life(unsigned int flags, double until)
 static void run(unsigned int seconds)
 {
 	static const unsigned int lives[] = {
-		0, HMM_TORTURE_CROWD | HMM_TORTURE_QUIET,
-		HMM_TORTURE_QUIET, HMM_TORTURE_CROWD,
+		0, HMM_TORTURE_QUIET, 0, HMM_TORTURE_CROWD | HMM_TORTURE_QUIET,
 	};
 	double begun = now(), shown = begun, until = begun + seconds;
 	struct hmm_torture_state before, after;
