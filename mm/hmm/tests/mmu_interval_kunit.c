@@ -36,6 +36,19 @@ static void sequences_stay_odd_when_they_wrap(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, mmu_seq_next(&seq), 1UL);
 }
 
+/* Nothing in flight, but that slots may be used by what overlaps nothing */
+static struct mmu_inflight *fresh_inflight(unsigned long used)
+{
+	static struct mmu_inflight inflight;	/* too large for a stack */
+	unsigned int i;
+
+	memset(&inflight, 0, sizeof(inflight));
+	inflight.used = used;
+	for (i = 0; i < MMU_SLOTS; i++)
+		inflight.slots[i].first = ~0UL;
+	return &inflight;
+}
+
 /* Is one waited for that overlaps? Returns at once whether the wait is over. */
 static bool is_waited_for(struct mmu_inflight *inflight, unsigned long first,
 			  unsigned long last)
@@ -48,164 +61,158 @@ static bool is_waited_for(struct mmu_inflight *inflight, unsigned long first,
 
 static void nothing_in_flight_is_not_waited_for(struct kunit *test)
 {
-	struct mmu_inflight inflight = {};
+	struct mmu_inflight *inflight = fresh_inflight(0);
 
-	KUNIT_EXPECT_TRUE(test, mmu_inflight_none(&inflight));
-	KUNIT_EXPECT_FALSE(test, is_waited_for(&inflight, 0, ~0UL));
+	KUNIT_EXPECT_TRUE(test, mmu_inflight_none(inflight));
+	KUNIT_EXPECT_FALSE(test, is_waited_for(inflight, 0, ~0UL));
 }
 
 static void invalidations_overlap_where_they_touch(struct kunit *test)
 {
-	struct mmu_inflight inflight = {};
-	unsigned int slot = mmu_inflight_start(&inflight, 10, 20);
+	struct mmu_inflight *inflight = fresh_inflight(0);
+	unsigned int slot = mmu_inflight_start(inflight, 10, 20);
 
-	KUNIT_EXPECT_FALSE(test, mmu_inflight_none(&inflight));
-	KUNIT_EXPECT_FALSE(test, is_waited_for(&inflight, 0, 9));
-	KUNIT_EXPECT_TRUE(test, is_waited_for(&inflight, 0, 10));
-	KUNIT_EXPECT_TRUE(test, is_waited_for(&inflight, 15, 15));
-	KUNIT_EXPECT_TRUE(test, is_waited_for(&inflight, 0, ~0UL));
-	KUNIT_EXPECT_TRUE(test, is_waited_for(&inflight, 20, 30));
-	KUNIT_EXPECT_FALSE(test, is_waited_for(&inflight, 21, ~0UL));
-	mmu_inflight_end(&inflight, slot);
-	KUNIT_EXPECT_FALSE(test, is_waited_for(&inflight, 0, ~0UL));
+	KUNIT_EXPECT_FALSE(test, mmu_inflight_none(inflight));
+	KUNIT_EXPECT_FALSE(test, is_waited_for(inflight, 0, 9));
+	KUNIT_EXPECT_TRUE(test, is_waited_for(inflight, 0, 10));
+	KUNIT_EXPECT_TRUE(test, is_waited_for(inflight, 15, 15));
+	KUNIT_EXPECT_TRUE(test, is_waited_for(inflight, 0, ~0UL));
+	KUNIT_EXPECT_TRUE(test, is_waited_for(inflight, 20, 30));
+	KUNIT_EXPECT_FALSE(test, is_waited_for(inflight, 21, ~0UL));
+	mmu_inflight_end(inflight, slot);
+	KUNIT_EXPECT_FALSE(test, is_waited_for(inflight, 0, ~0UL));
 }
 
 static void invalidations_reach_both_ends(struct kunit *test)
 {
-	struct mmu_inflight inflight = {};
+	struct mmu_inflight *inflight = fresh_inflight(0);
 
-	mmu_inflight_start(&inflight, 0, ~0UL);
-	KUNIT_EXPECT_TRUE(test, is_waited_for(&inflight, 0, 0));
-	KUNIT_EXPECT_TRUE(test, is_waited_for(&inflight, ~0UL, ~0UL));
+	mmu_inflight_start(inflight, 0, ~0UL);
+	KUNIT_EXPECT_TRUE(test, is_waited_for(inflight, 0, 0));
+	KUNIT_EXPECT_TRUE(test, is_waited_for(inflight, ~0UL, ~0UL));
 }
 
 static void invalidations_end_in_any_order(struct kunit *test)
 {
-	struct mmu_inflight inflight = {};
+	struct mmu_inflight *inflight = fresh_inflight(0);
 	unsigned int slot[3], i;
 
 	for (i = 0; i < 3; i++)
-		slot[i] = mmu_inflight_start(&inflight, i * 10, i * 10 + 5);
-	mmu_inflight_end(&inflight, slot[1]);
-	KUNIT_EXPECT_TRUE(test, is_waited_for(&inflight, 5, 5));
-	KUNIT_EXPECT_FALSE(test, is_waited_for(&inflight, 6, 19));
-	KUNIT_EXPECT_TRUE(test, is_waited_for(&inflight, 20, 20));
-	mmu_inflight_end(&inflight, slot[0]);
-	mmu_inflight_end(&inflight, slot[2]);
-	KUNIT_EXPECT_TRUE(test, mmu_inflight_none(&inflight));
+		slot[i] = mmu_inflight_start(inflight, i * 10, i * 10 + 5);
+	mmu_inflight_end(inflight, slot[1]);
+	KUNIT_EXPECT_TRUE(test, is_waited_for(inflight, 5, 5));
+	KUNIT_EXPECT_FALSE(test, is_waited_for(inflight, 6, 19));
+	KUNIT_EXPECT_TRUE(test, is_waited_for(inflight, 20, 20));
+	mmu_inflight_end(inflight, slot[0]);
+	mmu_inflight_end(inflight, slot[2]);
+	KUNIT_EXPECT_TRUE(test, mmu_inflight_none(inflight));
 }
 
 static void later_invalidations_do_not_prolong_a_wait(struct kunit *test)
 {
-	struct mmu_inflight inflight = {};
+	struct mmu_inflight *inflight = fresh_inflight(0);
 	struct mmu_inflight_wait wait;
-	unsigned int slot = mmu_inflight_start(&inflight, 0, 5);
+	unsigned int slot = mmu_inflight_start(inflight, 0, 5);
 
-	mmu_inflight_wait_enter(&wait, &inflight, 0, 9);
-	mmu_inflight_start(&inflight, 0, 5);
-	KUNIT_EXPECT_FALSE(test, mmu_inflight_wait_over(&wait, &inflight));
-	mmu_inflight_end(&inflight, slot);
+	mmu_inflight_wait_enter(&wait, inflight, 0, 9);
+	mmu_inflight_start(inflight, 0, 5);
+	KUNIT_EXPECT_FALSE(test, mmu_inflight_wait_over(&wait, inflight));
+	mmu_inflight_end(inflight, slot);
 	/* It is given the slot that is free again. */
-	KUNIT_EXPECT_EQ(test, mmu_inflight_start(&inflight, 0, 5), slot);
-	KUNIT_EXPECT_TRUE(test, mmu_inflight_wait_over(&wait, &inflight));
+	KUNIT_EXPECT_EQ(test, mmu_inflight_start(inflight, 0, 5), slot);
+	KUNIT_EXPECT_TRUE(test, mmu_inflight_wait_over(&wait, inflight));
 }
 
 static void invalidations_without_a_slot_overlap_everything(struct kunit *test)
 {
-	struct mmu_inflight inflight = { .used = ~0UL };
-	unsigned int i, slot;
+	struct mmu_inflight *inflight = fresh_inflight(~0UL);
+	unsigned int slot;
 
-	for (i = 0; i < MMU_SLOTS; i++)
-		inflight.slots[i].first = ~0UL;
-	KUNIT_EXPECT_FALSE(test, is_waited_for(&inflight, 0, 9));
-	slot = mmu_inflight_start(&inflight, 10, 20);
+	KUNIT_EXPECT_FALSE(test, is_waited_for(inflight, 0, 9));
+	slot = mmu_inflight_start(inflight, 10, 20);
 	KUNIT_EXPECT_TRUE(test, slot >= MMU_SLOTS);
-	KUNIT_EXPECT_TRUE(test, is_waited_for(&inflight, 0, 9));
-	mmu_inflight_end(&inflight, slot);
-	KUNIT_EXPECT_FALSE(test, is_waited_for(&inflight, 0, 9));
-	KUNIT_EXPECT_EQ(test, inflight.untracked, 0U);
+	KUNIT_EXPECT_TRUE(test, is_waited_for(inflight, 0, 9));
+	mmu_inflight_end(inflight, slot);
+	KUNIT_EXPECT_FALSE(test, is_waited_for(inflight, 0, 9));
+	KUNIT_EXPECT_EQ(test, inflight->untracked, 0U);
 }
 
 /* There always is one without a slot, and no wait lasts for ever. */
 static void a_wait_for_a_batch_ends_in_a_storm(struct kunit *test)
 {
-	struct mmu_inflight inflight = { .used = ~0UL };
+	struct mmu_inflight *inflight = fresh_inflight(~0UL);
 	struct mmu_inflight_wait wait[2];
-	unsigned int old, slot, i;
+	unsigned int old, slot;
 
-	for (i = 0; i < MMU_SLOTS; i++)
-		inflight.slots[i].first = ~0UL;
-	old = mmu_inflight_start(&inflight, 0, 0);
-	mmu_inflight_wait_enter(&wait[0], &inflight, 0, 9);
-	KUNIT_EXPECT_FALSE(test, mmu_inflight_wait_over(&wait[0], &inflight));
+	old = mmu_inflight_start(inflight, 0, 0);
+	mmu_inflight_wait_enter(&wait[0], inflight, 0, 9);
+	KUNIT_EXPECT_FALSE(test, mmu_inflight_wait_over(&wait[0], inflight));
 	/* The batch is closed: this one is in the next. */
-	slot = mmu_inflight_start(&inflight, 0, 0);
-	mmu_inflight_wait_enter(&wait[1], &inflight, 0, 9);
-	KUNIT_EXPECT_FALSE(test, mmu_inflight_wait_over(&wait[1], &inflight));
-	mmu_inflight_end(&inflight, old);
-	KUNIT_EXPECT_TRUE(test, mmu_inflight_wait_over(&wait[0], &inflight));
-	KUNIT_EXPECT_FALSE(test, mmu_inflight_wait_over(&wait[1], &inflight));
+	slot = mmu_inflight_start(inflight, 0, 0);
+	mmu_inflight_wait_enter(&wait[1], inflight, 0, 9);
+	KUNIT_EXPECT_FALSE(test, mmu_inflight_wait_over(&wait[1], inflight));
+	mmu_inflight_end(inflight, old);
+	KUNIT_EXPECT_TRUE(test, mmu_inflight_wait_over(&wait[0], inflight));
+	KUNIT_EXPECT_FALSE(test, mmu_inflight_wait_over(&wait[1], inflight));
 	old = slot;
-	slot = mmu_inflight_start(&inflight, 0, 0);
-	mmu_inflight_end(&inflight, old);
-	KUNIT_EXPECT_TRUE(test, mmu_inflight_wait_over(&wait[1], &inflight));
-	mmu_inflight_end(&inflight, slot);
-	KUNIT_EXPECT_EQ(test, inflight.untracked, 0U);
-	KUNIT_EXPECT_FALSE(test, is_waited_for(&inflight, 0, 9));
+	slot = mmu_inflight_start(inflight, 0, 0);
+	mmu_inflight_end(inflight, old);
+	KUNIT_EXPECT_TRUE(test, mmu_inflight_wait_over(&wait[1], inflight));
+	mmu_inflight_end(inflight, slot);
+	KUNIT_EXPECT_EQ(test, inflight->untracked, 0U);
+	KUNIT_EXPECT_FALSE(test, is_waited_for(inflight, 0, 9));
 }
 
 static void an_invalidation_calls_older_subscriptions(struct kunit *test)
 {
-	struct mmu_inflight inflight = {};
+	struct mmu_inflight *inflight = fresh_inflight(0);
 	unsigned int old, young;
 
-	KUNIT_EXPECT_EQ(test, mmu_inflight_register(&inflight), 1U);
-	old = mmu_inflight_start(&inflight, 0, 5);
-	KUNIT_EXPECT_EQ(test, mmu_inflight_register(&inflight), 2U);
-	young = mmu_inflight_start(&inflight, 0, 5);
-	KUNIT_EXPECT_EQ(test, mmu_inflight_registered(&inflight, old), 1U);
-	KUNIT_EXPECT_EQ(test, mmu_inflight_registered(&inflight, young), 2U);
-	inflight.registered = ~0U;
-	KUNIT_EXPECT_EQ(test, mmu_inflight_register(&inflight), 1U);
+	KUNIT_EXPECT_EQ(test, mmu_inflight_register(inflight), 1U);
+	old = mmu_inflight_start(inflight, 0, 5);
+	KUNIT_EXPECT_EQ(test, mmu_inflight_register(inflight), 2U);
+	young = mmu_inflight_start(inflight, 0, 5);
+	KUNIT_EXPECT_EQ(test, mmu_inflight_registered(inflight, old), 1U);
+	KUNIT_EXPECT_EQ(test, mmu_inflight_registered(inflight, young), 2U);
+	inflight->registered = ~0U;
+	KUNIT_EXPECT_EQ(test, mmu_inflight_register(inflight), 1U);
 }
 
 /* Those in a batch have one number for all. */
 static void a_subscription_waits_until_a_batch_can_be_closed(struct kunit *test)
 {
-	struct mmu_inflight inflight = { .used = ~0UL };
+	struct mmu_inflight *inflight = fresh_inflight(~0UL);
 	unsigned int old, young;
 
-	old = mmu_inflight_start(&inflight, 0, 5);
-	KUNIT_EXPECT_EQ(test, mmu_inflight_register(&inflight), 1U);
-	young = mmu_inflight_start(&inflight, 0, 5);
-	KUNIT_EXPECT_EQ(test, mmu_inflight_registered(&inflight, old), 0U);
-	KUNIT_EXPECT_EQ(test, mmu_inflight_registered(&inflight, young), 1U);
-	KUNIT_EXPECT_EQ(test, mmu_inflight_register(&inflight), 0U);
-	mmu_inflight_end(&inflight, old);
-	KUNIT_EXPECT_EQ(test, mmu_inflight_register(&inflight), 2U);
-	KUNIT_EXPECT_EQ(test, mmu_inflight_registered(&inflight, young), 1U);
-	mmu_inflight_end(&inflight, young);
-	KUNIT_EXPECT_EQ(test, mmu_inflight_register(&inflight), 3U);
+	old = mmu_inflight_start(inflight, 0, 5);
+	KUNIT_EXPECT_EQ(test, mmu_inflight_register(inflight), 1U);
+	young = mmu_inflight_start(inflight, 0, 5);
+	KUNIT_EXPECT_EQ(test, mmu_inflight_registered(inflight, old), 0U);
+	KUNIT_EXPECT_EQ(test, mmu_inflight_registered(inflight, young), 1U);
+	KUNIT_EXPECT_EQ(test, mmu_inflight_register(inflight), 0U);
+	mmu_inflight_end(inflight, old);
+	KUNIT_EXPECT_EQ(test, mmu_inflight_register(inflight), 2U);
+	KUNIT_EXPECT_EQ(test, mmu_inflight_registered(inflight, young), 1U);
+	mmu_inflight_end(inflight, young);
+	KUNIT_EXPECT_EQ(test, mmu_inflight_register(inflight), 3U);
 }
 
 static void a_later_sequence_is_not_given_to_a_reader(struct kunit *test)
 {
-	struct mmu_inflight inflight = {};
+	struct mmu_inflight *inflight = fresh_inflight(0);
 	unsigned int slot;
 
 	/* Those that were waited for have called back meanwhile. */
-	KUNIT_EXPECT_EQ(test, mmu_seq_after_wait(&inflight, 0, 9, 7, 5), 7UL);
+	KUNIT_EXPECT_EQ(test, mmu_seq_after_wait(inflight, 0, 9, 7, 5), 7UL);
 	/* A later one may have. */
-	slot = mmu_inflight_start(&inflight, 9, 20);
-	KUNIT_EXPECT_EQ(test, mmu_seq_after_wait(&inflight, 0, 9, 7, 5), 5UL);
-	KUNIT_EXPECT_EQ(test, mmu_seq_after_wait(&inflight, 0, 8, 7, 5), 7UL);
-	mmu_inflight_end(&inflight, slot);
+	slot = mmu_inflight_start(inflight, 9, 20);
+	KUNIT_EXPECT_EQ(test, mmu_seq_after_wait(inflight, 0, 9, 7, 5), 5UL);
+	KUNIT_EXPECT_EQ(test, mmu_seq_after_wait(inflight, 0, 8, 7, 5), 7UL);
+	mmu_inflight_end(inflight, slot);
 	/* One without a slot overlaps. */
-	inflight.used = ~0UL;
-	for (slot = 0; slot < MMU_SLOTS; slot++)
-		inflight.slots[slot].first = ~0UL;
-	mmu_inflight_start(&inflight, 20, 20);
-	KUNIT_EXPECT_EQ(test, mmu_seq_after_wait(&inflight, 0, 8, 7, 5), 5UL);
+	inflight = fresh_inflight(~0UL);
+	mmu_inflight_start(inflight, 20, 20);
+	KUNIT_EXPECT_EQ(test, mmu_seq_after_wait(inflight, 0, 8, 7, 5), 5UL);
 }
 
 static void removal_without_callbacks_is_at_once(struct kunit *test)
