@@ -8,7 +8,7 @@
 
 #ifdef CONFIG_MMU_NOTIFIER
 
-/**
+/*
  * enum mmu_count - as what an invalidation is counted at its start
  * @MMU_COUNT_UNSEEN: there is no subscription
  * @MMU_COUNT_LISTED: there is one, to the whole address space
