@@ -447,7 +447,8 @@ static void __noreturn fork_slowly(struct _test_data_hmm_slow_process *self)
 	_exit(0);
 }
 
-TEST_F(hmm_slow_process, fork_beyond_memory_high)
+/* A kernel with checkers takes its time to map what the fork copies. */
+TEST_F_TIMEOUT(hmm_slow_process, fork_beyond_memory_high, 120)
 {
 	if (!group_make(&self->group))
 		SKIP(return, "no memory cgroup");
