@@ -288,21 +288,27 @@ static bool mmu_visit_call_batch(struct mmu_visit *visit)
 /* Where to go on after the batch, which is in the tree still. The lock is held. */
 static struct interval_tree_node *mmu_visit_next(struct mmu_visit *visit)
 {
-	struct mmu_intervals *intervals = visit->intervals;
 	struct mmu_interval_notifier *last =
 		visit->called[visit->nr_called - 1];
 
-	if (unlikely(mmu_range_slot(visit->range) >= MMU_SLOTS &&
-		     visit->moves != intervals->moves)) {
-		visit->moves = intervals->moves;
-		visit->restart = true;
-	}
-	if (unlikely(visit->restart)) {
-		visit->restart = false;
-		visit->seq = mmu_seq_next(&intervals->seq);
-		return mmu_range_first(intervals, visit->range);
-	}
 	return mmu_range_next(&last->interval_tree, visit->range);
+}
+
+/* Must the invalidation begin with the tree again? The lock is held. */
+static bool mmu_visit_must_restart(struct mmu_visit *visit)
+{
+	struct mmu_intervals *intervals = visit->intervals;
+	bool restart = visit->restart;
+
+	/* Without a slot it is not found, and restarts for any resize. */
+	if (unlikely(mmu_range_slot(visit->range) >= MMU_SLOTS))
+		restart = visit->moves != intervals->moves;
+	if (likely(!restart))
+		return false;
+	visit->restart = false;
+	visit->moves = intervals->moves;
+	visit->seq = mmu_seq_next(&intervals->seq);
+	return true;
 }
 
 /* The callbacks of the batch have ended, or will not be called. */
@@ -338,6 +344,9 @@ static bool mmu_visit_first_passes(struct mmu_visit *visit,
 		spin_lock(&visit->intervals->lock);
 		node = mmu_visit_next(visit);
 		mmu_visit_end_batch(visit, done);
+		/* Only now: the first one may just have left the tree. */
+		if (mmu_visit_must_restart(visit))
+			node = mmu_range_first(visit->intervals, visit->range);
 	}
 	return done;
 }

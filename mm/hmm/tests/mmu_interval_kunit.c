@@ -337,6 +337,7 @@ NOTICES(a_resize_that_does_not_wait, SIM_RESIZE_DOES_NOT_WAIT)
 NOTICES(a_resize_that_keeps_the_seq, SIM_RESIZE_KEEPS_SEQ)
 NOTICES(a_resize_that_does_not_restart, SIM_RESIZE_DOES_NOT_RESTART)
 NOTICES(a_restart_that_keeps_the_seq, SIM_RESTART_KEEPS_SEQ)
+NOTICES(a_restart_from_a_removed_one, SIM_RESTART_FROM_A_REMOVED_ONE)
 NOTICES(a_resize_that_trims_late, SIM_RESIZE_TRIMS_LATE)
 NOTICES(a_resize_that_trims_but_admits, SIM_RESIZE_TRIMS_ONCE)
 
@@ -374,6 +375,7 @@ static struct kunit_case mmu_interval_cases[] = {
 	KUNIT_CASE(oracle_notices_a_resize_that_keeps_the_seq),
 	KUNIT_CASE(oracle_notices_a_resize_that_does_not_restart),
 	KUNIT_CASE(oracle_notices_a_restart_that_keeps_the_seq),
+	KUNIT_CASE(oracle_notices_a_restart_from_a_removed_one),
 	KUNIT_CASE(oracle_notices_a_resize_that_trims_late),
 	KUNIT_CASE(oracle_notices_a_resize_that_trims_but_admits),
 	{}

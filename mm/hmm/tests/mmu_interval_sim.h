@@ -63,6 +63,7 @@ enum sim_mutation {
 	SIM_RESIZE_KEEPS_SEQ,
 	SIM_RESIZE_DOES_NOT_RESTART,
 	SIM_RESTART_KEEPS_SEQ,
+	SIM_RESTART_FROM_A_REMOVED_ONE,
 	SIM_RESIZE_TRIMS_LATE,
 	SIM_RESIZE_TRIMS_ONCE,
 };
@@ -547,6 +548,10 @@ static inline void sim_end_calls(struct sim *sim, struct sim_thread *t)
 			sim_end_call(sim, &t->calls[i]);
 	if (let_go && !t->restart && sim_is_there(sim, &t->cursor))
 		next = sim_next_sub(sim, t, t->cursor.sub);
+	if (t->restart && sim->mutation != SIM_RESTART_FROM_A_REMOVED_ONE)
+		next = sim_next_sub(sim, t, NULL);
+	if (next && !next->in && !t->failed)
+		sim_wrong(sim, "an invalidation goes on from what is out");
 
 	t->restart = false;
 	t->visiting = false;
