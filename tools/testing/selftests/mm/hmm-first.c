@@ -35,7 +35,7 @@
 #define STACK_BYTES	(16 * PAGE_BYTES)
 
 /* More than an implementation may have a place for, each */
-#define MANY		100
+#define MANY		70
 
 /* Invalidations in flight that begin together and end together */
 struct flights {
@@ -43,41 +43,42 @@ struct flights {
 	pthread_t threads[MANY];
 	unsigned int n;
 	int fd;
-	bool go;	/* atomic */
+	pthread_mutex_t gate;
+	bool closed;	/* the gate */
 };
 
-/* Address of a function of the kernel, 0 if there is none */
-static __u64 kernel_symbol(const char *name)
-{
-	unsigned long long address, found = 0;
-	FILE *file = fopen("/proc/kallsyms", "r");
-	char line[512], symbol[256], type;
+/* What the probe needs to make them: a reader of that file takes its time. */
+static struct hmm_flight_symbols symbols;
 
-	while (file && !found && fgets(line, sizeof(line), file))
-		if (sscanf(line, "%llx %c %255s", &address, &type, symbol) == 3 &&
-		    !strcmp(symbol, name))
-			found = address;
+static void __attribute__((constructor)) find_symbols(void)
+{
+	FILE *file = fopen("/proc/kallsyms", "r");
+	unsigned long long address;
+	char line[512], name[256];
+
+	while (file && fgets(line, sizeof(line), file)) {
+		/* Not the probe's own, which call these */
+		if (strchr(line, '[') || !strstr(line, " __mmu_notifier_") ||
+		    sscanf(line, "%llx %*c %255s", &address, name) != 2)
+			continue;
+		if (!strcmp(name, "__mmu_notifier_invalidate_range_start"))
+			symbols.start = address;
+		else if (!strcmp(name, "__mmu_notifier_invalidate_range_end"))
+			symbols.end = address;
+		else if (!strcmp(name, "__mmu_notifier_wake"))
+			symbols.wake = address;
+	}
 	if (file)
 		fclose(file);
-	return found;
 }
 
 static bool flights_open(struct flights *flights)
 {
-	static struct hmm_flight_symbols symbols;
-
 	memset(flights, 0, sizeof(*flights));
+	pthread_mutex_init(&flights->gate, NULL);
 	flights->fd = open("/dev/hmm_probe_flight", O_RDWR | O_CLOEXEC);
-	if (flights->fd < 0)
-		return false;
-	if (!symbols.start) {
-		symbols.start =
-			kernel_symbol("__mmu_notifier_invalidate_range_start");
-		symbols.end =
-			kernel_symbol("__mmu_notifier_invalidate_range_end");
-		symbols.wake = kernel_symbol("__mmu_notifier_wake");
-	}
-	return !ioctl(flights->fd, HMM_FLIGHT_SYMBOLS, &symbols);
+	return flights->fd >= 0 &&
+	       !ioctl(flights->fd, HMM_FLIGHT_SYMBOLS, &symbols);
 }
 
 static void flights_ioctl(struct flights *flights, unsigned long request,
@@ -117,8 +118,8 @@ static void *flights_run(void *arg)
 {
 	struct flights *flights = arg;
 
-	while (!__atomic_load_n(&flights->go, __ATOMIC_ACQUIRE))
-		usleep(1000);
+	pthread_mutex_lock(&flights->gate);
+	pthread_mutex_unlock(&flights->gate);
 	flights_ioctl(flights, HMM_FLIGHT_MAKE, &flights->flight);
 	return NULL;
 }
@@ -132,6 +133,8 @@ static void flights_prepare(struct flights *flights, unsigned int n,
 		.end = (uintptr_t)start + npages * PAGE_BYTES,
 		.flags = flags,
 	};
+	pthread_mutex_lock(&flights->gate);
+	flights->closed = true;
 	for (flights->n = 0; flights->n < n; flights->n++)
 		if (pthread_create(&flights->threads[flights->n], NULL,
 				   flights_run, flights))
@@ -140,7 +143,9 @@ static void flights_prepare(struct flights *flights, unsigned int n,
 
 static void flights_go(struct flights *flights)
 {
-	__atomic_store_n(&flights->go, true, __ATOMIC_RELEASE);
+	if (flights->closed)
+		pthread_mutex_unlock(&flights->gate);
+	flights->closed = false;
 }
 
 static void flights_begin(struct flights *flights)
@@ -1150,6 +1155,25 @@ FIXTURE_TEARDOWN(hmm_unbalanced)
 	close(self->theirs);
 	close(self->a);
 	close(self->b);
+}
+
+/* Of a start without an end lockdep would say which function made it. */
+TEST(hmm_starter_is_named)
+{
+	struct hmm_flight_starter starter = {};
+	struct flights flights;
+
+	if (!flights_open(&flights))
+		SKIP(return, "no hmm_probe");
+	if (ioctl(flights.fd, HMM_FLIGHT_STARTER, &starter)) {
+		EXPECT_EQ(EOPNOTSUPP, errno);
+		close(flights.fd);
+		SKIP(return, "no lockdep, or it is not told");
+	}
+	EXPECT_EQ(0, strncmp(starter.name, "flight_starter",
+			     strlen("flight_starter")));
+	EXPECT_EQ(0, starter.held_after);
+	close(flights.fd);
 }
 
 TEST_F(hmm_unbalanced, other_processes_go_on)

@@ -24,16 +24,18 @@
 
 /**
  * struct probe_group - an open file
- * @wq: waits for the following two
  * @in_flight: invalidations that have begun and not ended
+ * @begun: waits for more of them
  * @over: they must end
+ * @end: waits for that
  * @odd_lock: of @odd
  * @odd: for single calls
  */
 struct probe_group {
-	wait_queue_head_t wq;
 	atomic_t in_flight;
+	wait_queue_head_t begun;
 	bool over;
+	wait_queue_head_t end;
 	struct mutex odd_lock;	/* see above */
 	struct probe_odd odd;
 };
@@ -113,8 +115,8 @@ static int stay_in_flight(struct probe_group *group)
 	long left;
 
 	atomic_inc(&group->in_flight);
-	wake_up_all(&group->wq);
-	left = wait_event_killable_timeout(group->wq, READ_ONCE(group->over),
+	wake_up_all(&group->begun);
+	left = wait_event_killable_timeout(group->end, READ_ONCE(group->over),
 					   AT_MOST);
 	atomic_dec(&group->in_flight);
 	if (left > 0)
@@ -166,7 +168,7 @@ static int flight_await(struct probe_group *group, const u64 __user *arg)
 
 	if (get_user(n, arg))
 		return -EFAULT;
-	left = wait_event_interruptible_timeout(group->wq,
+	left = wait_event_interruptible_timeout(group->begun,
 						atomic_read(&group->in_flight) >= n,
 						AT_MOST);
 	if (left > 0)
@@ -201,6 +203,47 @@ static int flight_sizes(void __user *arg)
 	return copy_to_user(arg, &sizes, sizeof(sizes)) ? -EFAULT : 0;
 }
 
+#if defined(CONFIG_LOCKDEP) && defined(_LINUX_MMU_INTERVAL_H)
+/* What lockdep reports of a lock that is held on the way to user space */
+static const struct held_lock *flight_held(void)
+{
+	int i;
+
+	for (i = 0; i < current->lockdep_depth; i++)
+		if (current->held_locks[i].instance ==
+		    &__mmu_notifier_inflight_map)
+			return &current->held_locks[i];
+	return NULL;
+}
+
+static noinline int flight_starter(void __user *arg)
+{
+	struct hmm_flight_starter starter = {};
+	struct mmu_notifier_range range;
+	const struct held_lock *held;
+
+	if (!kernel_start)
+		return -EINVAL;
+	if (!debug_locks)
+		return -EOPNOTSUPP;
+	mmu_notifier_range_init(&range, MMU_NOTIFY_CLEAR, 0, current->mm, 0,
+				PAGE_SIZE);
+	mmu_notifier_invalidate_range_start(&range);
+	held = flight_held();
+	if (held)
+		snprintf(starter.name, sizeof(starter.name), "%ps",
+			 (void *)held->acquire_ip);
+	mmu_notifier_invalidate_range_end(&range);
+	starter.held_after = flight_held() ? 1 : 0;
+	return copy_to_user(arg, &starter, sizeof(starter)) ? -EFAULT : 0;
+}
+#else
+static int flight_starter(void __user *arg)
+{
+	return -EOPNOTSUPP;
+}
+#endif
+
 static long flight_ioctl(struct file *file, unsigned int cmd,
 			 unsigned long arg)
 {
@@ -217,7 +260,7 @@ static long flight_ioctl(struct file *file, unsigned int cmd,
 				(u64 __user *)uarg);
 	case HMM_FLIGHT_END:
 		WRITE_ONCE(group->over, true);
-		wake_up_all(&group->wq);
+		wake_up_all(&group->end);
 		return 0;
 	case HMM_FLIGHT_ODD:
 		return flight_odd(group, uarg);
@@ -225,6 +268,8 @@ static long flight_ioctl(struct file *file, unsigned int cmd,
 		return flight_sizes(uarg);
 	case HMM_FLIGHT_SYMBOLS:
 		return flight_symbols(uarg);
+	case HMM_FLIGHT_STARTER:
+		return flight_starter(uarg);
 	default:
 		return -ENOTTY;
 	}
@@ -236,7 +281,8 @@ static int flight_open(struct inode *inode, struct file *file)
 
 	if (!group)
 		return -ENOMEM;
-	init_waitqueue_head(&group->wq);
+	init_waitqueue_head(&group->begun);
+	init_waitqueue_head(&group->end);
 	mutex_init(&group->odd_lock);
 	file->private_data = group;
 	return 0;

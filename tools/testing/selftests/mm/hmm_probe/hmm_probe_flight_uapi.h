@@ -94,6 +94,18 @@ struct hmm_sizes {
 	__u64 list;
 };
 
+#define HMM_FLIGHT_NAME_BYTES	64
+
+/**
+ * struct hmm_flight_starter - whom lockdep would name, if there were no end
+ * @name: the function that has started the invalidation; empty for none
+ * @held_after: does lockdep take it to be in flight after its end, too?
+ */
+struct hmm_flight_starter {
+	char name[HMM_FLIGHT_NAME_BYTES];
+	__u64 held_after;
+};
+
 /* Make an invalidation and return when it has ended; a fatal signal ends it. */
 #define HMM_FLIGHT_MAKE		_IOW('h', 0xb0, struct hmm_flight)
 /* Wait until so many are in flight; fails with ETIMEDOUT. */
@@ -106,5 +118,7 @@ struct hmm_sizes {
 #define HMM_FLIGHT_SIZES	_IOR('h', 0xb5, struct hmm_sizes)
 /* Before the first HMM_FLIGHT_MAKE, by any file; fails with EOPNOTSUPP. */
 #define HMM_FLIGHT_SYMBOLS	_IOW('h', 0xb6, struct hmm_flight_symbols)
+/* Start an invalidation and end it; fails with EOPNOTSUPP without lockdep. */
+#define HMM_FLIGHT_STARTER	_IOR('h', 0xb7, struct hmm_flight_starter)
 
 #endif /* _HMM_PROBE_FLIGHT_UAPI_H */
