@@ -8,7 +8,7 @@
  * invalidations in flight. mmu_interval_state.h has the rules.
  *
  * Reading. A reader waits for the overlapping invalidations that are in flight
- * when it begins, for no later ones, and ends under the driver's lock:
+ * when it begins, not for later ones, and ends under the driver's lock:
  *
  *	invalidation				reader
  *
@@ -33,40 +33,46 @@
  * the subscription already. Then the reader is given the sequence from when it
  * began to wait, which is stale: see mmu_seq_after_wait().
  *
- * It does not matter how far an unrelated invalidation is: nothing waits for it.
+ * Nothing waits for an unrelated invalidation, unless there are so many in flight
+ * that some have no slot: see mmu_interval_state.h.
  *
  * Inserting takes effect at once. Invalidations in flight may not call a new
  * subscription, and need not: its readers wait for those that overlap. After the
  * first subscription of an address space there may be invalidations in flight
  * that have no slot. They overlap everything, for all that is known. The first
- * reader waits for them, see mmu_notifier.c, so that inserting is quick.
+ * reader waits for them, see mmu_notifier.c, and inserting does not.
  *
- * Calling. An invalidation calls some subscriptions between two times of the
- * lock, a batch. Until they have been called, each of them stays in the tree, so
- * that the invalidation can go on from the last one:
+ * Calling. An invalidation chooses some subscriptions under the lock and calls
+ * them without it. A removal takes the subscription out of the tree at once. It
+ * crosses it out where it was chosen, moves on those who would go on with it, and
+ * waits only if it is being called:
  *
  *	invalidation				mmu_interval_notifier_remove()
  *
- *	lock: callbacks++ for each, unlock
- *	callback ...				lock: removed, unlock
- *	  :					wait
- *	lock: find the next ones
- *	      callbacks-- is 0 and removed:
- *	      out of the tree
- *	unlock, wake				lock: is out, unlock
- *						return, it may be freed
+ *	lock: choose some, unlock
+ *						lock: out of the tree,
+ *						      cross out, wanted = true
+ *	at = the next one			barrier
+ *	barrier					look whether at is this one
+ *	look whether it was crossed out		unlock
+ *	callback				wait until it is not
+ *	at = the next one			free it
+ *	barrier
+ *	wanted: wake
  *
- * A removal does not wait for the others in a batch: it takes the subscription
- * out of the batch if it is not being called yet, or not any more. So a callback
- * can remove other subscriptions, and may wait for another task that does.
+ * So a callback can remove other subscriptions, and may wait for another task that
+ * does: a removal waits for the callbacks of one subscription, not for the others
+ * that were chosen with it. If there are two passes it also waits for the second
+ * one, which comes after the first passes of all.
  *
  * Resizing moves a subscription in the tree while invalidations may be on their
- * way through it. They have started after the resize began to wait. They begin
- * with the tree again, as they might miss the subscription otherwise, and with a
- * new sequence: no callback sets one that a reader may have met before.
+ * way through it. Those that overlap where it was have started after the resize
+ * began to wait. They begin with the tree again, as they might miss the
+ * subscription otherwise, and with a new sequence: no callback sets one that a
+ * reader may have met before. For others it is like a new one.
  */
 #include <linux/export.h>
-#include <linux/interval_tree.h>
+#include <linux/interval_tree_generic.h>
 #include <linux/mm.h>
 #include <linux/mmu_notifier.h>
 #include <linux/overflow.h>
@@ -76,6 +82,14 @@
 #include "mmu_interval_state.h"
 #include "mmu_subscriptions.h"
 
+#define MMU_NODE_START(node)	((node)->start)
+#define MMU_NODE_LAST(node)	((node)->last)
+
+/* As in lib/interval_tree.c, but inline: a walk comes past each subscription. */
+INTERVAL_TREE_DEFINE(struct interval_tree_node, rb, unsigned long,
+		     __subtree_last, MMU_NODE_START, MMU_NODE_LAST,
+		     static __always_inline, mmu_tree)
+
 void mmu_intervals_init(struct mmu_intervals *intervals)
 {
 	spin_lock_init(&intervals->lock);
@@ -84,28 +98,38 @@ void mmu_intervals_init(struct mmu_intervals *intervals)
 	init_waitqueue_head(&intervals->wq);
 }
 
+/* Invalidations that start once this has returned have a slot. */
+static void mmu_intervals_fence(struct mmu_intervals *intervals)
+{
+	/* If another task has made the barrier, it serves here too. */
+	if (smp_load_acquire(&intervals->fenced))
+		return;
+	mmu_notifier_fence();
+	/* Pairs with the acquire: what is visible here is there. */
+	smp_store_release(&intervals->fenced, true);
+}
+
 /**
  * mmu_intervals_track() - have all invalidations take a slot from now on
  * @intervals: the address space's
  * @mm: the address space
  *
  * Those in flight have none: see mmu_intervals_settle(). The subscriptions are
- * visible already.
+ * visible already. Another task may be at it, and not have finished.
  *
- * Context: Any but interrupts.
+ * Context: Process context, interrupts enabled.
  */
 void mmu_intervals_track(struct mmu_intervals *intervals, struct mm_struct *mm)
 {
-	if (READ_ONCE(intervals->tracked))
-		return;
-
-	guard(spinlock)(&intervals->lock);
-	if (intervals->tracked)
-		return;
-	/* Stands for those in flight, until they have ended. */
-	intervals->inflight.untracked++;
-	mmu_notifier_count_as(mm, MMU_COUNT_TRACKED);
-	WRITE_ONCE(intervals->tracked, true);
+	scoped_guard(spinlock, &intervals->lock) {
+		if (intervals->tracked)
+			return;
+		/* Stands for those in flight, until they have ended. */
+		intervals->inflight.untracked++;
+		mmu_notifier_count_as(mm, MMU_COUNT_TRACKED);
+		WRITE_ONCE(intervals->tracked, true);
+	}
+	mmu_intervals_fence(intervals);
 }
 
 static struct mmu_intervals *
@@ -116,42 +140,26 @@ mmu_intervals_of(const struct mmu_interval_notifier *sub)
 
 /* Invalidations */
 
-/* Callbacks between two times of the lock */
-#define MMU_BATCH	8
-
 /**
  * struct mmu_visit - an invalidation on its way through the tree
- * @intervals: the tree's
+ * @link: among those of the address space
  * @range: the invalidation
  * @seq: its sequence
- * @moves: &mmu_intervals.moves when the tree was last begun
+ * @calls: what it is about to call
+ * @next: where it goes on then, kept so that it is in the tree
  * @restart: a subscription has moved: begin with the tree again
- * @ended: a subscription has left the tree: see mmu_visit_after_calls()
- * @nr: how many are in @batch
- * @nr_called: how many are in @called
- * @second: those of @called that are left to the second pass, a bitmap
- * @batch: subscriptions that are called next, in order; their callbacks count as
- *	begun. Removals change a member to %NULL until it is claimed.
- * @called: those that were claimed, to be called; the first always is. All but
- *	the last one have returned; removals change these to %NULL.
  * @finish: what first passes have left for the second pass
- * @gone: subscriptions that are released once the lock is dropped, chained by
- *	rb_left of their nodes
+ *
+ * It is on the stack of the invalidation, which drops it before it returns.
  */
 struct mmu_visit {
-	struct mmu_intervals *intervals;
+	struct hlist_node link;
 	struct mmu_notifier_range *range;
 	unsigned long seq;
-	unsigned long moves;
+	struct mmu_calls calls;
+	struct interval_tree_node *next;
 	bool restart;
-	bool ended;
-	unsigned int nr;
-	unsigned int nr_called;
-	unsigned int second;
-	struct mmu_interval_notifier *batch[MMU_BATCH];
-	struct mmu_interval_notifier *called[MMU_BATCH];
 	struct llist_head finish;
-	struct rb_node *gone;
 };
 
 static struct mmu_interval_notifier *
@@ -164,195 +172,150 @@ static struct interval_tree_node *
 mmu_range_first(struct mmu_intervals *intervals,
 		const struct mmu_notifier_range *range)
 {
-	return interval_tree_iter_first(&intervals->tree, range->start,
+	return mmu_tree_iter_first(&intervals->tree, range->start,
 					range->end - 1);
 }
 
-static struct interval_tree_node *
+static __always_inline struct interval_tree_node *
 mmu_range_next(struct interval_tree_node *node,
 	       const struct mmu_notifier_range *range)
 {
-	return interval_tree_iter_next(node, range->start, range->end - 1);
+	return mmu_tree_iter_next(node, range->start, range->end - 1);
 }
 
-/* Begin callbacks of the subscriptions from @node on. The lock is held. */
-static void mmu_visit_begin_calls(struct mmu_visit *visit,
-				  struct interval_tree_node *node)
+/* Is somebody calling @sub, or going to in a second pass? The lock is held. */
+static bool mmu_interval_runs(struct mmu_intervals *intervals,
+			      const struct mmu_interval_notifier *sub)
 {
-	/* Without a slot, removals do not find the batch. */
-	unsigned int most = mmu_range_slot(visit->range) < MMU_SLOTS ?
-			    MMU_BATCH : 1;
+	struct mmu_visit *visit;
 
-	visit->nr = 0;
-	visit->nr_called = 0;
-	visit->second = 0;
-	for (; node; node = mmu_range_next(node, visit->range)) {
-		struct mmu_interval_notifier *sub = mmu_interval_of(node);
+	hlist_for_each_entry(visit, &intervals->visits, link)
+		if (mmu_calls_at(&visit->calls, sub))
+			return true;
+	/* A first pass counts the second one before it is over. */
+	return atomic_read(&sub->state.second_passes);
+}
 
-		if (!mmu_callback_begin(&sub->state))
+/* Take from @removed what is not being called any more. The lock is held. */
+static struct rb_node *mmu_intervals_released(struct mmu_intervals *intervals)
+{
+	struct rb_node **link = &intervals->removed;
+	struct rb_node *node, *released = NULL;
+
+	while ((node = *link)) {
+		struct interval_tree_node *sub =
+			container_of(node, struct interval_tree_node, rb);
+
+		if (mmu_interval_runs(intervals, mmu_interval_of(sub))) {
+			link = &node->rb_left;
 			continue;
-		visit->batch[visit->nr++] = sub;
-		if (visit->nr == most)
-			break;
+		}
+		*link = node->rb_left;
+		node->rb_left = released;
+		released = node;
 	}
+	return released;
 }
 
-static noinline void mmu_visit_take_out(struct mmu_visit *visit,
-					struct mmu_interval_notifier *sub)
+/* A callback has ended whose subscription may be waited for. No lock is held. */
+static noinline void mmu_intervals_called(struct mmu_intervals *intervals)
 {
-	interval_tree_remove(&sub->interval_tree, &visit->intervals->tree);
-	/* A waiter may free it as soon as the lock is dropped. */
-	RB_CLEAR_NODE(&sub->interval_tree.rb);
-	if (sub->release) {
-		sub->interval_tree.rb.rb_left = visit->gone;
-		visit->gone = &sub->interval_tree.rb;
-	}
-	visit->ended = true;
-}
+	struct rb_node *released;
 
-/* A callback has ended, and its second pass. The lock is held. */
-static inline void mmu_visit_end_call(struct mmu_visit *visit,
-				      struct mmu_interval_notifier *sub)
-{
-	if (unlikely(mmu_callback_end(&sub->state)))
-		mmu_visit_take_out(visit, sub);
-}
-
-/* What must be done after callbacks have ended, and without the lock */
-static noinline void mmu_visit_after_calls(struct mmu_visit *visit)
-{
-	struct rb_node *node = visit->gone;
-
-	visit->gone = NULL;
-	visit->ended = false;
-	wake_up_all(&visit->intervals->wq);
-	while (node) {
+	/* For mmu_notifier_synchronize(): a module waits for its release function. */
+	guard(srcu)(&mmu_notifier_calls);
+	scoped_guard(spinlock, &intervals->lock)
+		released = mmu_intervals_released(intervals);
+	wake_up_all(&intervals->wq);
+	while (released) {
 		struct mmu_interval_notifier *sub =
-			container_of(node, struct mmu_interval_notifier,
+			container_of(released, struct mmu_interval_notifier,
 				     interval_tree.rb);
 		struct mm_struct *mm = sub->mm;
 
-		node = node->rb_left;
+		released = released->rb_left;
 		sub->release(sub);
 		mmdrop_sched(mm);
 	}
 }
 
-static void mmu_visit_unlock(struct mmu_visit *visit)
-{
-	spin_unlock(&visit->intervals->lock);
-	if (unlikely(visit->ended))
-		mmu_visit_after_calls(visit);
-}
-
-/* The first of two passes, or the only one. False if it would have to sleep. */
-static bool mmu_visit_call(struct mmu_visit *visit,
-			   struct mmu_interval_notifier *sub)
+static noinline bool mmu_visit_start_passes(struct mmu_visit *visit,
+					    struct mmu_interval_notifier *sub)
 {
 	struct mmu_interval_notifier_finish *finish = NULL;
-
-	visit->called[visit->nr_called] = sub;
-	/* Those before have returned. Pairs with mmu_visit_forget(). */
-	smp_store_release(&visit->nr_called, visit->nr_called + 1);
-	if (!sub->ops->invalidate_start)
-		return sub->ops->invalidate(sub, visit->range, visit->seq);
 
 	if (!sub->ops->invalidate_start(sub, visit->range, visit->seq, &finish))
 		return false;
 	if (finish) {
 		finish->notifier = sub;
+		atomic_inc(&sub->state.second_passes);
 		__llist_add(&finish->link, &visit->finish);
-		WRITE_ONCE(visit->second,
-			   visit->second | 1U << (visit->nr_called - 1));
 	}
 	return true;
 }
 
-/* Call the batch. False if one would have had to sleep, and must not. */
-static bool mmu_visit_call_batch(struct mmu_visit *visit)
+/* The first of two passes, or the only one. False if it would have to sleep. */
+static bool mmu_visit_first_pass(struct mmu_visit *visit,
+				 struct mmu_interval_notifier *sub)
 {
-	struct mmu_interval_notifier *sub = visit->batch[0];
-	unsigned int i = 0;
-
-	visit->batch[0] = NULL;
-	do {
-		if (sub && !mmu_visit_call(visit, sub) &&
-		    !WARN_ON(mmu_notifier_range_blockable(visit->range)))
-			return false;
-		/* Claim the next one, unless a removal was faster. */
-		sub = ++i < visit->nr ? xchg(&visit->batch[i], NULL) : NULL;
-	} while (i < visit->nr);
-	return true;
+	if (likely(!sub->ops->invalidate_start))
+		return sub->ops->invalidate(sub, visit->range, visit->seq);
+	return mmu_visit_start_passes(visit, sub);
 }
 
-/* Where to go on after the batch, which is in the tree still. The lock is held. */
-static struct interval_tree_node *mmu_visit_next(struct mmu_visit *visit)
+/* Call all that were chosen. False if one would have had to sleep, and must not. */
+static bool mmu_visit_call(struct mmu_intervals *intervals,
+			   struct mmu_visit *visit)
 {
-	struct mmu_interval_notifier *last =
-		visit->called[visit->nr_called - 1];
-
-	return mmu_range_next(&last->interval_tree, visit->range);
-}
-
-/* Must the invalidation begin with the tree again? The lock is held. */
-static bool mmu_visit_must_restart(struct mmu_visit *visit)
-{
-	struct mmu_intervals *intervals = visit->intervals;
-	bool restart = visit->restart;
-
-	/* Without a slot it is not found, and restarts for any resize. */
-	if (unlikely(mmu_range_slot(visit->range) >= MMU_SLOTS))
-		restart = visit->moves != intervals->moves;
-	if (likely(!restart))
-		return false;
-	visit->restart = false;
-	visit->moves = intervals->moves;
-	visit->seq = mmu_seq_next(&intervals->seq);
-	return true;
-}
-
-/* The callbacks of the batch have ended, or will not be called. */
-static void mmu_visit_end_batch(struct mmu_visit *visit, bool done)
-{
-	unsigned int i;
-
-	for (i = 0; i < visit->nr_called; i++)
-		if (visit->called[i] && !(visit->second & (1U << i)))
-			mmu_visit_end_call(visit, visit->called[i]);
-	if (likely(done))
-		return;
-	for (i = 0; i < visit->nr; i++)
-		if (visit->batch[i])
-			mmu_visit_end_call(visit, visit->batch[i]);
-}
-
-/*
- * Call all subscriptions from @node on. The lock is held, but not while they
- * run. False if one would have had to sleep, and must not.
- */
-static bool mmu_visit_first_passes(struct mmu_visit *visit,
-				   struct interval_tree_node *node)
-{
+	struct mmu_calls *calls = &visit->calls;
+	struct mmu_interval_notifier **pos = calls->subs;
+	struct mmu_interval_notifier **end = pos + calls->nr;
 	bool done = true;
 
-	while (node && done) {
-		mmu_visit_begin_calls(visit, node);
-		if (!visit->nr)
+	for (; pos < end; pos++) {
+		struct mmu_interval_notifier *sub = READ_ONCE(*pos);
+
+		mmu_calls_go_on(calls, sub);
+		if (mmu_calls_wanted(calls)) {
+			mmu_intervals_called(intervals);
+			sub = READ_ONCE(*pos);
+			if (!sub)
+				continue;
+		}
+		if (unlikely(!mmu_visit_first_pass(visit, sub)) &&
+		    !WARN_ON(mmu_notifier_range_blockable(visit->range))) {
+			done = false;
 			break;
-		mmu_visit_unlock(visit);
-		done = mmu_visit_call_batch(visit);
-		spin_lock(&visit->intervals->lock);
-		node = mmu_visit_next(visit);
-		mmu_visit_end_batch(visit, done);
-		/* Only now: the first one may just have left the tree. */
-		if (mmu_visit_must_restart(visit))
-			node = mmu_range_first(visit->intervals, visit->range);
+		}
 	}
+	mmu_calls_go_on(calls, NULL);
+	if (mmu_calls_wanted(calls))
+		mmu_intervals_called(intervals);
 	return done;
 }
 
+/* Choose what is called next. The lock is held. */
+static void mmu_visit_choose(struct mmu_visit *visit)
+{
+	struct interval_tree_node *node = visit->next;
+	/* A copy stays in registers. */
+	const struct mmu_notifier_range range = *visit->range;
+	struct mmu_calls *calls = &visit->calls;
+	unsigned int nr = 0;
+
+	do {
+		calls->subs[nr++] = mmu_interval_of(node);
+		node = mmu_range_next(node, &range);
+	} while (node && nr < MMU_CALLS);
+	calls->nr = nr;
+	/* Nobody waits: nothing is being called. */
+	calls->wanted = false;
+	visit->next = node;
+}
+
 /* In the order of the first passes, so that the oldest is waited for first */
-static void mmu_visit_second_passes(struct mmu_visit *visit)
+static noinline void mmu_visit_second_passes(struct mmu_intervals *intervals,
+					     struct mmu_visit *visit)
 {
 	struct mmu_interval_notifier_finish *finish, *next;
 	struct llist_node *first =
@@ -360,12 +323,26 @@ static void mmu_visit_second_passes(struct mmu_visit *visit)
 
 	llist_for_each_entry_safe(finish, next, first, link) {
 		struct mmu_interval_notifier *sub = finish->notifier;
+		bool removed;
 
 		sub->ops->invalidate_finish(finish);
-		spin_lock(&visit->intervals->lock);
-		mmu_visit_end_call(visit, sub);
-		mmu_visit_unlock(visit);
+		scoped_guard(spinlock, &intervals->lock) {
+			atomic_dec(&sub->state.second_passes);
+			removed = sub->state.removed;
+		}
+		/* It may be gone. */
+		if (removed)
+			mmu_intervals_called(intervals);
 	}
+}
+
+/* Begin with the tree again, as if this were another one. The lock is held. */
+static noinline void mmu_visit_restart(struct mmu_intervals *intervals,
+				       struct mmu_visit *visit)
+{
+	visit->restart = false;
+	visit->seq = mmu_seq_next(&intervals->seq);
+	visit->next = mmu_range_first(intervals, visit->range);
 }
 
 /*
@@ -377,85 +354,64 @@ static noinline int mmu_intervals_call(struct mmu_intervals *intervals,
 				       struct interval_tree_node *node)
 {
 	struct mmu_visit visit __uninitialized;
-	unsigned int slot = mmu_range_slot(range);
 	bool done;
 
-	visit.intervals = intervals;
 	visit.range = range;
 	visit.seq = mmu_seq_next(&intervals->seq);
-	visit.moves = intervals->moves;
+	visit.next = node;
 	visit.restart = false;
-	visit.ended = false;
+	visit.calls.at = NULL;
 	init_llist_head(&visit.finish);
-	visit.gone = NULL;
+	hlist_add_head(&visit.link, &intervals->visits);
+	do {
+		mmu_visit_choose(&visit);
+		spin_unlock(&intervals->lock);
+		done = mmu_visit_call(intervals, &visit);
+		spin_lock(&intervals->lock);
+		if (unlikely(visit.restart))
+			mmu_visit_restart(intervals, &visit);
+	} while (done && visit.next);
+	hlist_del(&visit.link);
+	spin_unlock(&intervals->lock);
 
-	if (slot < MMU_SLOTS)
-		intervals->visits[slot] = &visit;
-	done = mmu_visit_first_passes(&visit, node);
-	if (slot < MMU_SLOTS)
-		intervals->visits[slot] = NULL;
-	mmu_visit_unlock(&visit);
-	mmu_visit_second_passes(&visit);
-	if (done)
+	if (unlikely(!llist_empty(&visit.finish)))
+		mmu_visit_second_passes(intervals, &visit);
+	if (likely(done))
 		return 0;
 	mmu_intervals_end(intervals, range);
 	return -EAGAIN;
 }
 
 /*
- * @sub is being removed: take it out of a batch where it is not being called, not
- * yet or not any more, and where no second pass is left. The lock is held.
+ * @sub leaves the tree: no invalidation may go on with it, or call it if it has
+ * not begun to. The lock is held.
  */
-static void mmu_visit_forget(struct mmu_visit *visit,
-			     struct mmu_interval_notifier *sub)
+static noinline void mmu_intervals_cross_out(struct mmu_intervals *intervals,
+					     struct mmu_interval_notifier *sub)
 {
-	unsigned int nr_called, second, i;
+	struct interval_tree_node *node = &sub->interval_tree;
+	struct mmu_visit *visit;
 
-	/* Pairs with mmu_visit_call(): all but the last of them have returned. */
-	nr_called = smp_load_acquire(&visit->nr_called);
-	second = READ_ONCE(visit->second);
-
-	for (i = 1; i < visit->nr; i++)
-		if (cmpxchg(&visit->batch[i], sub, NULL) == sub)
-			mmu_callback_end(&sub->state);
-	for (i = 0; i + 1 < nr_called; i++) {
-		if (visit->called[i] != sub || second & (1U << i))
-			continue;
-		visit->called[i] = NULL;
-		mmu_callback_end(&sub->state);
+	hlist_for_each_entry(visit, &intervals->visits, link) {
+		if (visit->next == node)
+			visit->next = mmu_range_next(node, visit->range);
+		mmu_calls_cross_out(&visit->calls, sub);
 	}
+	/* For mmu_interval_runs(): see mmu_calls_go_on(). */
+	smp_mb();
 }
 
-static void mmu_intervals_forget(struct mmu_intervals *intervals,
-				 struct mmu_interval_notifier *sub)
-{
-	unsigned long used = intervals->inflight.used;
-
-	for (; used; used &= used - 1) {
-		struct mmu_visit *visit = intervals->visits[__ffs(used)];
-
-		if (visit)
-			mmu_visit_forget(visit, sub);
-	}
-}
-
-/* @sub is about to move: invalidations on their way must not miss it. */
+/* @sub is about to move: what overlaps where it is must not miss it. */
 static void mmu_intervals_restart(struct mmu_intervals *intervals,
 				  const struct mmu_interval_notifier *sub)
 {
-	unsigned long used = intervals->inflight.used;
 	const struct interval_tree_node *node = &sub->interval_tree;
+	struct mmu_visit *visit;
 
-	for (; used; used &= used - 1) {
-		unsigned int nr = __ffs(used);
-		const struct mmu_inflight_slot *slot =
-			&intervals->inflight.slots[nr];
-
-		if (intervals->visits[nr] && slot->first <= node->last &&
-		    node->start <= slot->last)
-			intervals->visits[nr]->restart = true;
-	}
-	intervals->moves++;
+	hlist_for_each_entry(visit, &intervals->visits, link)
+		if (visit->range->start <= node->last &&
+		    node->start < visit->range->end)
+			visit->restart = true;
 }
 
 /**
@@ -474,9 +430,9 @@ int mmu_intervals_start(struct mmu_intervals *intervals,
 	struct interval_tree_node *node;
 
 	spin_lock(&intervals->lock);
-	mmu_range_set_slot(range, mmu_inflight_start(&intervals->inflight,
-						     range->start,
-						     range->end - 1));
+	mmu_range_start(range, mmu_inflight_start(&intervals->inflight,
+						  range->start,
+						  range->end - 1));
 	node = mmu_range_first(intervals, range);
 	if (unlikely(node))
 		return mmu_intervals_call(intervals, range, node);
@@ -489,7 +445,7 @@ int mmu_intervals_start(struct mmu_intervals *intervals,
  * @intervals: the address space's
  * @range: the invalidation
  *
- * Context: Any but interrupts.
+ * Context: Process context; need not be able to sleep.
  */
 void mmu_intervals_end(struct mmu_intervals *intervals,
 		       struct mmu_notifier_range *range)
@@ -497,7 +453,7 @@ void mmu_intervals_end(struct mmu_intervals *intervals,
 	bool wake;
 
 	spin_lock(&intervals->lock);
-	mmu_inflight_end(&intervals->inflight, mmu_range_slot(range));
+	mmu_inflight_end(&intervals->inflight, mmu_range_end(range));
 	/*
 	 * A waiter is on the queue before it looks at the invalidations in
 	 * flight, under the lock: either it is seen here, or it does not find
@@ -589,12 +545,7 @@ int mmu_intervals_settle(struct mmu_intervals *intervals, struct mm_struct *mm,
 
 	if (READ_ONCE(intervals->settled))
 		return 0;
-	/* If another task has made the barrier, it serves here too. */
-	if (!smp_load_acquire(&intervals->fenced)) {
-		mmu_notifier_fence();
-		/* Pairs with the acquire: what is visible here is there. */
-		smp_store_release(&intervals->fenced, true);
-	}
+	mmu_intervals_fence(intervals);
 	ret = mmu_intervals_wait_until(intervals, mmu_intervals_none_counted,
 				       mm, left);
 	if (ret)
@@ -617,19 +568,16 @@ bool mmu_intervals_wait_over(struct mmu_intervals *intervals, void *wait)
 
 /* Readers */
 
-/* The usual case: nothing at all is in flight */
+/* The usual case: nothing at all is in flight. False if there may be something. */
 static __always_inline bool
 mmu_interval_begin_at_once(struct mmu_interval_notifier *sub,
 			   unsigned long *seq)
 {
 	struct mmu_intervals *intervals = mmu_intervals_of(sub);
-	bool begins;
 
-	spin_lock(&intervals->lock);
-	begins = mmu_inflight_none(&intervals->inflight);
+	guard(spinlock)(&intervals->lock);
 	*seq = READ_ONCE(sub->invalidate_seq);
-	spin_unlock(&intervals->lock);
-	return begins;
+	return mmu_inflight_none(&intervals->inflight);
 }
 
 /* @left as for mmu_intervals_wait_until() */
@@ -661,15 +609,24 @@ static noinline int mmu_interval_begin(struct mmu_interval_notifier *sub,
 	return 0;
 }
 
+static noinline unsigned long
+mmu_interval_begin_patiently(struct mmu_interval_notifier *sub)
+{
+	unsigned long seq;
+
+	mmu_interval_begin(sub, &seq, NULL);
+	return seq;
+}
+
 /**
  * mmu_interval_read_begin() - begin to read what a subscription covers
  * @interval_sub: the subscription
  *
  * Waits for the invalidations that overlap the subscription and are in flight
- * now, for no others, and for as long as it takes;
- * mmu_interval_read_begin_timeout() and mmu_interval_read_begin_killable() do
- * not. The first reader of an address space may also wait for those that started
- * before its first subscription.
+ * now, and for as long as it takes; mmu_interval_read_begin_timeout() and
+ * mmu_interval_read_begin_killable() do not. Whether others overlap is not known
+ * if they started before the first subscription of the address space, or with
+ * more than BITS_PER_LONG in flight.
  *
  * Context: Process context, may sleep. Nothing is held that callbacks take.
  *
@@ -682,9 +639,9 @@ mmu_interval_read_begin(struct mmu_interval_notifier *interval_sub)
 	unsigned long seq;
 
 	mmu_notifier_might_wait();
-	if (!mmu_interval_begin_at_once(interval_sub, &seq))
-		mmu_interval_begin(interval_sub, &seq, NULL);
-	return seq;
+	if (likely(mmu_interval_begin_at_once(interval_sub, &seq)))
+		return seq;
+	return mmu_interval_begin_patiently(interval_sub);
 }
 EXPORT_SYMBOL_GPL(mmu_interval_read_begin);
 
@@ -696,8 +653,8 @@ EXPORT_SYMBOL_GPL(mmu_interval_read_begin);
  *
  * Context: As mmu_interval_read_begin().
  *
- * Return: 0, -ETIMEDOUT if an overlapping invalidation was in flight all the
- * time, or -EINTR if the calling task is being killed.
+ * Return: 0, -ETIMEDOUT if those that mmu_interval_read_begin() waits for had not
+ * ended by then, or -EINTR if the calling task is being killed.
  */
 int mmu_interval_read_begin_timeout(struct mmu_interval_notifier *interval_sub,
 				    unsigned long timeout, unsigned long *seq)
@@ -819,7 +776,6 @@ int mmu_interval_notifier_insert(struct mmu_interval_notifier *interval_sub,
 	interval_sub->interval_tree.start = start;
 	interval_sub->interval_tree.last = last;
 	interval_sub->state = (struct mmu_interval_state){};
-	interval_sub->release = NULL;
 	interval_sub->stale_task = NULL;
 
 	intervals = &subscriptions->intervals;
@@ -830,7 +786,7 @@ int mmu_interval_notifier_insert(struct mmu_interval_notifier *interval_sub,
 	 * this lock.
 	 */
 	WRITE_ONCE(interval_sub->invalidate_seq, mmu_seq_next(&intervals->seq));
-	interval_tree_insert(&interval_sub->interval_tree, &intervals->tree);
+	mmu_tree_insert(&interval_sub->interval_tree, &intervals->tree);
 	return 0;
 }
 EXPORT_SYMBOL_GPL(mmu_interval_notifier_insert);
@@ -879,14 +835,16 @@ static bool mmu_interval_resized(struct mmu_intervals *intervals, void *arg)
 	struct interval_tree_node *node = &sub->interval_tree;
 
 	guard(spinlock)(&intervals->lock);
+	if (WARN_ON(sub->state.removed))
+		return true;
 	if (!mmu_inflight_wait_over(&resize->wait, &intervals->inflight))
 		return false;
 	mmu_intervals_restart(intervals, sub);
-	interval_tree_remove(node, &intervals->tree);
+	mmu_tree_remove(node, &intervals->tree);
 	/* hmm_range_fault() reads them without the lock. */
 	WRITE_ONCE(node->start, resize->start);
 	WRITE_ONCE(node->last, resize->last);
-	interval_tree_insert(node, &intervals->tree);
+	mmu_tree_insert(node, &intervals->tree);
 	WRITE_ONCE(sub->invalidate_seq, mmu_seq_next(&intervals->seq));
 	return true;
 }
@@ -908,7 +866,8 @@ static bool mmu_interval_resized(struct mmu_intervals *intervals, void *arg)
  * that lock: those of the subscription may change while they run.
  *
  * Context: Process context, may sleep. Nothing is held that callbacks take; not
- * from a callback of this subscription. Not while another task resizes it.
+ * from a callback of this subscription. Not while another task resizes it or
+ * removes it.
  *
  * Return: 0, -EOVERFLOW as mmu_interval_notifier_insert(), or -EINTR if the
  * calling task is being killed; then nothing has changed.
@@ -939,38 +898,53 @@ int mmu_interval_notifier_resize(struct mmu_interval_notifier *interval_sub,
 }
 EXPORT_SYMBOL_GPL(mmu_interval_notifier_resize);
 
-/* True if it is out of the tree now, false if the last callback takes it out. */
-static bool mmu_intervals_remove(struct mmu_intervals *intervals,
-				 struct mmu_interval_notifier *sub,
-				 mmu_interval_release_fn release)
+/* Take it out of the tree. False if somebody is calling it still. */
+static __always_inline bool
+mmu_intervals_remove(struct mmu_intervals *intervals,
+		     struct mmu_interval_notifier *sub,
+		     mmu_interval_release_fn release)
 {
+	struct rb_node *node = &sub->interval_tree.rb;
+
 	guard(spinlock)(&intervals->lock);
-	if (WARN_ON(sub->state.removed))
-		return false;
-	sub->release = release;
-	if (unlikely(sub->state.callbacks))
-		mmu_intervals_forget(intervals, sub);
-	if (!mmu_state_remove(&sub->state))
-		return false;
-	interval_tree_remove(&sub->interval_tree, &intervals->tree);
-	return true;
+	sub->state.removed = true;
+	if (unlikely(!hlist_empty(&intervals->visits)))
+		mmu_intervals_cross_out(intervals, sub);
+	mmu_tree_remove(&sub->interval_tree, &intervals->tree);
+	if (likely(!mmu_interval_runs(intervals, sub)))
+		return true;
+	if (release) {
+		sub->release = release;
+		node->rb_left = intervals->removed;
+		intervals->removed = node;
+	}
+	return false;
 }
 
-static bool mmu_interval_is_out(struct mmu_intervals *intervals,
-				const struct mmu_interval_notifier *sub)
+static bool mmu_interval_is_idle(struct mmu_intervals *intervals,
+				 const struct mmu_interval_notifier *sub)
 {
 	guard(spinlock)(&intervals->lock);
-	return RB_EMPTY_NODE(&sub->interval_tree.rb);
+	return !mmu_interval_runs(intervals, sub);
+}
+
+static noinline void
+mmu_interval_wait_idle(struct mmu_intervals *intervals,
+		       const struct mmu_interval_notifier *sub)
+{
+	wait_event(intervals->wq, mmu_interval_is_idle(intervals, sub));
 }
 
 /**
  * mmu_interval_notifier_remove() - end a subscription
  * @interval_sub: the subscription
  *
- * Waits for callbacks of this subscription that are running, and for nothing
- * else. When it returns no callback is running, and none will.
+ * Waits for callbacks of this subscription that are running, and if it has two
+ * passes for second passes that are to come. When it returns no callback is
+ * running, and none will.
  *
- * Context: Process context, may sleep. Nothing is held that its callbacks take.
+ * Context: Process context, may sleep. Nothing is held that its callbacks take,
+ * or with two passes that any callback of the address space takes.
  * From callbacks of other subscriptions it may be called if this one's have a
  * single pass and do not wait for the caller's subscription in turn. From its own
  * it may not: mmu_interval_notifier_remove_async() may be, from all of them.
@@ -981,9 +955,11 @@ void mmu_interval_notifier_remove(struct mmu_interval_notifier *interval_sub)
 	struct mm_struct *mm = interval_sub->mm;
 
 	might_sleep();
-	if (!mmu_intervals_remove(intervals, interval_sub, NULL))
-		wait_event(intervals->wq,
-			   mmu_interval_is_out(intervals, interval_sub));
+	/* A bug of the caller, which KCSAN need not report as well. */
+	if (WARN_ON(data_race(interval_sub->state.removed)))
+		return;
+	if (unlikely(!mmu_intervals_remove(intervals, interval_sub, NULL)))
+		mmu_interval_wait_idle(intervals, interval_sub);
 	mmdrop(mm);
 }
 EXPORT_SYMBOL_GPL(mmu_interval_notifier_remove);
@@ -995,9 +971,11 @@ EXPORT_SYMBOL_GPL(mmu_interval_notifier_remove);
  *	must not sleep
  *
  * @release is called before this returns if no callback is running, or else when
- * the last one has ended.
+ * the last one has ended. The exit of its module calls mmu_notifier_synchronize()
+ * once all have been called.
  *
- * Context: Any but interrupts, callbacks of the subscription included.
+ * Context: Process context; need not be able to sleep. Callbacks of the
+ * subscription, too.
  */
 void
 mmu_interval_notifier_remove_async(struct mmu_interval_notifier *interval_sub,
@@ -1006,6 +984,9 @@ mmu_interval_notifier_remove_async(struct mmu_interval_notifier *interval_sub,
 	struct mmu_intervals *intervals = mmu_intervals_of(interval_sub);
 	struct mm_struct *mm = interval_sub->mm;
 
+	/* A bug of the caller, which KCSAN need not report as well. */
+	if (WARN_ON(data_race(interval_sub->state.removed)))
+		return;
 	if (!mmu_intervals_remove(intervals, interval_sub, release))
 		return;
 	release(interval_sub);

@@ -5,8 +5,8 @@
  * subscription is out of reach.
  *
  * Pure: no locks and no tree, so that the same file is built by the kernel, by
- * KUnit and by tools/testing/hmm. The kernel calls all of it under the lock of
- * the intervals.
+ * KUnit and by tools/testing/hmm. The kernel calls it under the lock of the
+ * intervals, where nothing else is said.
  *
  * Vocabulary:
  *   - an invalidation is in flight from its start to its end;
@@ -16,16 +16,19 @@
  *     it can be closed.
  *
  * Invariants:
- *   - sequences of invalidations are odd, go up, and are never used twice;
+ *   - sequences of invalidations are odd and go up; none is used twice until they
+ *     wrap;
  *   - an invalidation that can reach a subscription is in flight from before
  *     its first callback until after its page table entries have changed;
  *   - a reader that begins while a later invalidation is in flight that overlaps
  *     has the sequence from before it: that one has changed it, or will;
- *   - a subscription leaves the tree when it is removed and no callback runs.
+ *   - a subscription that is removed is let go when nobody calls it nor is about
+ *     to, and no second pass of it is to come.
  */
 #ifndef _MM_MMU_INTERVAL_STATE_H
 #define _MM_MMU_INTERVAL_STATE_H
 
+#include <linux/atomic.h>
 #include <linux/bitops.h>
 #include <linux/mmu_interval.h>
 
@@ -59,9 +62,10 @@ struct mmu_inflight_slot {
  * @batch: the batch that is open; goes up
  * @open: invalidations in @batch
  * @closed: invalidations left in the batch before it
- * @registered: how many subscriptions to the whole address space there ever
- *	were. An invalidation calls those that were there at its start.
- * @batch_registered: the same at the start of all in a batch, even and odd
+ * @registered: number of the latest subscription to the whole address space. An
+ *	invalidation calls those up to the latest at its start or, in a batch,
+ *	at the beginning of the batch.
+ * @batch_registered: what that was then, even and odd
  * @slots: valid where @used says so
  */
 struct mmu_inflight {
@@ -113,7 +117,6 @@ static inline unsigned int mmu_inflight_start(struct mmu_inflight *inflight,
 
 	if (unlikely(!~inflight->used)) {
 		nr = inflight->batch & 1;
-		inflight->batch_registered[nr] = inflight->registered;
 		inflight->untracked++;
 		inflight->open++;
 		return MMU_SLOT_EVEN + nr;
@@ -128,7 +131,10 @@ static inline unsigned int mmu_inflight_start(struct mmu_inflight *inflight,
 	return nr;
 }
 
-/* How many subscriptions there were when the invalidation with @slot started */
+/*
+ * The number of the last subscription that the invalidation with @slot calls. It
+ * is in flight; no lock is needed.
+ */
 static inline unsigned int
 mmu_inflight_registered(const struct mmu_inflight *inflight, unsigned int slot)
 {
@@ -208,6 +214,8 @@ static inline bool mmu_inflight_close_batch(struct mmu_inflight *inflight)
 	inflight->closed = inflight->open;
 	inflight->open = 0;
 	inflight->batch++;
+	/* Its members read it without the lock. There is none yet. */
+	inflight->batch_registered[inflight->batch & 1] = inflight->registered;
 	return true;
 }
 
@@ -224,17 +232,25 @@ static inline bool mmu_inflight_batches_over(struct mmu_inflight *inflight,
 }
 
 /*
- * A subscription to the whole address space is added: the number that it is
- * given, or 0 if it must wait, since those in the open batch must not call it
- * and cannot be told from later ones yet.
+ * A subscription to the whole address space is added. Returns its number. @wait is
+ * for what does not call it: all that is in flight, and what joins a batch that
+ * began before; nothing else, as that may be waiting for the subscriber.
  */
-static inline unsigned int mmu_inflight_register(struct mmu_inflight *inflight)
+static inline unsigned int mmu_inflight_register(struct mmu_inflight *inflight,
+						 struct mmu_inflight_wait *wait)
 {
-	if (inflight->open && !mmu_inflight_close_batch(inflight))
-		return 0;
 	/* 0 is not a number. */
 	if (!++inflight->registered)
 		inflight->registered++;
+	/* A batch that nobody is in begins anew, if it may. */
+	if (!inflight->open)
+		mmu_inflight_close_batch(inflight);
+	mmu_inflight_wait_enter(wait, inflight, 0, ~0UL);
+	if (inflight->batch_registered[inflight->batch & 1] !=
+	    inflight->registered) {
+		wait->batches = true;
+		wait->batch = inflight->batch;
+	}
 	return inflight->registered;
 }
 
@@ -257,26 +273,74 @@ static inline bool mmu_inflight_wait_over(struct mmu_inflight_wait *wait,
 	return !wait->slots && !wait->batches;
 }
 
-/* May a callback begin? Then it has. */
-static inline bool mmu_callback_begin(struct mmu_interval_state *state)
+/* How many subscriptions an invalidation calls before it takes the lock again */
+#ifndef MMU_CALLS
+#define MMU_CALLS	32
+#endif
+
+/**
+ * struct mmu_calls - the subscriptions that an invalidation calls next, without
+ *	the lock
+ * @at: the one that it is calling, or may be about to; nobody else may follow
+ *	this pointer
+ * @wanted: a removal has changed @subs, and may be waiting for @at to change
+ * @nr: how many there are
+ * @subs: in order; changed to %NULL by their removal, under the lock
+ */
+struct mmu_calls {
+	struct mmu_interval_notifier *at;
+	bool wanted;
+	unsigned int nr;
+	struct mmu_interval_notifier *subs[MMU_CALLS];
+};
+
+/*
+ * The last call has returned. @sub, which was read from @subs, is next; %NULL for
+ * none, or if it was crossed out. If @wanted is set then, @sub must be read anew.
+ * Without the lock.
+ */
+static __always_inline void mmu_calls_go_on(struct mmu_calls *calls,
+					    struct mmu_interval_notifier *sub)
 {
-	if (state->removed)
-		return false;
-	state->callbacks++;
-	return true;
+	/*
+	 * With full barriers. What the last callback did is visible to whoever
+	 * finds that @at has changed. And either a removal finds @at here, or
+	 * @wanted is found to be set, and that it has crossed @sub out.
+	 */
+	(void)xchg(&calls->at, sub);
 }
 
-/* A callback has ended. True if it was the last one of a removed subscription. */
-static inline bool mmu_callback_end(struct mmu_interval_state *state)
+/* To be looked at after mmu_calls_go_on(), without the lock */
+static inline bool mmu_calls_wanted(const struct mmu_calls *calls)
 {
-	return !--state->callbacks && state->removed;
+	/* Compared in memory: no READ_ONCE(). It does not change back meanwhile. */
+	return unlikely(data_race(calls->wanted));
 }
 
-/* No more callbacks. True if none is running, otherwise the last one will say so. */
-static inline bool mmu_state_remove(struct mmu_interval_state *state)
+/*
+ * @sub is being removed: do not call it any more. The lock is held. A full barrier
+ * must follow before mmu_calls_at().
+ */
+static inline void mmu_calls_cross_out(struct mmu_calls *calls,
+				       const struct mmu_interval_notifier *sub)
 {
-	state->removed = true;
-	return !state->callbacks;
+	unsigned int i;
+
+	for (i = 0; i < calls->nr; i++) {
+		if (calls->subs[i] != sub)
+			continue;
+		WRITE_ONCE(calls->wanted, true);
+		/* Whoever reads %NULL finds @wanted set. */
+		smp_store_release(&calls->subs[i], NULL);
+	}
+}
+
+/* Is @sub being called, for all that is known? If not, what that did is visible. */
+static inline bool mmu_calls_at(const struct mmu_calls *calls,
+				const struct mmu_interval_notifier *sub)
+{
+	/* Pairs with the barriers in mmu_calls_go_on(). */
+	return smp_load_acquire(&calls->at) == sub;
 }
 
 #endif /* _MM_MMU_INTERVAL_STATE_H */

@@ -46,11 +46,12 @@
  * and was interrupted before begun++, still begins by the old one. It finds that
  * another is in use, and takes its count back by ended++.
  *
- * From then on there are two ways. With a single subscription to the whole
+ * From then on there are two ways. If the first subscription is to the whole
  * address space, invalidations are counted as before (MMU_COUNT_LISTED), without
- * a lock. With a second one, or one to a range, each has a slot, under a lock of
- * the address space: it is tracked (MMU_COUNT_TRACKED). The way there is the same
- * as from none: switch, barrier on every CPU, wait for those that are counted.
+ * a lock. With another one, or one to a range, each has a slot, under a lock of
+ * the address space: it is tracked (MMU_COUNT_TRACKED), and all are from then on.
+ * The way there is the same as from none: switch, barrier on every CPU, wait for
+ * those that are counted.
  *
  * A start without an end, which is a bug elsewhere, makes subscribers to the same
  * address space wait for ever. Nothing here points to a range of another task, so
@@ -59,10 +60,11 @@
  *
  * An invalidation in flight when a subscription is added to the list calls
  * neither its start nor its end: subscriptions have numbers that go up, and an
- * invalidation calls those up to the number that was the last at its start.
+ * invalidation calls those up to a number: see &mmu_inflight.registered.
  *
  * tools/memory-model/litmus-tests/hmm/ has this as MMU-inflight-*.litmus.
  */
+#include <linux/context_tracking_state.h>
 #include <linux/export.h>
 #include <linux/mm.h>
 #include <linux/mmu_notifier.h>
@@ -75,7 +77,7 @@
 
 #include "mmu_subscriptions.h"
 
-DEFINE_STATIC_SRCU(mmu_notifier_calls);
+DEFINE_SRCU(mmu_notifier_calls);
 
 #ifdef CONFIG_LOCKDEP
 /* Waiting for an invalidation, or for memory that only one can free */
@@ -92,14 +94,6 @@ struct lockdep_map __mmu_notifier_inflight_map = {
 	hlist_for_each_entry_srcu(subscription, &(subscriptions)->list,	\
 				  hlist,				\
 				  srcu_read_lock_held(&mmu_notifier_calls))
-
-/* For lockdep: to wait for an invalidation is as bad as to make one. */
-void mmu_notifier_might_wait(void)
-{
-	might_sleep();
-	lock_map_acquire(&__mmu_notifier_invalidate_range_start_map);
-	lock_map_release(&__mmu_notifier_invalidate_range_start_map);
-}
 
 /* In flight */
 
@@ -144,13 +138,23 @@ static void mmu_notifier_barrier(void *unused)
 	smp_mb();
 }
 
+/* Might the CPU run a task that began an invalidation without a look? */
+static bool mmu_notifier_cpu_runs(int cpu, void *unused)
+{
+#ifdef CONFIG_CONTEXT_TRACKING_IDLE
+	return ct_rcu_watching_cpu_acquire(cpu) & CT_RCU_WATCHING;
+#else
+	return true;
+#endif
+}
+
 /**
  * mmu_notifier_fence() - make every CPU pass a full barrier
  *
- * An interrupt is enough, and does not wait for what any task does. It reaches
- * CPUs that are isolated or idle, too, once for the first subscription of an
- * address space. It need not reach CPUs that are offline: they pass a barrier
- * before they run a task.
+ * An interrupt is enough, and does not wait for what any task does. CPUs that are
+ * idle, or isolated and in user space, pass full barriers on their way there and
+ * back, which RCU relies on, too: they are not disturbed. Nor are those that are
+ * offline: they pass a barrier before they run a task.
  *
  * Context: Process context, interrupts enabled.
  */
@@ -158,7 +162,8 @@ void mmu_notifier_fence(void)
 {
 	/* What the caller has made visible is so to a CPU after its barrier, */
 	smp_mb();
-	smp_call_function(mmu_notifier_barrier, NULL, 1);
+	on_each_cpu_cond(mmu_notifier_cpu_runs, mmu_notifier_barrier, NULL,
+			 true);
 	/* and what a CPU did before its barrier is visible to the caller. */
 	smp_mb();
 }
@@ -169,8 +174,8 @@ void mmu_notifier_fence(void)
  * @which: counted as what
  *
  * Only for a count that is not in use any more: mmu_notifier_fence() was called
- * after mmu_notifier_count_as(). A task that was about to begin by then begins
- * once more by this count, and takes it back.
+ * after mmu_notifier_count_as(), or nothing of the address space runs. A task that
+ * was about to begin by then begins once more by this count, and takes it back.
  *
  * Context: Any.
  *
@@ -208,20 +213,6 @@ void __mmu_notifier_check_ended(struct mm_struct *mm)
 	}
 	if (!ended)
 		pr_warn("mmu_notifier: an invalidation was started and never ended; lockdep can tell by which function\n");
-}
-
-/* How many subscriptions were on the list when the invalidation started? */
-static unsigned int
-mmu_notifier_registered(const struct mmu_notifier_range *range)
-{
-	struct mmu_notifier_subscriptions *subscriptions =
-		range->mm->notifier_subscriptions;
-	unsigned int slot = mmu_range_slot(range);
-
-	/* If there are more, they wait for this invalidation. */
-	if (slot == MMU_SLOT_COUNTED)
-		return 1;
-	return mmu_inflight_registered(&subscriptions->intervals.inflight, slot);
 }
 
 /* Was this one there when @registered were? */
@@ -291,69 +282,28 @@ static void mmu_notifier_call_end(struct mmu_notifier *subscription,
 		non_block_end();
 }
 
-static noinline void mmu_notifier_list_end(struct mmu_notifier_range *range)
+static noinline void
+mmu_notifier_list_end(struct mmu_notifier_subscriptions *subscriptions,
+		      struct mmu_notifier_range *range, unsigned int registered)
 {
-	unsigned int registered = mmu_notifier_registered(range);
 	struct mmu_notifier *subscription;
 	int id = srcu_read_lock(&mmu_notifier_calls);
 
-	for_each_subscription(subscription, range->mm->notifier_subscriptions)
+	for_each_subscription(subscription, subscriptions)
 		if (mmu_notifier_concerned(subscription, registered) &&
 		    subscription->ops->invalidate_range_end)
 			mmu_notifier_call_end(subscription, range);
 	srcu_read_unlock(&mmu_notifier_calls, id);
+	/* Whoever finds that it has ended may change what this has read of them. */
+	smp_mb__after_srcu_read_unlock();
 }
 
-static noinline int mmu_notifier_list_start(struct mmu_notifier_range *range)
+/* Subscriptions are through with it, and it has no slot. */
+static void
+mmu_notifier_counted_end(struct mmu_notifier_subscriptions *subscriptions,
+			 struct mmu_notifier_range *range)
 {
-	unsigned int registered = mmu_notifier_registered(range);
-	struct mmu_notifier *subscription;
-	int id = srcu_read_lock(&mmu_notifier_calls);
-	int ret = 0;
-
-	for_each_subscription(subscription, range->mm->notifier_subscriptions)
-		if (mmu_notifier_concerned(subscription, registered) &&
-		    subscription->ops->invalidate_range_start)
-			ret = mmu_notifier_call_start(subscription, range) ?: ret;
-	srcu_read_unlock(&mmu_notifier_calls, id);
-
-	/* All were called, and all that have an end have begun. */
-	if (ret && !mmu_notifier_range_blockable(range))
-		mmu_notifier_list_end(range);
-	return mmu_notifier_range_blockable(range) ? 0 : ret;
-}
-
-/*
- * The invalidation has been counted by @count. If that is not in use any more,
- * take it back and count by the one that is. Returns which.
- */
-static struct mmu_invalidation_count __percpu *
-mmu_notifier_recount(struct mm_struct *mm,
-		     struct mmu_invalidation_count __percpu *count)
-{
-	struct mmu_invalidation_count __percpu *now;
-
-	/* Counted first, then looked whether it is in use: as in the drawing. */
-	while ((now = READ_ONCE(mm->notifier_count)) != count) {
-		mmu_notifier_count_end(count);
-		/* A sum may have seen it. */
-		mmu_notifier_wake(mm->notifier_subscriptions);
-		count = now;
-		this_cpu_inc(count->begun);
-		barrier();
-	}
-	return count;
-}
-
-/* It is not in flight any more. */
-static void mmu_notifier_ended(struct mmu_notifier_subscriptions *subscriptions,
-			       struct mmu_notifier_range *range)
-{
-	range->flags &= ~MMU_NOTIFIER_RANGE_SEEN;
-	if (mmu_range_slot(range) != MMU_SLOT_COUNTED) {
-		mmu_intervals_end(&subscriptions->intervals, range);
-		return;
-	}
+	mmu_range_end(range);
 	mmu_notifier_count_end(mmu_notifier_count(range->mm, MMU_COUNT_LISTED));
 	/* Waited for since? Then this is seen, as at the look for subscriptions. */
 	barrier();
@@ -361,6 +311,84 @@ static void mmu_notifier_ended(struct mmu_notifier_subscriptions *subscriptions,
 		mmu_notifier_wake(subscriptions);
 }
 
+/* A callback would have had to sleep. All were called: those with an end get it. */
+static noinline int mmu_notifier_refused(struct mmu_notifier_range *range,
+					 unsigned int registered)
+{
+	struct mmu_notifier_subscriptions *subscriptions =
+		range->mm->notifier_subscriptions;
+
+	mmu_notifier_list_end(subscriptions, range, registered);
+	if (mmu_range_slot(range) == MMU_SLOT_COUNTED)
+		mmu_notifier_counted_end(subscriptions, range);
+	else
+		mmu_intervals_end(&subscriptions->intervals, range);
+	return -EAGAIN;
+}
+
+static noinline int
+mmu_notifier_list_start(struct mmu_notifier_subscriptions *subscriptions,
+			struct mmu_notifier_range *range,
+			unsigned int registered)
+{
+	struct mmu_notifier *subscription;
+	int id = srcu_read_lock(&mmu_notifier_calls);
+	bool refused = false;
+
+	for_each_subscription(subscription, subscriptions)
+		if (mmu_notifier_concerned(subscription, registered) &&
+		    subscription->ops->invalidate_range_start &&
+		    unlikely(mmu_notifier_call_start(subscription, range)))
+			refused = true;
+	srcu_read_unlock(&mmu_notifier_calls, id);
+
+	if (unlikely(refused) && !mmu_notifier_range_blockable(range))
+		return mmu_notifier_refused(range, registered);
+	return 0;
+}
+
+/* The number of the last subscription that it calls */
+static unsigned int
+mmu_notifier_registered(struct mmu_notifier_subscriptions *subscriptions,
+			const struct mmu_notifier_range *range)
+{
+	return mmu_inflight_registered(&subscriptions->intervals.inflight,
+				       mmu_range_slot(range));
+}
+
+static noinline int
+mmu_notifier_start_tracked(struct mmu_notifier_subscriptions *subscriptions,
+			   struct mmu_notifier_range *range)
+{
+	int ret = mmu_intervals_start(&subscriptions->intervals, range);
+
+	if (ret || hlist_empty(&subscriptions->list))
+		return ret;
+	return mmu_notifier_list_start(subscriptions, range,
+				       mmu_notifier_registered(subscriptions,
+							       range));
+}
+
+/*
+ * The count by which the invalidation has begun is not in use any more: take it
+ * back and begin by the one that is.
+ */
+static noinline int
+mmu_notifier_start_anew(struct mmu_notifier_range *range,
+			struct mmu_invalidation_count __percpu *count)
+{
+	struct mm_struct *mm = range->mm;
+
+	mmu_notifier_count_end(count);
+	/* A sum may have seen it. */
+	mmu_notifier_wake(mm->notifier_subscriptions);
+	count = READ_ONCE(mm->notifier_count);
+	this_cpu_inc(count->begun);
+	barrier();
+	return __mmu_notifier_invalidate_range_start(range, count);
+}
+
+/* Tail calls: the usual ways save no registers. */
 int
 __mmu_notifier_invalidate_range_start(struct mmu_notifier_range *range,
 				      struct mmu_invalidation_count __percpu *count)
@@ -368,26 +396,32 @@ __mmu_notifier_invalidate_range_start(struct mmu_notifier_range *range,
 	struct mm_struct *mm = range->mm;
 	struct mmu_notifier_subscriptions *subscriptions =
 		mm->notifier_subscriptions;
-	int ret = 0;
 
-	count = mmu_notifier_recount(mm, count);
+	/* Counted first, then looked whether it is in use: as in the drawing. */
+	if (unlikely(READ_ONCE(mm->notifier_count) != count))
+		return mmu_notifier_start_anew(range, count);
+	if (count == mmu_notifier_count(mm, MMU_COUNT_LISTED)) {
+		mmu_range_start(range, MMU_SLOT_COUNTED);
+		if (unlikely(hlist_empty(&subscriptions->list)))
+			return 0;
+		/* If there are more, they wait for this invalidation. */
+		return mmu_notifier_list_start(subscriptions, range, 1);
+	}
 	/* Visible, and not in use yet: the subscriber waits for this one. */
 	if (unlikely(count == mmu_notifier_count(mm, MMU_COUNT_UNSEEN)))
 		return 0;
-	if (count == mmu_notifier_count(mm, MMU_COUNT_LISTED))
-		mmu_range_set_slot(range, MMU_SLOT_COUNTED);
-	else
-		ret = mmu_intervals_start(&subscriptions->intervals, range);
-	if (ret)
-		return ret;
+	return mmu_notifier_start_tracked(subscriptions, range);
+}
 
-	range->flags |= MMU_NOTIFIER_RANGE_SEEN;
-	if (hlist_empty(&subscriptions->list))
-		return 0;
-	ret = mmu_notifier_list_start(range);
-	if (ret)
-		mmu_notifier_ended(subscriptions, range);
-	return ret;
+static noinline void
+mmu_notifier_end_tracked(struct mmu_notifier_subscriptions *subscriptions,
+			 struct mmu_notifier_range *range)
+{
+	if (!hlist_empty(&subscriptions->list))
+		mmu_notifier_list_end(subscriptions, range,
+				      mmu_notifier_registered(subscriptions,
+							      range));
+	mmu_intervals_end(&subscriptions->intervals, range);
 }
 
 void __mmu_notifier_invalidate_range_end(struct mmu_notifier_range *range)
@@ -396,9 +430,13 @@ void __mmu_notifier_invalidate_range_end(struct mmu_notifier_range *range)
 		range->mm->notifier_subscriptions;
 
 	lock_map_acquire(&__mmu_notifier_invalidate_range_start_map);
-	if (!hlist_empty(&subscriptions->list))
-		mmu_notifier_list_end(range);
-	mmu_notifier_ended(subscriptions, range);
+	if (mmu_range_slot(range) == MMU_SLOT_COUNTED) {
+		if (likely(!hlist_empty(&subscriptions->list)))
+			mmu_notifier_list_end(subscriptions, range, 1);
+		mmu_notifier_counted_end(subscriptions, range);
+	} else {
+		mmu_notifier_end_tracked(subscriptions, range);
+	}
 	lock_map_release(&__mmu_notifier_invalidate_range_start_map);
 }
 
@@ -571,17 +609,9 @@ mmu_subscriptions_publish(struct mm_struct *mm,
 	return other;
 }
 
-/**
- * mmu_subscriptions_tracked() - the subscriptions of an address space, allocated
- *	if need be, with invalidations tracked from now on
- * @mm: the address space
- *
- * Context: Process context, may sleep. No lock is needed.
- *
- * Return: the subscriptions, or %NULL if there is no memory for them.
- */
+/* As mmu_subscriptions_tracked(), if it is not clear that they are. */
 struct mmu_notifier_subscriptions *
-mmu_subscriptions_tracked(struct mm_struct *mm)
+mmu_subscriptions_track(struct mm_struct *mm)
 {
 	struct mmu_notifier_subscriptions *subscriptions =
 		READ_ONCE(mm->notifier_subscriptions);
@@ -596,34 +626,17 @@ mmu_subscriptions_tracked(struct mm_struct *mm)
 	return subscriptions;
 }
 
-/**
- * struct mmu_notifier_add - a subscription that is added to the list
- * @subscriptions: the list's
- * @subscription: the new one
- * @wait: for the invalidations that started before it was added, which do not
- *	call it; all others do
- */
-struct mmu_notifier_add {
-	struct mmu_notifier_subscriptions *subscriptions;
-	struct mmu_notifier *subscription;
-	struct mmu_inflight_wait wait;
-};
-
-static bool mmu_notifier_added(struct mmu_intervals *intervals, void *arg)
+/* Put @subscription on the list. @wait is for those that do not call it. */
+static void mmu_notifier_add(struct mmu_notifier_subscriptions *subscriptions,
+			     struct mmu_notifier *subscription,
+			     struct mmu_inflight_wait *wait)
 {
-	struct mmu_notifier_add *add = arg;
-	struct mmu_notifier *subscription = add->subscription;
-	unsigned int since;
+	struct mmu_intervals *intervals = &subscriptions->intervals;
 
-	guard(spinlock)(&add->subscriptions->lock);
+	guard(spinlock)(&subscriptions->lock);
 	guard(spinlock)(&intervals->lock);
-	since = mmu_inflight_register(&intervals->inflight);
-	if (!since)
-		return false;
-	subscription->since = since;
-	hlist_add_head_rcu(&subscription->hlist, &add->subscriptions->list);
-	mmu_inflight_wait_enter(&add->wait, &intervals->inflight, 0, ULONG_MAX);
-	return true;
+	subscription->since = mmu_inflight_register(&intervals->inflight, wait);
+	hlist_add_head_rcu(&subscription->hlist, &subscriptions->list);
 }
 
 static void mmu_notifier_del(struct mmu_notifier_subscriptions *subscriptions,
@@ -656,8 +669,8 @@ static int mmu_notifier_wait_first(struct mmu_intervals *intervals,
 static int mmu_notifier_add_and_wait(struct mmu_notifier *subscription,
 				     struct mm_struct *mm)
 {
-	struct mmu_notifier_add add = { .subscription = subscription };
-	struct mmu_notifier_subscriptions *made;
+	struct mmu_notifier_subscriptions *subscriptions, *made;
+	struct mmu_inflight_wait wait;
 	struct mmu_intervals *intervals;
 	long left = MAX_SCHEDULE_TIMEOUT;
 	int ret;
@@ -667,33 +680,36 @@ static int mmu_notifier_add_and_wait(struct mmu_notifier *subscription,
 		made = mmu_subscriptions_alloc();
 		if (!made)
 			return -ENOMEM;
-		add.subscriptions = made;
-		mmu_notifier_added(&made->intervals, &add);
-		add.subscriptions = mmu_subscriptions_publish(mm, made);
-		if (add.subscriptions == made) {
+		mmu_notifier_add(made, subscription, &wait);
+		subscriptions = mmu_subscriptions_publish(mm, made);
+		if (subscriptions == made) {
 			ret = mmu_notifier_wait_first(&made->intervals, mm);
 			goto out;
 		}
 	}
 
-	add.subscriptions = mmu_subscriptions_tracked(mm);
-	if (!add.subscriptions)
+	subscriptions = mmu_subscriptions_tracked(mm);
+	if (!subscriptions)
 		return -ENOMEM;
-	intervals = &add.subscriptions->intervals;
-	ret = mmu_intervals_wait_until(intervals, mmu_notifier_added, &add,
-				       &left);
-	if (ret)
-		return ret;
+	intervals = &subscriptions->intervals;
+	mmu_notifier_add(subscriptions, subscription, &wait);
+	/*
+	 * Who clears an entry looks at the list next, without a lock, and after
+	 * the end, too: either it finds this one, or the device finds the entry
+	 * cleared.
+	 */
+	if (subscription->ops->arch_invalidate_secondary_tlbs)
+		mmu_notifier_fence();
 	ret = mmu_intervals_settle(intervals, mm, &left) ?:
 	      mmu_intervals_wait_until(intervals, mmu_intervals_wait_over,
-				       &add.wait, &left);
+				       &wait, &left);
 out:
 	if (!ret) {
 		/* All invalidations in flight know of it. */
 		WRITE_ONCE(subscription->since, 0);
 		return 0;
 	}
-	mmu_notifier_del(add.subscriptions, subscription);
+	mmu_notifier_del(subscriptions, subscription);
 	synchronize_srcu(&mmu_notifier_calls);
 	subscription->since = 0;
 	return ret;
@@ -728,9 +744,10 @@ EXPORT_SYMBOL_GPL(__mmu_notifier_register);
  * goes; mmget_not_zero() tells whether the address space still does.
  *
  * Context: Process context, may sleep. Waits for invalidations of this address
- * space that started before the call and do not know the subscription: the caller
- * must hold nothing that they wait for. No lock is needed, mmap_lock may be held.
- * The caller keeps the address space alive (mmget()).
+ * space that started before the call and do not know the subscription, and if the
+ * calling task is killed for callbacks of all kinds: the caller must hold nothing
+ * that they wait for. No lock is needed, mmap_lock may be held. The caller keeps
+ * the address space alive (mmget()).
  *
  * Return: 0, -ENOMEM, -EINTR if the calling task is being killed, or -EINVAL for
  * callbacks that exclude each other or an address space that is at its end. After
@@ -886,7 +903,8 @@ static void mmu_notifier_free(struct rcu_head *rcu)
  * time later; a module has to wait for that by mmu_notifier_synchronize()
  * before it goes.
  *
- * Context: Any but interrupts; also from &mmu_notifier_ops.release.
+ * Context: Process context; need not be able to sleep. Also from
+ * &mmu_notifier_ops.release.
  */
 void mmu_notifier_put(struct mmu_notifier *subscription)
 {
@@ -906,15 +924,19 @@ void mmu_notifier_put(struct mmu_notifier *subscription)
 EXPORT_SYMBOL_GPL(mmu_notifier_put);
 
 /**
- * mmu_notifier_synchronize() - wait until subscriptions that were put are freed
+ * mmu_notifier_synchronize() - wait until subscriptions that were put are freed,
+ *	and release functions that were called have returned
  *
- * For the exit of a module that uses mmu_notifier_put(). All its subscriptions
- * have been put by then.
+ * For the exit of a module that uses mmu_notifier_put(), which has put all its
+ * subscriptions by then, or mmu_interval_notifier_remove_async(), of which all
+ * release functions have been called.
  *
  * Context: Process context, may sleep.
  */
 void mmu_notifier_synchronize(void)
 {
+	/* Also for mmu_interval_notifier_remove_async(): see mmu_intervals_called() */
+	synchronize_srcu(&mmu_notifier_calls);
 	srcu_barrier(&mmu_notifier_calls);
 }
 EXPORT_SYMBOL_GPL(mmu_notifier_synchronize);

@@ -11,6 +11,7 @@
 #include <linux/mmu_notifier.h>
 #include <linux/rbtree.h>
 #include <linux/spinlock.h>
+#include <linux/srcu.h>
 #include <linux/wait.h>
 
 #include "mmu_interval_state.h"
@@ -18,35 +19,34 @@
 /* In place of a slot: the invalidation is counted. */
 #define MMU_SLOT_COUNTED	(MMU_SLOT_ODD + 1)
 
-struct mmu_visit;
-
 /**
  * struct mmu_intervals - the interval subscriptions of an address space
- * @lock: protects what follows, as far as nothing else is said, and the private
- *	members of the subscriptions
+ * @lock: protects what follows, as far as nothing else is said, and
+ *	&mmu_interval_state.removed
  * @tree: the subscriptions
  * @inflight: invalidations in flight, since @tracked is set
- * @seq: of the latest invalidation that met a subscription
- * @moves: counts resized subscriptions, for invalidations without a slot
+ * @seq: the latest sequence
  * @wq: waiters for the end of an invalidation or of a callback
  * @tracked: invalidations must have a slot. Never unset; read without the lock.
  * @fenced: all CPUs have passed a barrier since @tracked was set: invalidations
  *	that start from now on have a slot. Without the lock.
  * @settled: and those without one that started before have ended. Never unset;
  *	read without the lock.
- * @visits: by slot, the invalidations that are calling subscriptions
+ * @visits: the invalidations that are calling subscriptions
+ * @removed: subscriptions that are removed and still being called, and that are
+ *	released then; chained by rb_left of their nodes
  */
 struct mmu_intervals {
 	spinlock_t lock;	/* of most that follows */
 	struct rb_root_cached tree;
 	struct mmu_inflight inflight;
 	unsigned long seq;
-	unsigned long moves;
 	struct wait_queue_head wq;
 	bool tracked;
 	bool fenced;
 	bool settled;
-	struct mmu_visit *visits[MMU_SLOTS];
+	struct hlist_head visits;
+	struct rb_node *removed;
 };
 
 /**
@@ -68,16 +68,57 @@ static inline unsigned int mmu_range_slot(const struct mmu_notifier_range *range
 	return FIELD_GET(MMU_NOTIFIER_RANGE_SLOT, range->flags);
 }
 
-static inline void mmu_range_set_slot(struct mmu_notifier_range *range,
-				      unsigned int slot)
+/* It is in flight from now on, and subscriptions know of it. */
+static inline void mmu_range_start(struct mmu_notifier_range *range,
+				   unsigned int slot)
 {
 	BUILD_BUG_ON(FIELD_MAX(MMU_NOTIFIER_RANGE_SLOT) < MMU_SLOT_COUNTED);
-	FIELD_MODIFY(MMU_NOTIFIER_RANGE_SLOT, &range->flags, slot);
+	range->flags = (range->flags & ~MMU_NOTIFIER_RANGE_SLOT) |
+		       MMU_NOTIFIER_RANGE_SEEN |
+		       FIELD_PREP(MMU_NOTIFIER_RANGE_SLOT, slot);
 }
 
+/* It is not in flight any more. Returns its slot. */
+static inline unsigned int mmu_range_end(struct mmu_notifier_range *range)
+{
+	range->flags &= ~MMU_NOTIFIER_RANGE_SEEN;
+	return mmu_range_slot(range);
+}
+
+/* For lockdep: to wait for an invalidation is as bad as to make one. */
+static inline void mmu_notifier_might_wait(void)
+{
+	might_sleep();
+	lock_map_acquire(&__mmu_notifier_invalidate_range_start_map);
+	lock_map_release(&__mmu_notifier_invalidate_range_start_map);
+}
+
+/* Under it run all callbacks of the list, and release functions that had to wait. */
+extern struct srcu_struct mmu_notifier_calls;
+
 struct mmu_notifier_subscriptions *
-mmu_subscriptions_tracked(struct mm_struct *mm);
-void mmu_notifier_might_wait(void);
+mmu_subscriptions_track(struct mm_struct *mm);
+
+/**
+ * mmu_subscriptions_tracked() - the subscriptions of an address space, allocated
+ *	if need be, with invalidations tracked from now on
+ * @mm: the address space
+ *
+ * Context: Process context, may sleep. No lock is needed.
+ *
+ * Return: the subscriptions, or %NULL if there is no memory for them.
+ */
+static inline struct mmu_notifier_subscriptions *
+mmu_subscriptions_tracked(struct mm_struct *mm)
+{
+	struct mmu_notifier_subscriptions *subscriptions =
+		READ_ONCE(mm->notifier_subscriptions);
+
+	if (subscriptions && READ_ONCE(subscriptions->intervals.tracked))
+		return subscriptions;
+	return mmu_subscriptions_track(mm);
+}
+
 void mmu_notifier_count_as(struct mm_struct *mm, enum mmu_count which);
 void mmu_notifier_fence(void);
 bool mmu_notifier_none_counted(struct mm_struct *mm, enum mmu_count which);

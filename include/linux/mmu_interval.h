@@ -83,11 +83,11 @@ typedef void (*mmu_interval_release_fn)(struct mmu_interval_notifier *sub);
 
 /**
  * struct mmu_interval_state - what is under way with a subscription
- * @callbacks: how many are running; they keep it in the tree
- * @removed: no more are to begin; the last one takes it out of the tree
+ * @second_passes: that are to come, of callbacks with two
+ * @removed: it is out of the tree, or about to be
  */
 struct mmu_interval_state {
-	unsigned int callbacks;
+	atomic_t second_passes;
 	bool removed;
 };
 
@@ -97,7 +97,7 @@ struct mmu_interval_state {
  *	and nobody resizes it
  * @ops: how to tell it
  * @mm: the address space
- * @invalidate_seq: changes with each invalidation that overlaps
+ * @invalidate_seq: changed by callbacks that take something from the device
  *
  * All members are set by mmu_interval_notifier_insert(), those not described
  * here are private.
@@ -107,7 +107,7 @@ struct mmu_interval_notifier {
 	const struct mmu_interval_notifier_ops *ops;
 	struct mm_struct *mm;
 	unsigned long invalidate_seq;
-	/* private: under the lock of the intervals */
+	/* private: see mm/mmu_interval.c */
 	struct mmu_interval_state state;
 	mmu_interval_release_fn release;
 	/* private: see mmu_interval_note_stale() */
@@ -175,7 +175,8 @@ static inline bool
 mmu_interval_read_retry(struct mmu_interval_notifier *interval_sub,
 			unsigned long seq)
 {
-	return READ_ONCE(interval_sub->invalidate_seq) != seq;
+	/* Compared in memory. Resizing changes it without the lock. */
+	return data_race(interval_sub->invalidate_seq) != seq;
 }
 
 /**

@@ -75,7 +75,7 @@ enum mmu_notifier_event {
  *	cases. A subscription whose start can fail must not have an
  *	@invalidate_range_end: it would be called without a start.
  * @invalidate_range_end: The page table has changed, the pages may be gone.
- *	Called for each start that this subscription was told of.
+ *	Called for each start of which this was told, unless it has gone.
  * @arch_invalidate_secondary_tlbs: For a device that walks the CPU's own page
  *	table: called wherever the CPU's TLB is flushed, with page table locks
  *	held. Excludes the two before.
@@ -162,7 +162,8 @@ struct mmu_notifier_range {
 
 static inline int mm_has_notifiers(struct mm_struct *mm)
 {
-	return unlikely(READ_ONCE(mm->notifier_subscriptions));
+	/* Never unset; whoever finds it set reads it anew. */
+	return unlikely(data_race(mm->notifier_subscriptions));
 }
 
 struct mmu_notifier *mmu_notifier_get_locked(const struct mmu_notifier_ops *ops,

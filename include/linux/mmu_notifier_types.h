@@ -10,8 +10,8 @@
 
 /*
  * enum mmu_count - as what an invalidation is counted at its start
- * @MMU_COUNT_UNSEEN: there is no subscription
- * @MMU_COUNT_LISTED: there is one, to the whole address space
+ * @MMU_COUNT_UNSEEN: there never was a subscription
+ * @MMU_COUNT_LISTED: there was one at most, to the whole address space
  * @MMU_COUNT_TRACKED: it will have a slot; this count means nothing
  */
 enum mmu_count {
@@ -26,8 +26,8 @@ enum mmu_count {
  * @begun: those that started there
  * @ended: those that ended there, wherever they started
  *
- * Only the sums over all CPUs mean anything, and only their difference: the
- * invalidations in flight. Changed by this_cpu_inc(), and allowed to wrap.
+ * Only the sums over all CPUs mean anything, and only their difference: those
+ * in flight that are counted by it. Changed by this_cpu_inc(), and allowed to wrap.
  */
 struct mmu_invalidation_count {
 	unsigned int begun;

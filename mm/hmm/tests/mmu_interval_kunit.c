@@ -166,35 +166,66 @@ static void a_wait_for_a_batch_ends_in_a_storm(struct kunit *test)
 static void an_invalidation_calls_older_subscriptions(struct kunit *test)
 {
 	struct mmu_inflight *inflight = fresh_inflight(0);
+	struct mmu_inflight_wait wait;
 	unsigned int old, young;
 
-	KUNIT_EXPECT_EQ(test, mmu_inflight_register(inflight), 1U);
+	KUNIT_EXPECT_EQ(test, mmu_inflight_register(inflight, &wait), 1U);
 	old = mmu_inflight_start(inflight, 0, 5);
-	KUNIT_EXPECT_EQ(test, mmu_inflight_register(inflight), 2U);
+	KUNIT_EXPECT_EQ(test, mmu_inflight_register(inflight, &wait), 2U);
 	young = mmu_inflight_start(inflight, 0, 5);
 	KUNIT_EXPECT_EQ(test, mmu_inflight_registered(inflight, old), 1U);
 	KUNIT_EXPECT_EQ(test, mmu_inflight_registered(inflight, young), 2U);
 	inflight->registered = ~0U;
-	KUNIT_EXPECT_EQ(test, mmu_inflight_register(inflight), 1U);
+	KUNIT_EXPECT_EQ(test, mmu_inflight_register(inflight, &wait), 1U);
 }
 
-/* Those in a batch have one number for all. */
-static void a_subscription_waits_until_a_batch_can_be_closed(struct kunit *test)
+/* Those in a batch have one number for all, from when the batch began. */
+static void a_subscription_waits_for_who_joins_a_batch(struct kunit *test)
 {
 	struct mmu_inflight *inflight = fresh_inflight(~0UL);
-	unsigned int old, young;
+	struct mmu_inflight_wait wait;
+	unsigned int old, joins, young;
 
 	old = mmu_inflight_start(inflight, 0, 5);
-	KUNIT_EXPECT_EQ(test, mmu_inflight_register(inflight), 1U);
-	young = mmu_inflight_start(inflight, 0, 5);
-	KUNIT_EXPECT_EQ(test, mmu_inflight_registered(inflight, old), 0U);
-	KUNIT_EXPECT_EQ(test, mmu_inflight_registered(inflight, young), 1U);
-	KUNIT_EXPECT_EQ(test, mmu_inflight_register(inflight), 0U);
+	KUNIT_EXPECT_EQ(test, mmu_inflight_register(inflight, &wait), 1U);
 	mmu_inflight_end(inflight, old);
-	KUNIT_EXPECT_EQ(test, mmu_inflight_register(inflight), 2U);
+	/* Nobody is in the batch, and nobody has closed it. */
+	joins = mmu_inflight_start(inflight, 0, 5);
+	KUNIT_EXPECT_EQ(test, mmu_inflight_registered(inflight, joins), 0U);
+	KUNIT_EXPECT_FALSE(test, mmu_inflight_wait_over(&wait, inflight));
+	young = mmu_inflight_start(inflight, 0, 5);
 	KUNIT_EXPECT_EQ(test, mmu_inflight_registered(inflight, young), 1U);
-	mmu_inflight_end(inflight, young);
-	KUNIT_EXPECT_EQ(test, mmu_inflight_register(inflight), 3U);
+	KUNIT_EXPECT_EQ(test, mmu_inflight_registered(inflight, joins), 0U);
+	mmu_inflight_end(inflight, joins);
+	wait.slots = 0;
+	KUNIT_EXPECT_TRUE(test, mmu_inflight_wait_over(&wait, inflight));
+}
+
+/* Who calls the subscription may wait for the subscriber. */
+static void a_subscription_waits_for_nobody_who_calls_it(struct kunit *test)
+{
+	struct mmu_inflight *inflight = fresh_inflight(~0UL);
+	struct mmu_inflight_wait wait, reader;
+	unsigned int closed, joins, young;
+
+	/* An empty batch begins anew. */
+	KUNIT_EXPECT_EQ(test, mmu_inflight_register(inflight, &wait), 1U);
+	KUNIT_EXPECT_FALSE(test, wait.batches);
+	closed = mmu_inflight_start(inflight, 0, 5);
+	KUNIT_EXPECT_EQ(test, mmu_inflight_registered(inflight, closed), 1U);
+	/* It cannot, while the one before is not over. */
+	mmu_inflight_wait_enter(&reader, inflight, 0, 5);
+	KUNIT_EXPECT_FALSE(test, mmu_inflight_wait_over(&reader, inflight));
+	KUNIT_EXPECT_EQ(test, mmu_inflight_register(inflight, &wait), 2U);
+	joins = mmu_inflight_start(inflight, 0, 5);
+	KUNIT_EXPECT_EQ(test, mmu_inflight_registered(inflight, joins), 1U);
+	mmu_inflight_end(inflight, closed);
+	wait.slots = 0;
+	KUNIT_EXPECT_FALSE(test, mmu_inflight_wait_over(&wait, inflight));
+	young = mmu_inflight_start(inflight, 0, 5);
+	KUNIT_EXPECT_EQ(test, mmu_inflight_registered(inflight, young), 2U);
+	mmu_inflight_end(inflight, joins);
+	KUNIT_EXPECT_TRUE(test, mmu_inflight_wait_over(&wait, inflight));
 }
 
 static void a_later_sequence_is_not_given_to_a_reader(struct kunit *test)
@@ -215,39 +246,74 @@ static void a_later_sequence_is_not_given_to_a_reader(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, mmu_seq_after_wait(inflight, 0, 8, 7, 5), 5UL);
 }
 
-static void removal_without_callbacks_is_at_once(struct kunit *test)
-{
-	struct mmu_interval_state state = {};
+static struct mmu_interval_notifier called[2];
 
-	KUNIT_EXPECT_TRUE(test, mmu_callback_begin(&state));
-	KUNIT_EXPECT_FALSE(test, mmu_callback_end(&state));
-	KUNIT_EXPECT_TRUE(test, mmu_state_remove(&state));
-	KUNIT_EXPECT_FALSE(test, mmu_callback_begin(&state));
-	KUNIT_EXPECT_EQ(test, state.callbacks, 0U);
+/* Two subscriptions that were chosen */
+static struct mmu_calls two_calls(void)
+{
+	return (struct mmu_calls){ .nr = 2, .subs = { &called[0], &called[1] } };
 }
 
-static void the_last_callback_completes_a_removal(struct kunit *test)
+static bool goes_on_to(struct mmu_calls *calls, unsigned int nr)
 {
-	struct mmu_interval_state state = {};
+	struct mmu_interval_notifier *sub = READ_ONCE(calls->subs[nr]);
 
-	KUNIT_EXPECT_TRUE(test, mmu_callback_begin(&state));
-	KUNIT_EXPECT_TRUE(test, mmu_callback_begin(&state));
-	KUNIT_EXPECT_FALSE(test, mmu_state_remove(&state));
-	KUNIT_EXPECT_FALSE(test, mmu_callback_begin(&state));
-	KUNIT_EXPECT_FALSE(test, mmu_callback_end(&state));
-	KUNIT_EXPECT_FALSE(test, mmu_callback_begin(&state));
-	KUNIT_EXPECT_TRUE(test, mmu_callback_end(&state));
+	mmu_calls_go_on(calls, sub);
+	return sub == &called[nr];
+}
+
+static void calls_come_in_order(struct kunit *test)
+{
+	struct mmu_calls calls = two_calls();
+
+	KUNIT_EXPECT_FALSE(test, mmu_calls_at(&calls, &called[0]));
+	KUNIT_EXPECT_TRUE(test, goes_on_to(&calls, 0));
+	KUNIT_EXPECT_TRUE(test, mmu_calls_at(&calls, &called[0]));
+	KUNIT_EXPECT_FALSE(test, mmu_calls_at(&calls, &called[1]));
+	KUNIT_EXPECT_TRUE(test, goes_on_to(&calls, 1));
+	KUNIT_EXPECT_FALSE(test, mmu_calls_at(&calls, &called[0]));
+	KUNIT_EXPECT_TRUE(test, mmu_calls_at(&calls, &called[1]));
+	mmu_calls_go_on(&calls, NULL);
+	KUNIT_EXPECT_FALSE(test, mmu_calls_at(&calls, &called[1]));
+	KUNIT_EXPECT_FALSE(test, calls.wanted);
+}
+
+static void what_is_crossed_out_is_not_called(struct kunit *test)
+{
+	struct mmu_calls calls = two_calls();
+
+	KUNIT_EXPECT_TRUE(test, goes_on_to(&calls, 0));
+	mmu_calls_cross_out(&calls, &called[1]);
+	KUNIT_EXPECT_FALSE(test, goes_on_to(&calls, 1));
+	KUNIT_EXPECT_TRUE(test, calls.wanted);
+	KUNIT_EXPECT_FALSE(test, mmu_calls_at(&calls, &called[1]));
+}
+
+static void a_removal_finds_what_is_being_called(struct kunit *test)
+{
+	struct mmu_calls calls = two_calls();
+
+	KUNIT_EXPECT_TRUE(test, goes_on_to(&calls, 0));
+	mmu_calls_cross_out(&calls, &called[0]);
+	KUNIT_EXPECT_TRUE(test, mmu_calls_at(&calls, &called[0]));
+	KUNIT_EXPECT_TRUE(test, goes_on_to(&calls, 1));
+	/* It waits, and is woken. */
+	KUNIT_EXPECT_TRUE(test, calls.wanted);
+	KUNIT_EXPECT_FALSE(test, mmu_calls_at(&calls, &called[0]));
 }
 
 /* The oracle */
 
 static const char *const phase_names[] = {
 	[SIM_IDLE] = "takes up something",
+	[SIM_NEXT] = "reads which subscription is next",
+	[SIM_GO_ON] = "goes on to it",
+	[SIM_LOOK] = "looks whether it was removed",
 	[SIM_CALL] = "begins a callback",
 	[SIM_SET_SEQ] = "sets the sequence",
 	[SIM_TAKE] = "takes from the device",
 	[SIM_RETURN] = "ends a callback",
-	[SIM_END_CALLS] = "goes to the next subscription",
+	[SIM_END_CALLS] = "has called all that it chose",
 	[SIM_SECOND] = "begins the next second pass, if any",
 	[SIM_SECOND_TAKE] = "takes from the device in a second pass",
 	[SIM_SECOND_END] = "ends a second pass",
@@ -259,7 +325,7 @@ static const char *const phase_names[] = {
 	[SIM_LOCK] = "takes the driver's lock",
 	[SIM_CHECK] = "checks for a collision",
 	[SIM_COMMIT] = "programs the device",
-	[SIM_WAIT_OUT] = "has removed a subscription",
+	[SIM_WAIT_IDLE] = "has removed a subscription",
 	[SIM_TRIM] = "trims the device",
 	[SIM_ENTER_RESIZE] = "begins to wait for a resize",
 	[SIM_RESIZE] = "has resized a subscription",
@@ -330,14 +396,16 @@ NOTICES(a_reader_that_waits_for_later_ones, SIM_READER_WAITS_FOR_LATER)
 NOTICES(a_reader_that_ignores_batches, SIM_READER_IGNORES_BATCHES)
 NOTICES(a_reader_that_takes_the_newest_seq, SIM_READER_TAKES_NEWEST_SEQ)
 NOTICES(a_seq_that_is_used_twice, SIM_SEQ_IS_USED_TWICE)
-NOTICES(a_cursor_that_is_let_go, SIM_CURSOR_IS_LET_GO)
+NOTICES(a_next_one_that_is_let_go, SIM_NEXT_IS_LET_GO)
 NOTICES(a_removal_that_does_not_wait, SIM_REMOVAL_DOES_NOT_WAIT)
 NOTICES(an_insert_that_takes_the_last_seq, SIM_INSERT_TAKES_THE_LAST_SEQ)
 NOTICES(a_resize_that_does_not_wait, SIM_RESIZE_DOES_NOT_WAIT)
 NOTICES(a_resize_that_keeps_the_seq, SIM_RESIZE_KEEPS_SEQ)
 NOTICES(a_resize_that_does_not_restart, SIM_RESIZE_DOES_NOT_RESTART)
 NOTICES(a_restart_that_keeps_the_seq, SIM_RESTART_KEEPS_SEQ)
-NOTICES(a_restart_from_a_removed_one, SIM_RESTART_FROM_A_REMOVED_ONE)
+NOTICES(a_call_of_what_was_crossed_out, SIM_CALL_DOES_NOT_LOOK_ANEW)
+NOTICES(a_removal_that_is_not_woken, SIM_REMOVAL_IS_NOT_WOKEN)
+NOTICES(a_second_pass_that_is_not_counted, SIM_SECOND_PASS_IS_NOT_COUNTED)
 NOTICES(a_resize_that_trims_late, SIM_RESIZE_TRIMS_LATE)
 NOTICES(a_resize_that_trims_but_admits, SIM_RESIZE_TRIMS_ONCE)
 
@@ -352,10 +420,12 @@ static struct kunit_case mmu_interval_cases[] = {
 	KUNIT_CASE(invalidations_without_a_slot_overlap_everything),
 	KUNIT_CASE(a_wait_for_a_batch_ends_in_a_storm),
 	KUNIT_CASE(an_invalidation_calls_older_subscriptions),
-	KUNIT_CASE(a_subscription_waits_until_a_batch_can_be_closed),
+	KUNIT_CASE(a_subscription_waits_for_who_joins_a_batch),
+	KUNIT_CASE(a_subscription_waits_for_nobody_who_calls_it),
 	KUNIT_CASE(a_later_sequence_is_not_given_to_a_reader),
-	KUNIT_CASE(removal_without_callbacks_is_at_once),
-	KUNIT_CASE(the_last_callback_completes_a_removal),
+	KUNIT_CASE(calls_come_in_order),
+	KUNIT_CASE(what_is_crossed_out_is_not_called),
+	KUNIT_CASE(a_removal_finds_what_is_being_called),
 	KUNIT_CASE(oracle_finds_nothing),
 	KUNIT_CASE(oracle_notices_a_reader_that_does_not_wait),
 	KUNIT_CASE(oracle_notices_a_reader_that_does_not_check),
@@ -368,14 +438,16 @@ static struct kunit_case mmu_interval_cases[] = {
 	KUNIT_CASE(oracle_notices_a_reader_that_ignores_batches),
 	KUNIT_CASE(oracle_notices_a_reader_that_takes_the_newest_seq),
 	KUNIT_CASE(oracle_notices_a_seq_that_is_used_twice),
-	KUNIT_CASE(oracle_notices_a_cursor_that_is_let_go),
+	KUNIT_CASE(oracle_notices_a_next_one_that_is_let_go),
 	KUNIT_CASE(oracle_notices_a_removal_that_does_not_wait),
 	KUNIT_CASE(oracle_notices_an_insert_that_takes_the_last_seq),
 	KUNIT_CASE(oracle_notices_a_resize_that_does_not_wait),
 	KUNIT_CASE(oracle_notices_a_resize_that_keeps_the_seq),
 	KUNIT_CASE(oracle_notices_a_resize_that_does_not_restart),
 	KUNIT_CASE(oracle_notices_a_restart_that_keeps_the_seq),
-	KUNIT_CASE(oracle_notices_a_restart_from_a_removed_one),
+	KUNIT_CASE(oracle_notices_a_call_of_what_was_crossed_out),
+	KUNIT_CASE(oracle_notices_a_removal_that_is_not_woken),
+	KUNIT_CASE(oracle_notices_a_second_pass_that_is_not_counted),
 	KUNIT_CASE(oracle_notices_a_resize_that_trims_late),
 	KUNIT_CASE(oracle_notices_a_resize_that_trims_but_admits),
 	{}

@@ -5,21 +5,23 @@
  *
  * Threads take turns, one step at a time, as a random number says. A step is
  * what mm/mmu_interval.c does while it holds the lock of the intervals, or one
- * thing that a driver does, or that happens to one page. Whatever the order:
+ * look at what others change, or one thing that a driver does, or that happens to
+ * one page. Whatever the order:
  *
  *   - a device holds no other version of a page than the page table does, and
  *     nothing of a page that is about to change;
- *   - no callback begins on a removed subscription, nor touches one that is out;
- *   - a subscription is out when it is removed and has no callbacks, and only
- *     then;
+ *   - no callback begins on a removed subscription, nor touches one that was let
+ *     go;
+ *   - a removed subscription is let go once none of its callbacks runs, and only
+ *     then, and those who wait for that are woken;
  *   - sequences are odd, and each is higher than those before;
  *   - no callback gives a reader the sequence again that it began with;
  *   - a reader or a resize waits for no invalidation that does not overlap, nor
  *     for one that started later, and goes on once the others have ended.
  *
  * Most slots for invalidations are used up beforehand, so that some of those in
- * flight have none. The tree is not part of this. An invalidation goes from subscription to
- * subscription in the tree's order: by first address, then by age.
+ * flight have none. The tree is not part of this. An invalidation goes from
+ * subscription to subscription in the tree's order: by first address, then by age.
  *
  * A simulation that cannot fail proves nothing. Each enum sim_mutation breaks
  * one rule, here and not in what is tested.
@@ -39,7 +41,7 @@
 #define SIM_READERS		3
 #define SIM_CHANGERS		2
 #define SIM_THREADS		(SIM_INVALIDATORS + SIM_READERS + SIM_CHANGERS)
-#define SIM_AT_ONCE		2	/* callbacks in between two times of the lock */
+#define SIM_AT_ONCE		2	/* subscriptions that are chosen at once */
 #define SIM_SECOND_PASSES	(4 * SIM_SUBS)	/* a resize has callbacks come twice */
 #define SIM_TRACE		16
 
@@ -56,14 +58,16 @@ enum sim_mutation {
 	SIM_READER_IGNORES_BATCHES,
 	SIM_READER_TAKES_NEWEST_SEQ,
 	SIM_SEQ_IS_USED_TWICE,
-	SIM_CURSOR_IS_LET_GO,
+	SIM_NEXT_IS_LET_GO,
 	SIM_REMOVAL_DOES_NOT_WAIT,
 	SIM_INSERT_TAKES_THE_LAST_SEQ,
 	SIM_RESIZE_DOES_NOT_WAIT,
 	SIM_RESIZE_KEEPS_SEQ,
 	SIM_RESIZE_DOES_NOT_RESTART,
 	SIM_RESTART_KEEPS_SEQ,
-	SIM_RESTART_FROM_A_REMOVED_ONE,
+	SIM_CALL_DOES_NOT_LOOK_ANEW,
+	SIM_REMOVAL_IS_NOT_WOKEN,
+	SIM_SECOND_PASS_IS_NOT_COUNTED,
 	SIM_RESIZE_TRIMS_LATE,
 	SIM_RESIZE_TRIMS_ONCE,
 };
@@ -76,12 +80,12 @@ enum sim_mutation {
  * @admit_first: the driver lets its device have pages from here
  * @admit_last: to here
  * @device: version of each page that the device has; 0 for none
- * @running: callbacks, as the model counts them
+ * @running: callbacks and second passes to come, as the model counts them
  * @users: readers, who keep it from being removed
  * @alive: false: the memory is freed
  * @in: in the tree
  * @removed: as the model has it
- * @async: freed as soon as it is out
+ * @async: freed by the last one that calls it
  * @changing: somebody removes or resizes it
  * @locked: the driver's lock
  */
@@ -105,16 +109,16 @@ struct sim_sub {
 enum sim_phase {
 	SIM_IDLE,
 	/* invalidators */
-	SIM_CALL, SIM_SET_SEQ, SIM_TAKE, SIM_RETURN, SIM_END_CALLS,
+	SIM_NEXT, SIM_GO_ON, SIM_LOOK, SIM_CALL, SIM_SET_SEQ, SIM_TAKE, SIM_RETURN, SIM_END_CALLS,
 	SIM_SECOND, SIM_SECOND_TAKE, SIM_SECOND_END, SIM_CHANGE, SIM_END,
 	/* readers */
 	SIM_ENTER, SIM_BEGIN, SIM_READ, SIM_LOCK, SIM_CHECK, SIM_COMMIT,
 	/* those who insert, remove and resize */
-	SIM_WAIT_OUT, SIM_TRIM, SIM_ENTER_RESIZE, SIM_RESIZE,
+	SIM_WAIT_IDLE, SIM_TRIM, SIM_ENTER_RESIZE, SIM_RESIZE,
 };
 
 struct sim_call {
-	struct sim_sub *sub;	/* NULL: left for the second pass, or forgotten */
+	struct sim_sub *sub;
 	unsigned long id;
 };
 
@@ -145,16 +149,17 @@ struct sim_wait {
  * @visiting: it is on its way through the tree
  * @restart: it must begin with the tree again
  * @restarts: how often; once for each resize that has waited since before it
- * @moves: resizes when it last began with it
  * @wait: of a reader, or a resize
+ * @woken: a removal looks whether it must wait on
  * @may_block: it may sleep: no callback fails
  * @failed: one has
- * @nr: callbacks begun at once
+ * @calls: what is tested: those that were chosen
+ * @pos: the one among them, or of @second, that is next
+ * @next_call: the one that it goes on to
+ * @current_call: the one that is being called
+ * @next: where it goes on after them
  * @nr_second: callbacks that wait for the second pass
- * @pos: the one among them that is next
- * @calls: those begun at once
  * @second: those for the second pass
- * @cursor: the last one called
  */
 struct sim_thread {
 	enum sim_phase phase;
@@ -170,16 +175,17 @@ struct sim_thread {
 	bool visiting;
 	bool restart;
 	unsigned int restarts;
-	unsigned long moves;
 	struct sim_wait wait;
+	bool woken;
 	bool may_block;
 	bool failed;
-	unsigned int nr;
-	unsigned int nr_second;
+	struct mmu_calls calls;
 	unsigned int pos;
-	struct sim_call calls[SIM_AT_ONCE];
+	struct mmu_interval_notifier *next_call;
+	struct sim_call current_call;
+	struct sim_sub *next;
+	unsigned int nr_second;
 	struct sim_call second[SIM_SECOND_PASSES];
-	struct sim_call cursor;
 };
 
 struct sim_step {
@@ -194,7 +200,6 @@ struct sim_step {
  * @inflight: what is tested
  * @reserved: slots that are used up beforehand
  * @started: invalidations that ever were
- * @moves: resizes that ever were
  * @seq: what is tested
  * @last_seq: the model's
  * @ids: subscriptions that ever were
@@ -213,7 +218,6 @@ struct sim {
 	struct mmu_inflight inflight;
 	unsigned long reserved;
 	unsigned long started;
-	unsigned long moves;
 	unsigned long seq;
 	unsigned long last_seq;
 	unsigned long ids;
@@ -353,7 +357,7 @@ static inline void sim_take(struct sim_sub *s, unsigned long first,
 
 static inline bool sim_is_there(struct sim *sim, const struct sim_call *call)
 {
-	if (call->sub->alive && call->sub->in && call->sub->id == call->id)
+	if (call->sub->alive && call->sub->id == call->id)
 		return true;
 	sim_wrong(sim, "a subscription is gone while somebody is using it");
 	return false;
@@ -388,52 +392,84 @@ static inline struct sim_sub *sim_next_sub(struct sim *sim,
 	return best;
 }
 
-static inline void sim_begin_calls(struct sim *sim, struct sim_thread *t,
-				   struct sim_sub *s)
+/* Choose what is called next, from @s on. */
+static inline void sim_choose(struct sim *sim, struct sim_thread *t,
+			      struct sim_sub *s)
 {
-	unsigned int most = t->slot < MMU_SLOTS ? SIM_AT_ONCE : 1;
+	unsigned int nr = 0;
 
-	t->nr = 0;
-	t->pos = 0;
-	for (; s && t->nr < most; s = sim_next_sub(sim, t, s)) {
-		if (!mmu_callback_begin(&s->sub.state)) {
-			if (sim->mutation != SIM_CALLBACK_ON_REMOVED)
-				continue;
-			s->sub.state.callbacks++;
-		}
-		if (s->removed)
-			sim_wrong(sim, "a callback begins on a removed subscription");
-		s->running++;
-		t->calls[t->nr++] = (struct sim_call){ .sub = s, .id = s->id };
+	for (; s && nr < SIM_AT_ONCE; s = sim_next_sub(sim, t, s)) {
+		if (!s->in)
+			sim_wrong(sim, "an invalidation goes on with what is out");
+		t->calls.subs[nr++] = &s->sub;
 	}
-	t->visiting = t->nr;
-	if (t->nr)
-		t->cursor = t->calls[0];
-	t->phase = t->nr ? SIM_CALL : SIM_SECOND;
+	t->calls.nr = nr;
+	t->calls.wanted = false;
+	t->next = s;
+	t->pos = 0;
+	t->visiting = true;
+	t->phase = SIM_NEXT;
 }
 
-/* On to the next one of those begun at once that was not forgotten */
-static inline void sim_next_call(struct sim_thread *t)
+/* What mm/mmu_interval.c goes by to tell whether a callback runs */
+static inline bool sim_runs(const struct sim *sim, const struct sim_sub *s)
 {
-	while (++t->pos < t->nr && !t->calls[t->pos].sub)
-		;
-	t->phase = t->pos < t->nr ? SIM_CALL : SIM_END_CALLS;
-	if (t->pos < t->nr)
-		t->cursor = t->calls[t->pos];
+	unsigned int i;
+
+	for (i = 0; i < SIM_INVALIDATORS; i++) {
+		const struct sim_thread *t = &sim->threads[i];
+
+		if (t->visiting && mmu_calls_at(&t->calls, &s->sub))
+			return true;
+	}
+	return atomic_read(&s->sub.state.second_passes);
 }
 
-static inline void sim_end_call(struct sim *sim, const struct sim_call *call)
+/* A callback has ended that somebody may be waiting for. */
+static inline void sim_called(struct sim *sim)
 {
-	struct sim_sub *s = call->sub;
+	unsigned int i;
 
-	if (!sim_is_there(sim, call))
+	for (i = 0; i < SIM_SUBS; i++) {
+		struct sim_sub *s = &sim->subs[i];
+
+		if (s->alive && s->removed && s->async && !sim_runs(sim, s))
+			s->alive = false;
+	}
+	for (i = 0; i < SIM_THREADS; i++)
+		sim->threads[i].woken = true;
+}
+
+/* The last callback has returned: on to the next. */
+static inline void sim_go_on(struct sim *sim, struct sim_thread *t)
+{
+	if (t->current_call.sub && sim_is_there(sim, &t->current_call))
+		t->current_call.sub->running--;
+	t->current_call.sub = NULL;
+	mmu_calls_go_on(&t->calls, t->next_call);
+	t->phase = SIM_LOOK;
+}
+
+static inline void sim_look(struct sim *sim, struct sim_thread *t)
+{
+	bool end = t->pos == t->calls.nr;
+	struct sim_sub *s;
+
+	if (mmu_calls_wanted(&t->calls)) {
+		sim_called(sim);
+		if (!end && sim->mutation != SIM_CALL_DOES_NOT_LOOK_ANEW)
+			t->next_call = t->calls.subs[t->pos];
+	}
+	t->phase = end ? SIM_END_CALLS : SIM_NEXT;
+	t->pos++;
+	if (!t->next_call)
 		return;
-	s->running--;
-	if (!mmu_callback_end(&s->sub.state))
-		return;
-	s->in = false;
-	if (s->async)
-		s->alive = false;
+	s = container_of(t->next_call, struct sim_sub, sub);
+	if (s->removed)
+		sim_wrong(sim, "a callback begins on a removed subscription");
+	t->current_call = (struct sim_call){ .sub = s, .id = s->id };
+	s->running++;
+	t->phase = SIM_CALL;
 }
 
 static inline void sim_start(struct sim *sim, struct sim_thread *t)
@@ -446,8 +482,8 @@ static inline void sim_start(struct sim *sim, struct sim_thread *t)
 	t->inflight = ++sim->started;
 	t->restart = false;
 	t->restarts = 0;
-	t->moves = sim->moves;
 	t->nr_second = 0;
+	t->current_call.sub = NULL;
 	t->slot = 0;
 	if (sim->mutation != SIM_INVALIDATION_STARTS_LATE)
 		t->slot = mmu_inflight_start(&sim->inflight, t->first, t->last);
@@ -458,18 +494,19 @@ static inline void sim_start(struct sim *sim, struct sim_thread *t)
 	if (!s)
 		return;
 	t->seq = sim_next_seq(sim);
-	sim_begin_calls(sim, t, s);
+	sim_choose(sim, t, s);
 }
 
 static inline void sim_call(struct sim *sim, struct sim_thread *t)
 {
-	struct sim_call *call = &t->calls[t->pos];
+	struct sim_call *call = &t->current_call;
 
 	if (!sim_is_there(sim, call))
 		return;
 	if (!t->may_block && sim_one_in(sim, 4)) {
 		t->failed = true;
-		t->phase = SIM_END_CALLS;
+		t->pos = t->calls.nr;
+		t->phase = SIM_NEXT;
 	} else if (sim_lock(call->sub)) {
 		t->phase = SIM_SET_SEQ;
 	}
@@ -493,74 +530,78 @@ static inline void sim_check_readers(struct sim *sim, const struct sim_sub *s,
 
 static inline void sim_set_seq(struct sim *sim, struct sim_thread *t)
 {
-	struct sim_sub *s = t->calls[t->pos].sub;
+	struct sim_sub *s = t->current_call.sub;
 
 	if (sim->mutation != SIM_CALLBACK_SETS_NO_SEQ) {
 		mmu_interval_set_seq(&s->sub, t->seq);
 		sim_check_readers(sim, s, t);
 	}
 	if (t->nr_second < SIM_SECOND_PASSES && sim_one_in(sim, 3)) {
-		t->second[t->nr_second++] = t->calls[t->pos];
-		t->calls[t->pos].sub = NULL;
+		t->second[t->nr_second++] = t->current_call;
+		if (sim->mutation != SIM_SECOND_PASS_IS_NOT_COUNTED)
+			atomic_inc(&s->sub.state.second_passes);
+		s->running++;
 		s->locked = false;
-		sim_next_call(t);
+		t->phase = SIM_NEXT;
 		return;
 	}
 	t->phase = SIM_TAKE;
 }
 
+/* Take it out of the tree. False if somebody is calling it still. */
+static inline bool sim_take_out(struct sim *sim, struct sim_sub *s, bool async)
+{
+	unsigned int i;
+
+	for (i = 0; i < SIM_INVALIDATORS; i++) {
+		struct sim_thread *t = &sim->threads[i];
+
+		if (!t->visiting)
+			continue;
+		if (t->next == s && sim->mutation != SIM_NEXT_IS_LET_GO)
+			t->next = sim_next_sub(sim, t, s);
+		if (sim->mutation != SIM_CALLBACK_ON_REMOVED)
+			mmu_calls_cross_out(&t->calls, &s->sub);
+		if (sim->mutation == SIM_REMOVAL_IS_NOT_WOKEN)
+			t->calls.wanted = false;
+	}
+	s->sub.state.removed = true;
+	s->changing = true;
+	s->async = async;
+	s->removed = true;
+	s->in = false;
+	return !sim_runs(sim, s);
+}
+
 /* The end of a callback, which may remove its own subscription. */
 static inline void sim_return(struct sim *sim, struct sim_thread *t)
 {
-	struct sim_sub *s = t->calls[t->pos].sub;
+	struct sim_sub *s = t->current_call.sub;
 
 	s->locked = false;
-	if (!s->users && !s->changing && sim_one_in(sim, 8)) {
-		s->changing = true;
-		s->async = true;
-		s->removed = true;
-		if (mmu_state_remove(&s->sub.state))
-			sim_wrong(sim, "a callback runs, and is not counted");
-	}
-	sim_next_call(t);
+	if (!s->users && !s->changing && sim_one_in(sim, 8) &&
+	    sim_take_out(sim, s, true))
+		sim_wrong(sim, "a callback runs, and nobody knows");
+	t->phase = SIM_NEXT;
 }
 
 static inline void sim_end_calls(struct sim *sim, struct sim_thread *t)
 {
-	bool let_go = sim->mutation == SIM_CURSOR_IS_LET_GO;
-	struct sim_sub *next = NULL;
-	unsigned int i;
+	struct sim_sub *next = t->next;
 
-	if (t->slot >= MMU_SLOTS && t->moves != sim->moves) {
-		t->moves = sim->moves;
-		t->restart = true;
+	if (t->restart && sim->mutation != SIM_RESIZE_DOES_NOT_RESTART) {
+		if (sim->mutation != SIM_RESTART_KEEPS_SEQ)
+			t->seq = sim_next_seq(sim);
+		next = sim_next_sub(sim, t, NULL);
 	}
-	if (sim->mutation == SIM_RESIZE_DOES_NOT_RESTART)
-		t->restart = false;
-	if (t->restart && sim->mutation != SIM_RESTART_KEEPS_SEQ)
-		t->seq = sim_next_seq(sim);
-	if (t->restart)
-		next = sim_next_sub(sim, t, NULL);
-	else if (!let_go && sim_is_there(sim, &t->cursor))
-		next = sim_next_sub(sim, t, t->cursor.sub);
-	for (i = 0; i < t->nr; i++)
-		if (t->calls[i].sub)
-			sim_end_call(sim, &t->calls[i]);
-	if (let_go && !t->restart && sim_is_there(sim, &t->cursor))
-		next = sim_next_sub(sim, t, t->cursor.sub);
-	if (t->restart && sim->mutation != SIM_RESTART_FROM_A_REMOVED_ONE)
-		next = sim_next_sub(sim, t, NULL);
-	if (next && !next->in && !t->failed)
-		sim_wrong(sim, "an invalidation goes on from what is out");
-
 	t->restart = false;
+	if (next && !t->failed) {
+		sim_choose(sim, t, next);
+		return;
+	}
 	t->visiting = false;
 	t->pos = 0;
 	t->phase = SIM_SECOND;
-	if (next && !t->failed)
-		sim_begin_calls(sim, t, next);
-	if (t->phase == SIM_SECOND)
-		t->pos = 0;
 }
 
 static inline void sim_second(struct sim *sim, struct sim_thread *t)
@@ -578,6 +619,15 @@ static inline void sim_second(struct sim *sim, struct sim_thread *t)
 	t->phase = t->failed ? SIM_END : SIM_CHANGE;
 }
 
+static inline void sim_second_end(struct sim *sim, struct sim_sub *s)
+{
+	if (sim->mutation != SIM_SECOND_PASS_IS_NOT_COUNTED)
+		atomic_dec(&s->sub.state.second_passes);
+	s->running--;
+	if (s->sub.state.removed)
+		sim_called(sim);
+}
+
 static inline void sim_end(struct sim *sim, struct sim_thread *t)
 {
 	if (sim->mutation != SIM_INVALIDATION_ENDS_EARLY)
@@ -593,6 +643,17 @@ static inline void sim_invalidate(struct sim *sim, struct sim_thread *t)
 		if (!sim->closing)
 			sim_start(sim, t);
 		break;
+	case SIM_NEXT:
+		t->next_call = t->pos < t->calls.nr ?
+			       READ_ONCE(t->calls.subs[t->pos]) : NULL;
+		t->phase = SIM_GO_ON;
+		break;
+	case SIM_GO_ON:
+		sim_go_on(sim, t);
+		break;
+	case SIM_LOOK:
+		sim_look(sim, t);
+		break;
 	case SIM_CALL:
 		sim_call(sim, t);
 		break;
@@ -600,7 +661,7 @@ static inline void sim_invalidate(struct sim *sim, struct sim_thread *t)
 		sim_set_seq(sim, t);
 		break;
 	case SIM_TAKE:
-		sim_take(t->calls[t->pos].sub, t->first, t->last);
+		sim_take(t->current_call.sub, t->first, t->last);
 		t->phase = SIM_RETURN;
 		break;
 	case SIM_RETURN:
@@ -618,7 +679,7 @@ static inline void sim_invalidate(struct sim *sim, struct sim_thread *t)
 		t->phase = SIM_SECOND_END;
 		break;
 	case SIM_SECOND_END:
-		sim_end_call(sim, &t->second[t->pos++]);
+		sim_second_end(sim, t->second[t->pos++].sub);
 		t->phase = SIM_SECOND;
 		break;
 	case SIM_CHANGE:
@@ -740,39 +801,16 @@ static inline void sim_insert(struct sim *sim)
 		sim_wrong(sim, "a new subscription has an old sequence");
 }
 
-/* What is not being called yet is not going to be. */
-static inline void sim_forget(struct sim *sim, struct sim_sub *s)
-{
-	unsigned int i, nr;
-
-	for (i = 0; i < SIM_INVALIDATORS; i++) {
-		struct sim_thread *t = &sim->threads[i];
-
-		for (nr = t->pos + 1; t->visiting && nr < t->nr; nr++) {
-			if (t->calls[nr].sub != s)
-				continue;
-			t->calls[nr].sub = NULL;
-			s->running--;
-			mmu_callback_end(&s->sub.state);
-		}
-	}
-}
-
 static inline void sim_remove(struct sim *sim, struct sim_thread *t, bool async)
 {
 	struct sim_sub *s = t->sub;
 
-	sim_forget(sim, s);
-	s->changing = true;
-	s->async = async;
-	s->removed = true;
-	if (mmu_state_remove(&s->sub.state)) {
-		s->in = false;
-		s->alive = false;
-	} else if (sim->mutation == SIM_REMOVAL_DOES_NOT_WAIT) {
+	if (sim_take_out(sim, s, async) ||
+	    sim->mutation == SIM_REMOVAL_DOES_NOT_WAIT) {
 		s->alive = false;
 	} else if (!async) {
-		t->phase = SIM_WAIT_OUT;
+		t->woken = true;
+		t->phase = SIM_WAIT_IDLE;
 	}
 }
 
@@ -834,10 +872,9 @@ static inline void sim_restart(struct sim *sim, const struct sim_sub *s)
 		if (!t->visiting || !sim_overlaps(t->first, t->last, s))
 			continue;
 		t->restart = true;
-		if (t->slot < MMU_SLOTS && ++t->restarts > SIM_CHANGERS)
+		if (++t->restarts > SIM_CHANGERS)
 			sim_wrong(sim, "resizes do not let an invalidation finish");
 	}
-	sim->moves++;
 }
 
 static inline void sim_resize(struct sim *sim, struct sim_thread *t)
@@ -881,7 +918,10 @@ static inline void sim_subscribe(struct sim *sim, struct sim_thread *t)
 		sim_resize(sim, t);
 		break;
 	default:
-		if (t->sub->in)
+		if (!t->woken)
+			break;
+		t->woken = !sim_runs(sim, t->sub);
+		if (!t->woken)
 			break;
 		t->sub->alive = false;
 		t->phase = SIM_IDLE;
@@ -900,8 +940,8 @@ static inline void sim_check(struct sim *sim)
 
 		if (!s->alive)
 			continue;
-		if (s->in == (s->removed && !s->running))
-			sim_wrong(sim, "a subscription is out too early, or too late");
+		if (s->running && !sim_runs(sim, s))
+			sim_wrong(sim, "a callback runs, and nobody knows");
 		if (s->removed)
 			continue;
 		for (page = 0; page < SIM_PAGES; page++)
@@ -951,6 +991,9 @@ static inline void sim_close(struct sim *sim)
 		sim_step(sim, i % SIM_THREADS);
 	if (!sim_all_idle(sim))
 		sim_wrong(sim, "threads wait for ever");
+	for (i = 0; i < SIM_SUBS; i++)
+		if (sim->subs[i].alive && sim->subs[i].removed)
+			sim_wrong(sim, "a removed subscription is kept for ever");
 	sim->closing = false;
 }
 

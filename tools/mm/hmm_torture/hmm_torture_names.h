@@ -33,15 +33,14 @@
 #define __mmu_notifier_test_young copy_notifier_test_young
 #define __mmu_notifier_invalidate_range_start copy_notifier_start
 #define __mmu_notifier_invalidate_range_end copy_notifier_end
-#define __mmu_notifier_arch_invalidate_secondary_tlbs copy_notifier_arch_tlbs
 #define __mmu_notifier_wake copy_notifier_wake
+#define __mmu_notifier_arch_invalidate_secondary_tlbs copy_notifier_arch_tlbs
 #define __mmu_notifier_check_ended copy_notifier_check_ended
 
-#define mmu_notifier_might_wait copy_notifier_might_wait
 #define mmu_notifier_count_as copy_notifier_count_as
 #define mmu_notifier_fence copy_notifier_fence
 #define mmu_notifier_none_counted copy_notifier_none_counted
-#define mmu_subscriptions_tracked copy_subscriptions_tracked
+#define mmu_subscriptions_track copy_subscriptions_track
 #define mmu_intervals_init copy_intervals_init
 #define mmu_intervals_track copy_intervals_track
 #define mmu_intervals_start copy_intervals_start
@@ -50,5 +49,8 @@
 #define mmu_intervals_wait_until copy_intervals_wait_until
 #define mmu_intervals_wait_over copy_intervals_wait_over
 #define mmu_intervals_release copy_intervals_release
+
+/* Not a name: so few that invalidations take the lock again and again. */
+#define MMU_CALLS	3
 
 #endif /* _HMM_TORTURE_NAMES_H */

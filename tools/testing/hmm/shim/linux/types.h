@@ -10,6 +10,15 @@
 #define READ_ONCE(x)		__atomic_load_n(&(x), __ATOMIC_RELAXED)
 #define WRITE_ONCE(x, value)	__atomic_store_n(&(x), value, __ATOMIC_RELAXED)
 
+struct hmm_shim_atomic {
+	int counter;
+};
+
+#define atomic_t		struct hmm_shim_atomic
+
+/* As in the kernel: the users say why. */
+#define data_race(expression)	(expression)
+
 struct list_head {
 	struct list_head *next, *prev;
 };
