@@ -94,6 +94,11 @@ static long exclusive_try(struct thmm_call *call, unsigned long addr, struct pag
 	seq = mmu_interval_read_begin(&mirror->notifier);
 	if (mmap_read_lock_killable(mm))
 		return -EINTR;
+	/* It may be in vain by now: others were in flight, or had the lock before. */
+	if (mmu_interval_check_retry(&mirror->notifier, seq)) {
+		mmap_read_unlock(mm);
+		return -EAGAIN;
+	}
 	ret = make_device_exclusive_range(mm, addr, addr + npages * PAGE_SIZE, pages, mirror);
 	if (ret > 0) {
 		ret = had(pages, npages);
