@@ -36,8 +36,8 @@
 #define QUICK_MS	300
 #define LONG_MS		(60000 / 9)
 #define LEAST_BY_CPU	200
-#define LEAST_BY_DEVICE	20
-#define LEAST_TAKES	10
+#define LEAST_BY_DEVICE	40
+#define LEAST_TAKES	20
 #define LEAST_EVENTS	3
 #define LIMIT_SECONDS	60
 #define TIMEOUT		(2 * LIMIT_SECONDS)
