@@ -221,6 +221,19 @@ static struct miscdevice torture_device = {
 	.fops = &torture_fops,
 };
 
-module_misc_device(torture_device);
+static int __init torture_module_init(void)
+{
+	return misc_register(&torture_device);
+}
+
+static void __exit torture_module_exit(void)
+{
+	misc_deregister(&torture_device);
+	/* A release function that was called may not have returned. */
+	mmu_notifier_synchronize();
+}
+
+module_init(torture_module_init);
+module_exit(torture_module_exit);
 MODULE_DESCRIPTION("Torture of the MMU notifiers");
 MODULE_LICENSE("GPL");
