@@ -273,7 +273,10 @@ static inline bool mmu_inflight_wait_over(struct mmu_inflight_wait *wait,
 	return !wait->slots && !wait->batches;
 }
 
-/* How many subscriptions an invalidation calls before it takes the lock again */
+/*
+ * How many subscriptions an invalidation calls before it takes the lock again.
+ * The torture module has fewer, to come by the lock more often.
+ */
 #ifndef MMU_CALLS
 #define MMU_CALLS	32
 #endif

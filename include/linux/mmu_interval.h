@@ -83,7 +83,7 @@ typedef void (*mmu_interval_release_fn)(struct mmu_interval_notifier *sub);
 
 /**
  * struct mmu_interval_state - what is under way with a subscription
- * @second_passes: that are to come, of callbacks with two
+ * @second_passes: how many are to come
  * @removed: it is out of the tree, or about to be
  */
 struct mmu_interval_state {

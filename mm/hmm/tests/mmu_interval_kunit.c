@@ -197,6 +197,7 @@ static void a_subscription_waits_for_who_joins_a_batch(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, mmu_inflight_registered(inflight, young), 1U);
 	KUNIT_EXPECT_EQ(test, mmu_inflight_registered(inflight, joins), 0U);
 	mmu_inflight_end(inflight, joins);
+	/* Those that were used up beforehand never end. */
 	wait.slots = 0;
 	KUNIT_EXPECT_TRUE(test, mmu_inflight_wait_over(&wait, inflight));
 }
@@ -220,6 +221,7 @@ static void a_subscription_waits_for_nobody_who_calls_it(struct kunit *test)
 	joins = mmu_inflight_start(inflight, 0, 5);
 	KUNIT_EXPECT_EQ(test, mmu_inflight_registered(inflight, joins), 1U);
 	mmu_inflight_end(inflight, closed);
+	/* Those that were used up beforehand never end. */
 	wait.slots = 0;
 	KUNIT_EXPECT_FALSE(test, mmu_inflight_wait_over(&wait, inflight));
 	young = mmu_inflight_start(inflight, 0, 5);
