@@ -35,7 +35,7 @@
 #define STACK_BYTES	(16 * PAGE_BYTES)
 
 /* More than an implementation may have a place for, each */
-#define MANY		70
+#define MANY		100
 
 /* Invalidations in flight that begin together and end together */
 struct flights {
