@@ -308,11 +308,7 @@ static int seize_failing(int fd, char *map, size_t npages, int nth, bool *failed
 
 static size_t set_aside(char *map, size_t npages)
 {
-	size_t i, count = 0;
-
-	for (i = 0; i < npages; i++)
-		count += !pagemap_pfn(map + i * PAGE_BYTES);
-	return count;
+	return npages - present_pages(map, npages);
 }
 
 #define sweep_exclusive(prepare, is_intact, clean, npages)		\

@@ -236,37 +236,53 @@ void fill_slots(__u64 *slots, size_t n, __u64 value)
 		slots[n] = value;
 }
 
-static __u64 pagemap_entry(void *addr)
+static void pagemap_entries(void *addr, __u64 *entries, size_t n)
 {
 	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
-	__u64 entry = 0;
-	off_t at = (uintptr_t)addr / PAGE_BYTES * sizeof(entry);
+	ssize_t size = n * sizeof(*entries);
+	off_t at = (uintptr_t)addr / PAGE_BYTES * sizeof(*entries);
 
-	if (fd < 0 || pread(fd, &entry, sizeof(entry), at) != sizeof(entry))
+	if (fd < 0 || pread(fd, entries, size, at) != size)
 		fatal("/proc/self/pagemap: %s", strerror(errno));
 	close(fd);
-	return entry;
+}
+
+/* How many of the pages have an entry with one of these bits? */
+static size_t pagemap_count(char *addr, size_t npages, __u64 bits)
+{
+	__u64 entries[HUGE_PAGES];
+	size_t i, n, count = 0;
+
+	for (; npages; npages -= n, addr += n * PAGE_BYTES) {
+		n = npages < HUGE_PAGES ? npages : HUGE_PAGES;
+		pagemap_entries(addr, entries, n);
+		for (i = 0; i < n; i++)
+			count += !!(entries[i] & bits);
+	}
+	return count;
 }
 
 __u64 pagemap_pfn(void *addr)
 {
-	__u64 entry = pagemap_entry(addr);
+	__u64 entry;
 
-	return entry >> 63 ? entry & ((1ULL << 55) - 1) : 0;
+	pagemap_entries(addr, &entry, 1);
+	return entry & PAGEMAP_PRESENT ? entry & PAGEMAP_PFN : 0;
+}
+
+size_t present_pages(char *addr, size_t npages)
+{
+	return pagemap_count(addr, npages, PAGEMAP_PRESENT);
 }
 
 bool is_soft_dirty(void *addr)
 {
-	return pagemap_entry(addr) & _BITULL(55);
+	return dirty_pages(addr, 1);
 }
 
 size_t dirty_pages(char *addr, size_t npages)
 {
-	size_t i, dirty = 0;
-
-	for (i = 0; i < npages; i++)
-		dirty += is_soft_dirty(addr + i * PAGE_BYTES);
-	return dirty;
+	return pagemap_count(addr, npages, PAGEMAP_SOFT_DIRTY);
 }
 
 /* How many entries, from the first one on that is so, are of the category? */
@@ -633,18 +649,13 @@ bool swap_start(struct swap *swap, size_t bytes)
 /* Pages wait on each processor's list before reclaim can find them. */
 bool swap_out(void *map, size_t npages)
 {
-	char *page = map;
 	int tries;
-	size_t i;
 
 	for (tries = 0; tries < 100; tries++) {
 		write_line("/proc/sys/vm/drop_caches", "1");
 		if (madvise(map, npages * PAGE_BYTES, MADV_PAGEOUT))
 			return false;
-		for (i = 0; i < npages; i++)
-			if (pagemap_pfn(page + i * PAGE_BYTES))
-				break;
-		if (i == npages)
+		if (!present_pages(map, npages))
 			return true;
 		usleep(10000);
 	}

@@ -135,6 +135,7 @@ size_t first_not_following(const __u64 *slots, size_t n,
 void fill_slots(__u64 *slots, size_t n, __u64 value);
 /* The pfn in /proc/self/pagemap, 0 if nothing is present. */
 __u64 pagemap_pfn(void *addr);
+size_t present_pages(char *addr, size_t npages);
 /* Has the page been written to since soft_dirty_clear()? */
 bool is_soft_dirty(void *addr);
 size_t dirty_pages(char *addr, size_t npages);
