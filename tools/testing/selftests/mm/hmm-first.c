@@ -841,6 +841,73 @@ TEST_F(hmm_lock_across, does_not_wait_for_its_own_callback)
 	EXPECT_EQ(1, sub_state(self->a).running);
 }
 
+/*
+ * Invalidations for which there is no place are counted together. Two are in one
+ * count here, from before and after a subscription was added: neither may call it.
+ */
+
+FIXTURE(hmm_joined)
+{
+	struct flights places;
+	struct flights before;
+	struct flights after;
+	int reader;
+	int a;
+	char *map;
+};
+
+FIXTURE_SETUP(hmm_joined)
+{
+	self->before.fd = -1;
+	self->after.fd = -1;
+	self->reader = sub_open();
+	self->a = sub_open();
+	if (!flights_open(&self->places) || !flights_open(&self->before) ||
+	    !flights_open(&self->after) || self->a < 0)
+		SKIP(return, "no hmm_probe");
+	self->map = map_anon_small(BYTES);
+	write_pages(self->map, N, 1);
+	flights_prepare(&self->places, MANY, self->map, N, 0);
+	flights_prepare(&self->before, 1, self->map, N, 0);
+	flights_prepare(&self->after, 1, self->map, N, 0);
+	interval(self->reader, self->map);
+	settle(self->reader);
+}
+
+FIXTURE_TEARDOWN(hmm_joined)
+{
+	flights_close(&self->places);
+	flights_close(&self->before);
+	flights_close(&self->after);
+	close(self->reader);
+	close(self->a);
+	munmap(self->map, BYTES);
+}
+
+TEST_F(hmm_joined, register_in_between)
+{
+	flights_begin(&self->places);
+	/* Later ones must not keep the reader waiting: they do not join these. */
+	EXPECT_EQ(-ETIMEDOUT, sub_try(self->reader, HMM_NOTIFY_READ, A_WHILE_MS));
+	flights_begin(&self->before);
+	if (!try_place(self->a, HMM_NOTIFY_LIST, self->map, A_WHILE_MS))
+		SKIP(return, "does not wait for anything");
+	flights_begin(&self->after);
+	EXPECT_EQ(0, sub_state(self->a).starts);
+	flights_end(&self->before);
+	EXPECT_EQ(0, sub_state(self->a).ends);
+	EXPECT_TRUE(waits_on(self->a));
+	flights_end(&self->after);
+	EXPECT_TRUE(waits_on(self->a));
+	flights_end(&self->places);
+	EXPECT_EQ(0, sub_await(self->a, NULL));
+	EXPECT_EQ(0, sub_await(self->reader, NULL));
+	EXPECT_EQ(0, sub_state(self->a).ends);
+	drop(self->map, 1);
+	EXPECT_EQ(1, sub_state(self->a).starts);
+	EXPECT_EQ(1, sub_state(self->a).ends);
+}
+
 /* Readers, of invalidations that all overlap what they read */
 
 FIXTURE(hmm_reader)
