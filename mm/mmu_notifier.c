@@ -62,6 +62,12 @@
  * neither its start nor its end: subscriptions have numbers that go up, and an
  * invalidation calls those up to a number: see &mmu_inflight.registered.
  *
+ * A subscriber that finds something in flight waits for it before it adds the
+ * subscription. Up to then it may be killed, and nothing has to be undone. Later it
+ * may not: a callback could be running, perhaps waiting for a lock that the
+ * subscriber holds. So what it waits for then is short, as a rule: invalidations
+ * that started while it waited.
+ *
  * tools/memory-model/litmus-tests/hmm/ has this as MMU-inflight-*.litmus.
  */
 #include <linux/context_tracking_state.h>
@@ -173,9 +179,10 @@ void mmu_notifier_fence(void)
  * @mm: the address space
  * @which: counted as what
  *
- * Only for a count that is not in use any more: mmu_notifier_fence() was called
- * after mmu_notifier_count_as(), or nothing of the address space runs. A task that
- * was about to begin by then begins once more by this count, and takes it back.
+ * For sure only of a count that is not in use any more: mmu_notifier_fence() was
+ * called after mmu_notifier_count_as(), or nothing of the address space runs. A
+ * task that was about to begin by then begins once more by this count, and takes it
+ * back.
  *
  * Context: Any.
  *
@@ -653,17 +660,31 @@ static bool mmu_notifier_none_unseen(struct mmu_intervals *intervals, void *mm)
 }
 
 /* The first subscription has been on the list since the list was visible. */
-static int mmu_notifier_wait_first(struct mmu_intervals *intervals,
-				   struct mm_struct *mm)
+static void mmu_notifier_wait_first(struct mmu_intervals *intervals,
+				    struct mm_struct *mm)
 {
-	long left = MAX_SCHEDULE_TIMEOUT;
-
 	scoped_guard(spinlock, &intervals->lock)
 		if (!intervals->tracked)
 			mmu_notifier_count_as(mm, MMU_COUNT_LISTED);
 	mmu_notifier_fence();
-	return mmu_intervals_wait_until(intervals, mmu_notifier_none_unseen, mm,
-					&left);
+	mmu_intervals_wait_until(intervals, mmu_notifier_none_unseen, mm, NULL);
+}
+
+/*
+ * Wait for all that is in flight. This can be killed, as nobody has seen the
+ * subscription yet.
+ */
+static int mmu_notifier_wait_before(struct mmu_intervals *intervals,
+				    struct mm_struct *mm)
+{
+	long left = MAX_SCHEDULE_TIMEOUT;
+	struct mmu_inflight_wait wait;
+
+	scoped_guard(spinlock, &intervals->lock)
+		mmu_inflight_wait_enter(&wait, &intervals->inflight, 0, ~0UL);
+	return mmu_intervals_settle(intervals, mm, &left) ?:
+	       mmu_intervals_wait_until(intervals, mmu_intervals_wait_over,
+					&wait, &left);
 }
 
 static int mmu_notifier_add_and_wait(struct mmu_notifier *subscription,
@@ -671,19 +692,19 @@ static int mmu_notifier_add_and_wait(struct mmu_notifier *subscription,
 {
 	struct mmu_notifier_subscriptions *subscriptions, *made;
 	struct mmu_inflight_wait wait;
-	struct mmu_intervals *intervals;
-	long left = MAX_SCHEDULE_TIMEOUT;
 	int ret;
 
 	mmu_notifier_might_wait();
-	if (!mm_has_notifiers(mm)) {
+	/* A look, no more: if something has just begun, it is waited for. */
+	if (!mm_has_notifiers(mm) &&
+	    mmu_notifier_none_counted(mm, MMU_COUNT_UNSEEN)) {
 		made = mmu_subscriptions_alloc();
 		if (!made)
 			return -ENOMEM;
 		mmu_notifier_add(made, subscription, &wait);
 		subscriptions = mmu_subscriptions_publish(mm, made);
 		if (subscriptions == made) {
-			ret = mmu_notifier_wait_first(&made->intervals, mm);
+			mmu_notifier_wait_first(&made->intervals, mm);
 			goto out;
 		}
 	}
@@ -691,7 +712,9 @@ static int mmu_notifier_add_and_wait(struct mmu_notifier *subscription,
 	subscriptions = mmu_subscriptions_tracked(mm);
 	if (!subscriptions)
 		return -ENOMEM;
-	intervals = &subscriptions->intervals;
+	ret = mmu_notifier_wait_before(&subscriptions->intervals, mm);
+	if (ret)
+		return ret;
 	mmu_notifier_add(subscriptions, subscription, &wait);
 	/*
 	 * Who clears an entry looks at the list next, without a lock, and after
@@ -700,19 +723,12 @@ static int mmu_notifier_add_and_wait(struct mmu_notifier *subscription,
 	 */
 	if (subscription->ops->arch_invalidate_secondary_tlbs)
 		mmu_notifier_fence();
-	ret = mmu_intervals_settle(intervals, mm, &left) ?:
-	      mmu_intervals_wait_until(intervals, mmu_intervals_wait_over,
-				       &wait, &left);
+	mmu_intervals_wait_until(&subscriptions->intervals,
+				 mmu_intervals_wait_over, &wait, NULL);
 out:
-	if (!ret) {
-		/* All invalidations in flight know of it. */
-		WRITE_ONCE(subscription->since, 0);
-		return 0;
-	}
-	mmu_notifier_del(subscriptions, subscription);
-	synchronize_srcu(&mmu_notifier_calls);
-	subscription->since = 0;
-	return ret;
+	/* All invalidations in flight know of it. */
+	WRITE_ONCE(subscription->since, 0);
+	return 0;
 }
 
 /**
@@ -743,16 +759,15 @@ EXPORT_SYMBOL_GPL(__mmu_notifier_register);
  * table; callbacks may come before. The mm_struct stays until the subscription
  * goes; mmget_not_zero() tells whether the address space still does.
  *
- * Context: Process context, may sleep. Waits for invalidations of this address
- * space that started before the call and do not know the subscription, and if the
- * calling task is killed for callbacks of all kinds: the caller must hold nothing
- * that they wait for. No lock is needed, mmap_lock may be held. The caller keeps
- * the address space alive (mmget()).
+ * Context: Process context, may sleep. Waits for the invalidations of this address
+ * space that are in flight, which a fatal signal ends, and then for those that
+ * started meanwhile. What they wait for must not be held; what callbacks of
+ * @subscription take may be. No lock is needed, mmap_lock may be held. The caller
+ * keeps the address space alive (mmget()).
  *
  * Return: 0, -ENOMEM, -EINTR if the calling task is being killed, or -EINVAL for
  * callbacks that exclude each other or an address space that is at its end. After
- * an error no callback runs, and @subscription is not in use; a killed task has
- * waited for callbacks that were running, as mmu_notifier_unregister() does.
+ * an error no callback was called, and @subscription is not in use.
  */
 int mmu_notifier_register(struct mmu_notifier *subscription,
 			  struct mm_struct *mm)
@@ -830,7 +845,8 @@ mmu_notifier_find(struct mmu_notifier_subscriptions *subscriptions,
 
 	guard(spinlock)(&subscriptions->lock);
 	hlist_for_each_entry(subscription, &subscriptions->list, hlist) {
-		if (subscription->ops != ops)
+		/* mmu_notifier_register() may not have returned it yet. */
+		if (subscription->ops != ops || READ_ONCE(subscription->since))
 			continue;
 		if (subscription->users == UINT_MAX)
 			return ERR_PTR(-EOVERFLOW);

@@ -187,6 +187,20 @@ static bool waits_on(int fd)
 	return ioctl(fd, HMM_NOTIFY_AWAIT, &call) && errno == ETIMEDOUT;
 }
 
+/* It is on the list by then, though the call may not have returned. */
+static bool wait_until_told(int fd, char *map)
+{
+	unsigned int tries;
+
+	for (tries = 0; tries < SOON_MS; tries++) {
+		drop(map, 1);
+		if (sub_state(fd).starts)
+			return true;
+		usleep(1000);
+	}
+	return false;
+}
+
 static void subscribe_as(int fd, __u64 kind, char *map)
 {
 	if (kind == NO_KIND)
@@ -699,6 +713,7 @@ FIXTURE(hmm_killed)
 {
 	struct flights flights;
 	int before;
+	int elsewhere;
 	int a;
 	char *map;
 	char *stack;
@@ -728,6 +743,7 @@ FIXTURE_VARIANT_ADD(hmm_killed, after_interval)
 FIXTURE_SETUP(hmm_killed)
 {
 	self->before = sub_open();
+	self->elsewhere = sub_open();
 	self->a = sub_open();
 	if (!flights_open(&self->flights) || self->a < 0)
 		SKIP(return, "no hmm_probe");
@@ -742,6 +758,7 @@ FIXTURE_TEARDOWN(hmm_killed)
 	flights_close(&self->flights);
 	kill_child(self->pid);
 	close(self->before);
+	close(self->elsewhere);
 	close(self->a);
 	munmap(self->map, BYTES);
 	munmap(self->stack, STACK_BYTES);
@@ -763,11 +780,13 @@ register_beside_partner(struct _test_data_hmm_killed *self, __u64 kind)
 	_exit(1);
 }
 
-TEST_F(hmm_killed, waiting_register)
+static void kill_waiting_register(struct __test_metadata *_metadata,
+				  struct _test_data_hmm_killed *self,
+				  __u64 kind)
 {
 	self->pid = fork_off();
 	if (!self->pid)
-		register_beside_partner(self, variant->kind);
+		register_beside_partner(self, kind);
 	flights_await(&self->flights, 1);
 	ASSERT_TRUE(wait_until_process_is(self->pid, 'D'));
 	ASSERT_EQ(0, kill(self->pid, SIGKILL));
@@ -775,6 +794,29 @@ TEST_F(hmm_killed, waiting_register)
 	EXPECT_EQ(SIGKILL, wait_for_child(self->pid, SOON_MS / 1000));
 	EXPECT_EQ(1, flights_count(&self->flights));
 	self->pid = 0;
+}
+
+TEST_F(hmm_killed, waiting_register)
+{
+	kill_waiting_register(_metadata, self, variant->kind);
+}
+
+/* Which may be waiting for a lock that is held across the register. */
+TEST_F(hmm_killed, beside_a_callback_of_another_process)
+{
+	pid_t other;
+
+	plan(self->elsewhere, HMM_NOTIFY_HOLD_START, 0);
+	other = fork_off();
+	if (!other) {
+		list(self->elsewhere, self->map);
+		drop(self->map, 1);
+		_exit(0);
+	}
+	sub_ioctl(self->elsewhere, HMM_NOTIFY_AWAIT_HOLD, NULL);
+	kill_waiting_register(_metadata, self, variant->kind);
+	sub_ioctl(self->elsewhere, HMM_NOTIFY_LET_GO, NULL);
+	EXPECT_EQ(0, wait_for_child(other, SOON_MS / 1000));
 }
 
 /*
@@ -786,6 +828,7 @@ TEST_F(hmm_killed, waiting_register)
 FIXTURE(hmm_lock_across)
 {
 	struct flights first;
+	struct flights meanwhile;
 	struct flights later;
 	int a;
 	char *map;
@@ -808,20 +851,23 @@ FIXTURE_VARIANT_ADD(hmm_lock_across, register_with_mmap_lock)
 
 FIXTURE_SETUP(hmm_lock_across)
 {
+	self->meanwhile.fd = -1;
 	self->later.fd = -1;
 	self->a = sub_open();
-	if (!flights_open(&self->first) || !flights_open(&self->later) ||
-	    self->a < 0)
+	if (!flights_open(&self->first) || !flights_open(&self->meanwhile) ||
+	    !flights_open(&self->later) || self->a < 0)
 		SKIP(return, "no hmm_probe");
 	self->map = map_anon_small(BYTES);
 	write_pages(self->map, N, 1);
 	flights_prepare(&self->first, 1, self->map, N, 0);
+	flights_prepare(&self->meanwhile, 1, self->map, N, 0);
 	flights_prepare(&self->later, 1, self->map, N, 0);
 }
 
 FIXTURE_TEARDOWN(hmm_lock_across)
 {
 	flights_close(&self->first);
+	flights_close(&self->meanwhile);
 	sub_ioctl(self->a, HMM_NOTIFY_LET_GO, NULL);
 	flights_close(&self->later);
 	close(self->a);
@@ -834,9 +880,14 @@ TEST_F(hmm_lock_across, does_not_wait_for_its_own_callback)
 	plan(self->a, HMM_NOTIFY_HOLD_START, 0);
 	if (!try_place(self->a, variant->kind, self->map, A_WHILE_MS))
 		SKIP(return, "does not wait for anything");
+	flights_begin(&self->meanwhile);
+	/* The thread may need the mmap lock to exit. */
+	flights_ioctl(&self->first, HMM_FLIGHT_END, NULL);
+	/* By then it is on the list. */
+	EXPECT_TRUE(waits_on(self->a));
 	flights_go(&self->later);
 	sub_ioctl(self->a, HMM_NOTIFY_AWAIT_HOLD, NULL);
-	flights_end(&self->first);
+	flights_ioctl(&self->meanwhile, HMM_FLIGHT_END, NULL);
 	EXPECT_EQ(0, sub_await(self->a, NULL));
 	EXPECT_EQ(1, sub_state(self->a).running);
 }
@@ -846,11 +897,18 @@ TEST_F(hmm_lock_across, does_not_wait_for_its_own_callback)
  * count here, from before and after a subscription was added: neither may call it.
  */
 
+enum joined {
+	FIRST,
+	PLACES,
+	BEFORE,
+	PLACE,
+	AFTER,
+	JOINED
+};
+
 FIXTURE(hmm_joined)
 {
-	struct flights places;
-	struct flights before;
-	struct flights after;
+	struct flights flights[JOINED];
 	int reader;
 	int a;
 	char *map;
@@ -858,27 +916,30 @@ FIXTURE(hmm_joined)
 
 FIXTURE_SETUP(hmm_joined)
 {
-	self->before.fd = -1;
-	self->after.fd = -1;
+	bool opened = true;
+	unsigned int i;
+
 	self->reader = sub_open();
 	self->a = sub_open();
-	if (!flights_open(&self->places) || !flights_open(&self->before) ||
-	    !flights_open(&self->after) || self->a < 0)
+	for (i = 0; i < JOINED; i++)
+		opened &= flights_open(&self->flights[i]);
+	if (!opened || self->a < 0)
 		SKIP(return, "no hmm_probe");
 	self->map = map_anon_small(BYTES);
 	write_pages(self->map, N, 1);
-	flights_prepare(&self->places, MANY, self->map, N, 0);
-	flights_prepare(&self->before, 1, self->map, N, 0);
-	flights_prepare(&self->after, 1, self->map, N, 0);
+	for (i = 0; i < JOINED; i++)
+		flights_prepare(&self->flights[i], i == PLACES ? MANY : 1,
+				self->map, N, 0);
 	interval(self->reader, self->map);
 	settle(self->reader);
 }
 
 FIXTURE_TEARDOWN(hmm_joined)
 {
-	flights_close(&self->places);
-	flights_close(&self->before);
-	flights_close(&self->after);
+	unsigned int i;
+
+	for (i = 0; i < JOINED; i++)
+		flights_close(&self->flights[i]);
 	close(self->reader);
 	close(self->a);
 	munmap(self->map, BYTES);
@@ -886,26 +947,33 @@ FIXTURE_TEARDOWN(hmm_joined)
 
 TEST_F(hmm_joined, register_in_between)
 {
-	flights_begin(&self->places);
-	/* Later ones must not keep the reader waiting: they do not join these. */
-	EXPECT_EQ(-ETIMEDOUT, sub_try(self->reader, HMM_NOTIFY_READ, A_WHILE_MS));
-	flights_begin(&self->before);
+	__u64 told;
+
+	flights_begin(&self->flights[FIRST]);
 	if (!try_place(self->a, HMM_NOTIFY_LIST, self->map, A_WHILE_MS))
 		SKIP(return, "does not wait for anything");
-	flights_begin(&self->after);
-	EXPECT_EQ(0, sub_state(self->a).starts);
-	flights_end(&self->before);
-	EXPECT_EQ(0, sub_state(self->a).ends);
+	flights_begin(&self->flights[PLACES]);
+	/* Others do not keep this waiting, and so are counted apart. */
+	EXPECT_EQ(-ETIMEDOUT, sub_try(self->reader, HMM_NOTIFY_READ, A_WHILE_MS));
+	flights_begin(&self->flights[BEFORE]);
+	flights_end(&self->flights[FIRST]);
+	ASSERT_TRUE(wait_until_told(self->a, self->map));
+	told = sub_state(self->a).starts;
+
+	/* The place of the first, which is free again */
+	flights_begin(&self->flights[PLACE]);
+	EXPECT_EQ(told + 1, sub_state(self->a).starts);
+	flights_begin(&self->flights[AFTER]);
+	EXPECT_EQ(told + 1, sub_state(self->a).starts);
+	flights_end(&self->flights[BEFORE]);
+	flights_end(&self->flights[AFTER]);
+	EXPECT_EQ(told, sub_state(self->a).ends);
 	EXPECT_TRUE(waits_on(self->a));
-	flights_end(&self->after);
-	EXPECT_TRUE(waits_on(self->a));
-	flights_end(&self->places);
+	flights_end(&self->flights[PLACES]);
 	EXPECT_EQ(0, sub_await(self->a, NULL));
 	EXPECT_EQ(0, sub_await(self->reader, NULL));
-	EXPECT_EQ(0, sub_state(self->a).ends);
-	drop(self->map, 1);
-	EXPECT_EQ(1, sub_state(self->a).starts);
-	EXPECT_EQ(1, sub_state(self->a).ends);
+	flights_end(&self->flights[PLACE]);
+	EXPECT_EQ(told + 1, sub_state(self->a).ends);
 }
 
 /* Readers, of invalidations that all overlap what they read */
