@@ -47,11 +47,12 @@
  * another is in use, and takes its count back by ended++.
  *
  * From then on there are two ways. If the first subscription is to the whole
- * address space, invalidations are counted as before (MMU_COUNT_LISTED), without
- * a lock. With another one, or one to a range, each has a slot, under a lock of
- * the address space: it is tracked (MMU_COUNT_TRACKED), and all are from then on.
- * The way there is the same as from none: switch, barrier on every CPU, wait for
- * those that are counted.
+ * address space and nothing was seen in flight, invalidations are counted as before
+ * (MMU_COUNT_LISTED), without a lock. Otherwise, and as soon as there is another
+ * subscription or one to a range, each has a slot, under a lock of the address
+ * space: it is tracked (MMU_COUNT_TRACKED), and all are from then on. The way there
+ * is the same as from none: switch, barrier on every CPU, wait for those that are
+ * counted.
  *
  * A start without an end, which is a bug elsewhere, makes subscribers to the same
  * address space wait for ever. Nothing here points to a range of another task, so
