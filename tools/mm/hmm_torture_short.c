@@ -210,7 +210,6 @@ static void *unbalance(void *unused)
 
 static void *fork_long(void *unused)
 {
-	set(&shared->subscribed, 1);
 	if (!fork())
 		_exit(0);
 	return NULL;
@@ -220,6 +219,8 @@ static void *list_beside_fork(void *unused)
 {
 	map_page_tables(1UL << 30);
 	join_cgroup();
+	/* A changer may fork first, and keep the thread from being made. */
+	set(&shared->subscribed, 1);
 	begin_thread(fork_long, NULL);
 	usleep(2 * LONG_LEAD_US);
 	return list(NULL);
