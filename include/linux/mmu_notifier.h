@@ -145,8 +145,8 @@ extern struct lockdep_map __mmu_notifier_invalidate_range_start_map;
  * @end: the last address + 1
  * @flags: MMU_NOTIFIER_RANGE_*
  * @event: why
- * @owner: with MMU_NOTIFY_MIGRATE and MMU_NOTIFY_EXCLUSIVE: whose doing it is;
- *	not set with other events
+ * @owner: with MMU_NOTIFY_MIGRATE, MMU_NOTIFY_EXCLUSIVE and where pages come
+ *	back from a device: whose doing it is; otherwise %NULL
  *
  * To be set up by mmu_notifier_range_init() or mmu_notifier_range_init_owner().
  * Stays where it is, and belongs to one task, from the start to the end.
@@ -400,21 +400,6 @@ static inline void mmu_notifier_subscriptions_destroy(struct mm_struct *mm)
 		__mmu_notifier_subscriptions_destroy(mm);
 }
 
-/* For events that have no owner: it is not set, as most are told to nobody. */
-static inline void mmu_notifier_range_init(struct mmu_notifier_range *range,
-					   enum mmu_notifier_event event,
-					   unsigned int flags,
-					   struct mm_struct *mm,
-					   unsigned long start,
-					   unsigned long end)
-{
-	range->mm = mm;
-	range->start = start;
-	range->end = end;
-	range->flags = flags;
-	range->event = event;
-}
-
 static inline void
 mmu_notifier_range_init_owner(struct mmu_notifier_range *range,
 			      enum mmu_notifier_event event,
@@ -422,8 +407,23 @@ mmu_notifier_range_init_owner(struct mmu_notifier_range *range,
 			      unsigned long start, unsigned long end,
 			      void *owner)
 {
-	mmu_notifier_range_init(range, event, flags, mm, start, end);
+	range->mm = mm;
+	range->start = start;
+	range->end = end;
+	range->flags = flags;
+	range->event = event;
 	range->owner = owner;
+}
+
+static inline void mmu_notifier_range_init(struct mmu_notifier_range *range,
+					   enum mmu_notifier_event event,
+					   unsigned int flags,
+					   struct mm_struct *mm,
+					   unsigned long start,
+					   unsigned long end)
+{
+	mmu_notifier_range_init_owner(range, event, flags, mm, start, end,
+				      NULL);
 }
 
 #else /* CONFIG_MMU_NOTIFIER */

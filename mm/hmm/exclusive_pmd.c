@@ -115,8 +115,8 @@ static void restore_pmd(struct vm_area_struct *vma, pmd_t *pmdp,
 	spinlock_t *ptl;	/* of the PMD */
 	pmd_t pmd;
 
-	mmu_notifier_range_init_owner(&range, MMU_NOTIFY_CLEAR, 0, vma->vm_mm,
-				      addr, addr + HPAGE_PMD_SIZE, NULL);
+	mmu_notifier_range_init(&range, MMU_NOTIFY_CLEAR, 0, vma->vm_mm, addr,
+				addr + HPAGE_PMD_SIZE);
 	mmu_notifier_invalidate_range_start(&range);
 	ptl = pmd_lock(vma->vm_mm, pmdp);
 	pmd = *pmdp;

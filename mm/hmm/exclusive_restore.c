@@ -148,8 +148,8 @@ static void restore_span(const struct vm_fault *vmf,
 	pte_t *ptep;
 	spinlock_t *ptl;	/* of the PTEs */
 
-	mmu_notifier_range_init_owner(&range, MMU_NOTIFY_CLEAR, 0, vma->vm_mm,
-				      span->start, span->end, NULL);
+	mmu_notifier_range_init(&range, MMU_NOTIFY_CLEAR, 0, vma->vm_mm,
+				span->start, span->end);
 	mmu_notifier_invalidate_range_start(&range);
 	ptep = pte_offset_map_lock(vma->vm_mm, vmf->pmd, span->start, &ptl);
 	if (ptep) {
