@@ -301,13 +301,14 @@ static void mmu_visit_choose(struct mmu_visit *visit)
 	/* A copy stays in registers. */
 	const struct mmu_notifier_range range = *visit->range;
 	struct mmu_calls *calls = &visit->calls;
-	unsigned int nr = 0;
+	struct mmu_interval_notifier **pos = calls->subs;
+	struct mmu_interval_notifier **end = pos + MMU_CALLS;
 
 	do {
-		calls->subs[nr++] = mmu_interval_of(node);
+		*pos++ = mmu_interval_of(node);
 		node = mmu_range_next(node, &range);
-	} while (node && nr < MMU_CALLS);
-	calls->nr = nr;
+	} while (node && pos < end);
+	calls->nr = pos - calls->subs;
 	/* Nobody waits: nothing is being called. */
 	calls->wanted = false;
 	visit->next = node;
