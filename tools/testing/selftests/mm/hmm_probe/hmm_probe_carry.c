@@ -25,6 +25,8 @@
  * @to_device: where to
  * @nowhere: nowhere at all
  * @keeper: who keeps a reference to the first page, if it moves
+ * @mover: who lets it go on where it stays
+ * @stays: where: HMM_MOVE_STAY_UNMAPPED, HMM_MOVE_STAY_MOVED
  */
 struct cargo {
 	unsigned long *src;
@@ -35,6 +37,8 @@ struct cargo {
 	bool to_device;
 	bool nowhere;
 	struct probe_mover *keeper;
+	struct probe_mover *mover;
+	u64 stays;
 };
 
 static int cargo_init(struct cargo *cargo, unsigned long npages)
@@ -153,6 +157,12 @@ static void keep_first(const struct cargo *cargo)
 		probe_move_keep(cargo->keeper, page_folio(page));
 }
 
+static void stay(struct cargo *cargo, u64 where)
+{
+	if (cargo->stays & where)
+		probe_move_stay(cargo->mover);
+}
+
 /* By address */
 
 static unsigned long select_by(u64 flags)
@@ -178,9 +188,11 @@ static void carry_vma(struct cargo *cargo, struct migrate_vma *migrate,
 	move->rc = migrate_vma_setup(migrate);
 	if (move->rc)
 		return;
+	stay(cargo, HMM_MOVE_STAY_UNMAPPED);
 	count_offers(cargo, move);
 	supply(cargo);
 	migrate_vma_pages(migrate);
+	stay(cargo, HMM_MOVE_STAY_MOVED);
 	count_moves(cargo, move);
 	if (cargo->keeper)
 		keep_first(cargo);
@@ -240,9 +252,11 @@ static int carry_by_pfn(struct cargo *cargo, struct probe_mover *mover,
 						cargo->npages);
 	if (move->rc)
 		return 0;
+	stay(cargo, HMM_MOVE_STAY_UNMAPPED);
 	count_offers(cargo, move);
 	supply(cargo);
 	migrate_device_pages(cargo->src, cargo->dst, cargo->npages);
+	stay(cargo, HMM_MOVE_STAY_MOVED);
 	count_moves(cargo, move);
 	migrate_device_finalize(cargo->src, cargo->dst, cargo->npages);
 	return 0;
@@ -325,6 +339,8 @@ int probe_carry(struct probe_mover *mover, struct hmm_move *move)
 		.to_device = move->flags & HMM_MOVE_TO_DEVICE,
 		.nowhere = move->flags & HMM_MOVE_NOWHERE,
 		.keeper = move->flags & HMM_MOVE_KEEP ? mover : NULL,
+		.mover = mover,
+		.stays = move->flags,
 	};
 	int rc;
 

@@ -16,11 +16,12 @@
 
 #include "hmm_probe_move.h"
 
+#define STAY_FLAGS	(HMM_MOVE_STAY_UNMAPPED | HMM_MOVE_STAY_MOVED)
 #define BY_PFN_FLAGS	(HMM_MOVE_BY_PFN | HMM_MOVE_EVICT | \
-			 HMM_MOVE_NOWHERE | HMM_MOVE_IN_STEPS)
+			 HMM_MOVE_NOWHERE | HMM_MOVE_IN_STEPS | STAY_FLAGS)
 #define BY_ADDRESS_FLAGS (HMM_MOVE_TO_DEVICE | HMM_MOVE_COMPOUND | \
 			 HMM_MOVE_FOLIOS | HMM_MOVE_HINT | HMM_MOVE_JOIN | \
-			 HMM_MOVE_NOWHERE | HMM_MOVE_KEEP)
+			 HMM_MOVE_NOWHERE | HMM_MOVE_KEEP | STAY_FLAGS)
 #define SERVE_FLAGS	(HMM_MOVE_COMPOUND | HMM_MOVE_FOLIOS)
 
 static DEFINE_MUTEX(hold_lock);		/* what files hold */
@@ -174,6 +175,36 @@ int probe_move_let_go(struct probe_mover *mover)
 	return 0;
 }
 
+/* Migrations that stay between two steps */
+
+#define STAY_TIMEOUT	(10 * HZ)
+
+void probe_move_stay(struct probe_mover *mover)
+{
+	WRITE_ONCE(mover->stays, true);
+	wake_up_all(&mover->wq);
+	wait_event_killable(mover->wq, !READ_ONCE(mover->stays));
+	WRITE_ONCE(mover->stays, false);
+}
+
+static int move_await_stay(struct probe_mover *mover)
+{
+	long left = wait_event_killable_timeout(mover->wq,
+						READ_ONCE(mover->stays),
+						STAY_TIMEOUT);
+
+	return left > 0 ? 0 : left ?: -ETIMEDOUT;
+}
+
+static int move_go_on(struct probe_mover *mover)
+{
+	if (!READ_ONCE(mover->stays))
+		return -ENOENT;
+	WRITE_ONCE(mover->stays, false);
+	wake_up_all(&mover->wq);
+	return 0;
+}
+
 static long move_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 {
 	struct probe_mover *mover = file->private_data;
@@ -190,6 +221,10 @@ static long move_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 		return move_hold(mover, uarg);
 	case HMM_MOVE_LET_GO:
 		return probe_move_let_go(mover);
+	case HMM_MOVE_AWAIT_STAY:
+		return move_await_stay(mover);
+	case HMM_MOVE_GO_ON:
+		return move_go_on(mover);
 	default:
 		return -ENOTTY;
 	}
@@ -223,6 +258,7 @@ static int move_open(struct inode *inode, struct file *file)
 	mover = kzalloc_obj(*mover);
 	if (!mover)
 		return -ENOMEM;
+	init_waitqueue_head(&mover->wq);
 	mover->flush_counter.ops = &flush_counter_ops;
 	rc = mmu_notifier_register(&mover->flush_counter, current->mm);
 	if (rc) {

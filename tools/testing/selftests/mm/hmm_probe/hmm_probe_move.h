@@ -13,6 +13,7 @@
 #include <linux/migrate.h>
 #include <linux/mmu_notifier.h>
 #include <linux/types.h>
+#include <linux/wait.h>
 
 #include "hmm_probe_move_uapi.h"
 
@@ -31,12 +32,16 @@
  * @flushes: how often the address space was flushed
  * @held: a folio, referenced
  * @locked: and locked
+ * @wq: where a migration stays, and who waits until it does
+ * @stays: it does
  */
 struct probe_mover {
 	struct mmu_notifier flush_counter;
 	atomic64_t flushes;
 	struct folio *held;
 	bool locked;
+	struct wait_queue_head wq;
+	bool stays;
 };
 
 /**
@@ -70,6 +75,7 @@ u64 probe_served(void);
 /* move */
 int probe_move_let_go(struct probe_mover *mover);
 void probe_move_keep(struct probe_mover *mover, struct folio *folio);
+void probe_move_stay(struct probe_mover *mover);
 int probe_move_init(void);
 void probe_move_exit(void);
 

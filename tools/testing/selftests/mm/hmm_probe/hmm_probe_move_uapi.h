@@ -43,6 +43,12 @@
  * API has it
  */
 #define HMM_MOVE_IN_STEPS	_BITULL(9)
+/*
+ * Stay between two steps until HMM_MOVE_GO_ON: when the pages are unmapped, and
+ * when they have moved and are not yet mapped again. A kill ends it as well.
+ */
+#define HMM_MOVE_STAY_UNMAPPED	_BITULL(10)
+#define HMM_MOVE_STAY_MOVED	_BITULL(11)
 
 /**
  * struct hmm_move - a migration
@@ -130,5 +136,8 @@ struct hmm_hold {
 #define HMM_MOVE_SERVED		_IOR('h', 0xa2, struct hmm_serve)
 #define HMM_MOVE_HOLD		_IOW('h', 0xa3, struct hmm_hold)
 #define HMM_MOVE_LET_GO		_IO('h', 0xa4)
+/* Waits until the migration of this file stays, ten seconds at most. */
+#define HMM_MOVE_AWAIT_STAY	_IO('h', 0xa5)
+#define HMM_MOVE_GO_ON		_IO('h', 0xa6)
 
 #endif /* _HMM_PROBE_MOVE_UAPI_H */
