@@ -461,6 +461,8 @@ void mmu_intervals_end(struct mmu_intervals *intervals,
 	 * this one.
 	 */
 	wake = waitqueue_active(&intervals->wq);
+	if (unlikely(wake))
+		mmu_notifier_admit(intervals);
 	spin_unlock(&intervals->lock);
 	if (unlikely(wake))
 		wake_up_all(&intervals->wq);

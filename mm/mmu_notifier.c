@@ -63,11 +63,12 @@
  * neither its start nor its end: subscriptions have numbers that go up, and an
  * invalidation calls those up to a number: see &mmu_inflight.registered.
  *
- * A subscriber that finds something in flight waits for it before it adds the
- * subscription. Up to then it may be killed, and nothing has to be undone. Later it
- * may not: a callback could be running, perhaps waiting for a lock that the
- * subscriber holds. So what it waits for then is short, as a rule: invalidations
- * that started while it waited.
+ * A subscriber that finds something in flight waits until nothing is, and has the
+ * subscription added by the invalidation that ends last. Up to then it may be
+ * killed, and nothing has to be undone. Once the subscription is on the list it may
+ * not: a callback could be running, perhaps waiting for a lock that the subscriber
+ * holds. If there always is something in flight, it gives up after a while: it
+ * adds the subscription, and then waits for what does not call it.
  *
  * tools/memory-model/litmus-tests/hmm/ has this as MMU-inflight-*.litmus.
  */
@@ -552,11 +553,11 @@ mmu_notifier_list_release(struct mmu_notifier_subscriptions *subscriptions,
 			subscription->ops->release(subscription, mm);
 
 	/* mmu_notifier_unregister() sees by this that release was called. */
-	spin_lock(&subscriptions->lock);
+	spin_lock(&subscriptions->intervals.lock);
 	hlist_for_each_entry_safe(subscription, next, &subscriptions->list,
 				  hlist)
 		hlist_del_init_rcu(&subscription->hlist);
-	spin_unlock(&subscriptions->lock);
+	spin_unlock(&subscriptions->intervals.lock);
 	srcu_read_unlock(&mmu_notifier_calls, id);
 
 	/* A release that mmu_notifier_unregister() calls must end before pages go. */
@@ -594,7 +595,6 @@ static struct mmu_notifier_subscriptions *mmu_subscriptions_alloc(void)
 
 	if (!subscriptions)
 		return NULL;
-	spin_lock_init(&subscriptions->lock);
 	INIT_HLIST_HEAD(&subscriptions->list);
 	mmu_intervals_init(&subscriptions->intervals);
 	return subscriptions;
@@ -634,23 +634,50 @@ mmu_subscriptions_track(struct mm_struct *mm)
 	return subscriptions;
 }
 
-/* Put @subscription on the list. @wait is for those that do not call it. */
+/*
+ * Put @subscription on the list. @wait is for those that do not call it. The lock
+ * is held, or nobody else sees the list.
+ */
 static void mmu_notifier_add(struct mmu_notifier_subscriptions *subscriptions,
 			     struct mmu_notifier *subscription,
 			     struct mmu_inflight_wait *wait)
 {
-	struct mmu_intervals *intervals = &subscriptions->intervals;
+	struct mmu_inflight *inflight = &subscriptions->intervals.inflight;
 
-	guard(spinlock)(&subscriptions->lock);
-	guard(spinlock)(&intervals->lock);
-	subscription->since = mmu_inflight_register(&intervals->inflight, wait);
+	subscription->since = mmu_inflight_register(inflight, wait);
 	hlist_add_head_rcu(&subscription->hlist, &subscriptions->list);
+}
+
+/**
+ * mmu_notifier_admit() - add the subscriptions that are pending, if nothing is in
+ *	flight
+ * @intervals: the address space's, locked
+ *
+ * By the task whose invalidation has ended: the next one may follow before a
+ * waiter runs.
+ */
+void mmu_notifier_admit(struct mmu_intervals *intervals)
+{
+	struct mmu_notifier_subscriptions *subscriptions =
+		container_of(intervals, struct mmu_notifier_subscriptions,
+			     intervals);
+	struct mmu_notifier *subscription;
+	struct mmu_inflight_wait none;
+	struct hlist_node *next;
+
+	if (!mmu_inflight_none(&intervals->inflight))
+		return;
+	hlist_for_each_entry_safe(subscription, next, &intervals->pending,
+				  hlist) {
+		hlist_del(&subscription->hlist);
+		mmu_notifier_add(subscriptions, subscription, &none);
+	}
 }
 
 static void mmu_notifier_del(struct mmu_notifier_subscriptions *subscriptions,
 			     struct mmu_notifier *subscription)
 {
-	guard(spinlock)(&subscriptions->lock);
+	guard(spinlock)(&subscriptions->intervals.lock);
 	/* Nothing is done if it has left the list already. */
 	hlist_del_init_rcu(&subscription->hlist);
 }
@@ -671,40 +698,101 @@ static void mmu_notifier_wait_first(struct mmu_intervals *intervals,
 	mmu_intervals_wait_until(intervals, mmu_notifier_none_unseen, mm, NULL);
 }
 
+/**
+ * struct mmu_notifier_entry - a subscription that is to be added
+ * @subscription: pending
+ * @wait: for what was in flight
+ */
+struct mmu_notifier_entry {
+	struct mmu_notifier *subscription;
+	struct mmu_inflight_wait wait;
+};
+
+/* Has it been added, or has all ended that it waits for? */
+static bool mmu_notifier_entry_over(struct mmu_intervals *intervals, void *arg)
+{
+	struct mmu_notifier_entry *entry = arg;
+
+	guard(spinlock)(&intervals->lock);
+	mmu_notifier_admit(intervals);
+	return entry->subscription->since ||
+	       mmu_inflight_wait_over(&entry->wait, &intervals->inflight);
+}
+
+/* How often all that was in flight may end before something else is by then */
+#define MMU_ENTRY_ROUNDS	2
+
 /*
- * Wait for all that is in flight. This can be killed, as nobody has seen the
- * subscription yet.
+ * Wait until @entry has been added, or has waited in vain. This can be killed, as
+ * nobody has seen the subscription yet.
  */
 static int mmu_notifier_wait_before(struct mmu_intervals *intervals,
-				    struct mm_struct *mm)
+				    struct mmu_notifier_entry *entry)
 {
 	long left = MAX_SCHEDULE_TIMEOUT;
-	struct mmu_inflight_wait wait;
+	unsigned int round;
+	int ret = 0;
 
+	for (round = 0; round < MMU_ENTRY_ROUNDS && !ret; round++) {
+		scoped_guard(spinlock, &intervals->lock) {
+			if (entry->subscription->since)
+				return 0;
+			mmu_inflight_wait_enter(&entry->wait,
+						&intervals->inflight, 0, ~0UL);
+		}
+		ret = mmu_intervals_wait_until(intervals,
+					       mmu_notifier_entry_over, entry,
+					       &left);
+	}
+	return ret;
+}
+
+/* Add @subscription, where invalidations are tracked. */
+static int mmu_notifier_enter(struct mmu_notifier_subscriptions *subscriptions,
+			      struct mmu_notifier *subscription,
+			      struct mm_struct *mm)
+{
+	struct mmu_intervals *intervals = &subscriptions->intervals;
+	struct mmu_notifier_entry entry = { .subscription = subscription };
+	long left = MAX_SCHEDULE_TIMEOUT;
+	int ret = mmu_intervals_settle(intervals, mm, &left);
+
+	if (ret)
+		return ret;
+	subscription->since = 0;
 	scoped_guard(spinlock, &intervals->lock)
-		mmu_inflight_wait_enter(&wait, &intervals->inflight, 0, ~0UL);
-	return mmu_intervals_settle(intervals, mm, &left) ?:
-	       mmu_intervals_wait_until(intervals, mmu_intervals_wait_over,
-					&wait, &left);
+		hlist_add_head(&subscription->hlist, &intervals->pending);
+	ret = mmu_notifier_wait_before(intervals, &entry);
+	scoped_guard(spinlock, &intervals->lock) {
+		if (subscription->since)
+			return 0;
+		hlist_del_init(&subscription->hlist);
+		if (ret)
+			return ret;
+		mmu_notifier_add(subscriptions, subscription, &entry.wait);
+	}
+	mmu_intervals_wait_until(intervals, mmu_intervals_wait_over,
+				 &entry.wait, NULL);
+	return 0;
 }
 
 static int mmu_notifier_add_and_wait(struct mmu_notifier *subscription,
 				     struct mm_struct *mm)
 {
 	struct mmu_notifier_subscriptions *subscriptions, *made;
-	struct mmu_inflight_wait wait;
+	struct mmu_inflight_wait none;
 	int ret;
 
 	mmu_notifier_might_wait();
-	/* A look, no more: if something has just begun, it is waited for. */
-	if (!mm_has_notifiers(mm) &&
-	    mmu_notifier_none_counted(mm, MMU_COUNT_UNSEEN)) {
+	if (!mm_has_notifiers(mm)) {
 		made = mmu_subscriptions_alloc();
 		if (!made)
 			return -ENOMEM;
-		mmu_notifier_add(made, subscription, &wait);
+		/* A look, no more: if something has just begun, it is waited for. */
+		if (mmu_notifier_none_counted(mm, MMU_COUNT_UNSEEN))
+			mmu_notifier_add(made, subscription, &none);
 		subscriptions = mmu_subscriptions_publish(mm, made);
-		if (subscriptions == made) {
+		if (subscriptions == made && !hlist_empty(&made->list)) {
 			mmu_notifier_wait_first(&made->intervals, mm);
 			goto out;
 		}
@@ -713,10 +801,9 @@ static int mmu_notifier_add_and_wait(struct mmu_notifier *subscription,
 	subscriptions = mmu_subscriptions_tracked(mm);
 	if (!subscriptions)
 		return -ENOMEM;
-	ret = mmu_notifier_wait_before(&subscriptions->intervals, mm);
+	ret = mmu_notifier_enter(subscriptions, subscription, mm);
 	if (ret)
 		return ret;
-	mmu_notifier_add(subscriptions, subscription, &wait);
 	/*
 	 * Who clears an entry looks at the list next, without a lock, and after
 	 * the end, too: either it finds this one, or the device finds the entry
@@ -724,8 +811,6 @@ static int mmu_notifier_add_and_wait(struct mmu_notifier *subscription,
 	 */
 	if (subscription->ops->arch_invalidate_secondary_tlbs)
 		mmu_notifier_fence();
-	mmu_intervals_wait_until(&subscriptions->intervals,
-				 mmu_intervals_wait_over, &wait, NULL);
 out:
 	/* All invalidations in flight know of it. */
 	WRITE_ONCE(subscription->since, 0);
@@ -760,10 +845,11 @@ EXPORT_SYMBOL_GPL(__mmu_notifier_register);
  * table; callbacks may come before. The mm_struct stays until the subscription
  * goes; mmget_not_zero() tells whether the address space still does.
  *
- * Context: Process context, may sleep. Waits for the invalidations of this address
- * space that are in flight, which a fatal signal ends, and then for those that
- * started meanwhile. What they wait for must not be held; what callbacks of
- * @subscription take may be. No lock is needed, mmap_lock may be held. The caller
+ * Context: Process context, may sleep. Waits until no invalidation of this address
+ * space is in flight, which a fatal signal ends. If there always is one, it waits
+ * for some of them after callbacks have begun, and a signal does not end this. What
+ * they wait for must not be held, nor what callbacks take: one invalidation may wait
+ * for another that calls back. No lock is needed, mmap_lock may be held. The caller
  * keeps the address space alive (mmget()).
  *
  * Return: 0, -ENOMEM, -EINTR if the calling task is being killed, or -EINVAL for
@@ -844,7 +930,7 @@ mmu_notifier_find(struct mmu_notifier_subscriptions *subscriptions,
 {
 	struct mmu_notifier *subscription;
 
-	guard(spinlock)(&subscriptions->lock);
+	guard(spinlock)(&subscriptions->intervals.lock);
 	hlist_for_each_entry(subscription, &subscriptions->list, hlist) {
 		/* mmu_notifier_register() may not have returned it yet. */
 		if (subscription->ops != ops || READ_ONCE(subscription->since))
@@ -929,11 +1015,11 @@ void mmu_notifier_put(struct mmu_notifier *subscription)
 		subscription->mm->notifier_subscriptions;
 	bool last;
 
-	spin_lock(&subscriptions->lock);
+	spin_lock(&subscriptions->intervals.lock);
 	last = !WARN_ON(!subscription->users) && !--subscription->users;
 	if (last)
 		hlist_del_init_rcu(&subscription->hlist);
-	spin_unlock(&subscriptions->lock);
+	spin_unlock(&subscriptions->intervals.lock);
 	if (last)
 		call_srcu(&mmu_notifier_calls, &subscription->rcu,
 			  mmu_notifier_free);

@@ -21,8 +21,9 @@
 
 /**
  * struct mmu_intervals - the interval subscriptions of an address space
- * @lock: protects what follows, as far as nothing else is said, and
- *	&mmu_interval_state.removed
+ * @lock: protects what follows, as far as nothing else is said,
+ *	&mmu_interval_state.removed, changes to &mmu_notifier_subscriptions.list,
+ *	and &mmu_notifier.users
  * @tree: the subscriptions
  * @inflight: invalidations in flight, since @tracked is set
  * @seq: the latest sequence
@@ -35,9 +36,10 @@
  * @visits: the invalidations that are calling subscriptions
  * @removed: subscriptions that are removed and still being called, and that are
  *	released then; chained by rb_left of their nodes
+ * @pending: subscriptions that are put on the list when nothing is in flight
  */
 struct mmu_intervals {
-	spinlock_t lock;	/* of most that follows */
+	spinlock_t lock;	/* of most that follows, and of the list */
 	struct rb_root_cached tree;
 	struct mmu_inflight inflight;
 	unsigned long seq;
@@ -47,18 +49,17 @@ struct mmu_intervals {
 	bool settled;
 	struct hlist_head visits;
 	struct rb_node *removed;
+	struct hlist_head pending;
 };
 
 /**
  * struct mmu_notifier_subscriptions - all subscriptions of an address space
- * @lock: protects changes to @list, and &mmu_notifier.users
  * @list: those to the whole of it; read under SRCU
  * @intervals: those to ranges of it
  *
  * Allocated for the first subscription, freed with the mm_struct.
  */
 struct mmu_notifier_subscriptions {
-	spinlock_t lock;	/* of the list */
 	struct hlist_head list;
 	struct mmu_intervals intervals;
 };
@@ -121,6 +122,7 @@ mmu_subscriptions_tracked(struct mm_struct *mm)
 
 void mmu_notifier_count_as(struct mm_struct *mm, enum mmu_count which);
 void mmu_notifier_fence(void);
+void mmu_notifier_admit(struct mmu_intervals *intervals);
 bool mmu_notifier_none_counted(struct mm_struct *mm, enum mmu_count which);
 
 void mmu_intervals_init(struct mmu_intervals *intervals);

@@ -699,12 +699,16 @@ TEST_F(hmm_busy_process, first_register_with_mmap_lock_returns)
 struct partner {
 	struct flights *flights;
 	char *map;
+	int gate;	/* read from first; -1 for none */
 };
 
 static int partner_run(void *arg)
 {
 	struct partner *partner = arg;
+	char byte;
 
+	if (partner->gate >= 0 && read(partner->gate, &byte, 1) != 1)
+		fatal("no word from the test");
 	flight_make(partner->flights, partner->map, N, HMM_FLIGHT_MMAP_LOCK);
 	_exit(0);
 }
@@ -712,6 +716,8 @@ static int partner_run(void *arg)
 FIXTURE(hmm_killed)
 {
 	struct flights flights;
+	struct flights second;
+	int gate[2];
 	int before;
 	int elsewhere;
 	int a;
@@ -745,60 +751,98 @@ FIXTURE_SETUP(hmm_killed)
 	self->before = sub_open();
 	self->elsewhere = sub_open();
 	self->a = sub_open();
-	if (!flights_open(&self->flights) || self->a < 0)
+	self->second.fd = -1;
+	if (!flights_open(&self->flights) || !flights_open(&self->second) ||
+	    self->a < 0)
 		SKIP(return, "no hmm_probe");
+	ASSERT_EQ(0, pipe(self->gate));
 	self->map = map_anon_small(BYTES);
-	self->stack = map_anon_small(STACK_BYTES);
+	self->stack = map_anon_small(2 * STACK_BYTES);
 	write_pages(self->map, N, 1);
-	write_pages(self->stack, STACK_BYTES / PAGE_BYTES, 1);
+	write_pages(self->stack, 2 * STACK_BYTES / PAGE_BYTES, 1);
 }
 
 FIXTURE_TEARDOWN(hmm_killed)
 {
 	flights_close(&self->flights);
+	flights_close(&self->second);
 	kill_child(self->pid);
+	close(self->gate[0]);
+	close(self->gate[1]);
 	close(self->before);
 	close(self->elsewhere);
 	close(self->a);
 	munmap(self->map, BYTES);
-	munmap(self->stack, STACK_BYTES);
+	munmap(self->stack, 2 * STACK_BYTES);
 }
 
-static void __noreturn
-register_beside_partner(struct _test_data_hmm_killed *self, __u64 kind)
+static void partner_start(struct partner *partner, char *stack)
 {
-	struct partner partner = {
+	if (clone(partner_run, stack + STACK_BYTES, CLONE_VM, partner) < 0)
+		fatal("clone: %s", strerror(errno));
+}
+
+/* The second one waits at the gate. */
+static void __noreturn
+register_beside_partners(struct _test_data_hmm_killed *self, __u64 kind)
+{
+	struct partner first = {
 		.flights = &self->flights,
 		.map = self->map,
+		.gate = -1,
+	};
+	struct partner second = {
+		.flights = &self->second,
+		.map = self->map,
+		.gate = self->gate[0],
 	};
 
 	subscribe_as(self->before, kind, self->map);
-	if (clone(partner_run, self->stack + STACK_BYTES, CLONE_VM, &partner) < 0)
-		fatal("clone: %s", strerror(errno));
+	partner_start(&first, self->stack);
+	partner_start(&second, self->stack + STACK_BYTES);
 	flights_await(&self->flights, 1);
 	try_place(self->a, HMM_NOTIFY_LIST, self->map, 0);
 	_exit(1);
 }
 
-static void kill_waiting_register(struct __test_metadata *_metadata,
-				  struct _test_data_hmm_killed *self,
-				  __u64 kind)
+static void start_waiting_register(struct __test_metadata *_metadata,
+				   struct _test_data_hmm_killed *self,
+				   __u64 kind)
 {
 	self->pid = fork_off();
 	if (!self->pid)
-		register_beside_partner(self, kind);
+		register_beside_partners(self, kind);
 	flights_await(&self->flights, 1);
 	ASSERT_TRUE(wait_until_process_is(self->pid, 'D'));
+}
+
+static void kill_register(struct __test_metadata *_metadata,
+			  struct _test_data_hmm_killed *self,
+			  struct flights *in_flight)
+{
 	ASSERT_EQ(0, kill(self->pid, SIGKILL));
 	EXPECT_TRUE(wait_for_rc(self->a, -EINTR));
 	EXPECT_EQ(SIGKILL, wait_for_child(self->pid, SOON_MS / 1000));
-	EXPECT_EQ(1, flights_count(&self->flights));
+	EXPECT_EQ(1, flights_count(in_flight));
 	self->pid = 0;
 }
 
 TEST_F(hmm_killed, waiting_register)
 {
-	kill_waiting_register(_metadata, self, variant->kind);
+	start_waiting_register(_metadata, self, variant->kind);
+	kill_register(_metadata, self, &self->flights);
+}
+
+/* There is no moment without an invalidation: it waits for the second one, too. */
+TEST_F(hmm_killed, waiting_for_a_later_one)
+{
+	start_waiting_register(_metadata, self, variant->kind);
+	ASSERT_EQ(1, write(self->gate[1], "", 1));
+	flights_await(&self->second, 1);
+	flights_ioctl(&self->flights, HMM_FLIGHT_END, NULL);
+	usleep(A_WHILE_MS * 1000);
+	ASSERT_TRUE(process_is(self->pid, 'D'));
+	kill_register(_metadata, self, &self->second);
 }
 
 /* Which may be waiting for a lock that is held across the register. */
@@ -814,9 +858,77 @@ TEST_F(hmm_killed, beside_a_callback_of_another_process)
 		_exit(0);
 	}
 	sub_ioctl(self->elsewhere, HMM_NOTIFY_AWAIT_HOLD, NULL);
-	kill_waiting_register(_metadata, self, variant->kind);
+	start_waiting_register(_metadata, self, variant->kind);
+	kill_register(_metadata, self, &self->flights);
 	sub_ioctl(self->elsewhere, HMM_NOTIFY_LET_GO, NULL);
 	EXPECT_EQ(0, wait_for_child(other, SOON_MS / 1000));
+}
+
+/*
+ * Invalidations follow one another, as those of fork() do, one for each mapping. A
+ * subscription comes between two of them, and waits for the first one only.
+ */
+
+FIXTURE(hmm_one_after_another)
+{
+	struct flights flights[2];
+	int reader;
+	int a;
+	char *map;
+};
+
+FIXTURE_SETUP(hmm_one_after_another)
+{
+	self->flights[1].fd = -1;
+	self->reader = sub_open();
+	self->a = sub_open();
+	if (!flights_open(&self->flights[0]) ||
+	    !flights_open(&self->flights[1]) || self->a < 0)
+		SKIP(return, "no hmm_probe");
+	self->map = map_anon_small(BYTES);
+	write_pages(self->map, N, 1);
+	/* So that each has a place */
+	interval(self->reader, self->map);
+	settle(self->reader);
+}
+
+FIXTURE_TEARDOWN(hmm_one_after_another)
+{
+	flights_close(&self->flights[0]);
+	flights_close(&self->flights[1]);
+	close(self->reader);
+	close(self->a);
+	munmap(self->map, BYTES);
+}
+
+static void *one_after_another(void *arg)
+{
+	struct _test_data_hmm_one_after_another *self = arg;
+
+	flight_make(&self->flights[0], self->map, N, 0);
+	flight_make(&self->flights[1], self->map, N, 0);
+	return NULL;
+}
+
+TEST_F(hmm_one_after_another, register_in_between)
+{
+	pthread_t thread;
+	bool waited;
+
+	ASSERT_EQ(0, pthread_create(&thread, NULL, one_after_another, self));
+	flights_await(&self->flights[0], 1);
+	waited = try_place(self->a, HMM_NOTIFY_LIST, self->map, A_WHILE_MS);
+	flights_ioctl(&self->flights[0], HMM_FLIGHT_END, NULL);
+	flights_await(&self->flights[1], 1);
+	if (waited) {
+		EXPECT_EQ(0, sub_await(self->a, NULL));
+		EXPECT_EQ(1, sub_state(self->a).starts);
+	}
+	flights_ioctl(&self->flights[1], HMM_FLIGHT_END, NULL);
+	pthread_join(thread, NULL);
+	if (!waited)
+		SKIP(return, "does not wait for anything");
+	EXPECT_EQ(1, sub_state(self->a).ends);
 }
 
 /*
@@ -828,8 +940,10 @@ TEST_F(hmm_killed, beside_a_callback_of_another_process)
 FIXTURE(hmm_lock_across)
 {
 	struct flights first;
+	struct flights second;
 	struct flights meanwhile;
 	struct flights later;
+	int reader;
 	int a;
 	char *map;
 };
@@ -851,25 +965,33 @@ FIXTURE_VARIANT_ADD(hmm_lock_across, register_with_mmap_lock)
 
 FIXTURE_SETUP(hmm_lock_across)
 {
+	self->second.fd = -1;
 	self->meanwhile.fd = -1;
 	self->later.fd = -1;
+	self->reader = sub_open();
 	self->a = sub_open();
-	if (!flights_open(&self->first) || !flights_open(&self->meanwhile) ||
+	if (!flights_open(&self->first) || !flights_open(&self->second) ||
+	    !flights_open(&self->meanwhile) ||
 	    !flights_open(&self->later) || self->a < 0)
 		SKIP(return, "no hmm_probe");
 	self->map = map_anon_small(BYTES);
 	write_pages(self->map, N, 1);
 	flights_prepare(&self->first, 1, self->map, N, 0);
+	flights_prepare(&self->second, 1, self->map, N, 0);
 	flights_prepare(&self->meanwhile, 1, self->map, N, 0);
 	flights_prepare(&self->later, 1, self->map, N, 0);
+	interval(self->reader, self->map);
+	settle(self->reader);
 }
 
 FIXTURE_TEARDOWN(hmm_lock_across)
 {
 	flights_close(&self->first);
+	flights_close(&self->second);
 	flights_close(&self->meanwhile);
 	sub_ioctl(self->a, HMM_NOTIFY_LET_GO, NULL);
 	flights_close(&self->later);
+	close(self->reader);
 	close(self->a);
 	munmap(self->map, BYTES);
 }
@@ -880,10 +1002,13 @@ TEST_F(hmm_lock_across, does_not_wait_for_its_own_callback)
 	plan(self->a, HMM_NOTIFY_HOLD_START, 0);
 	if (!try_place(self->a, variant->kind, self->map, A_WHILE_MS))
 		SKIP(return, "does not wait for anything");
-	flights_begin(&self->meanwhile);
 	/* The thread may need the mmap lock to exit. */
+	flights_begin(&self->second);
 	flights_ioctl(&self->first, HMM_FLIGHT_END, NULL);
-	/* By then it is on the list. */
+	EXPECT_TRUE(waits_on(self->a));
+	flights_begin(&self->meanwhile);
+	flights_ioctl(&self->second, HMM_FLIGHT_END, NULL);
+	/* By then it is on the list: there was no moment without any. */
 	EXPECT_TRUE(waits_on(self->a));
 	flights_go(&self->later);
 	sub_ioctl(self->a, HMM_NOTIFY_AWAIT_HOLD, NULL);
@@ -898,6 +1023,7 @@ TEST_F(hmm_lock_across, does_not_wait_for_its_own_callback)
  */
 
 enum joined {
+	ZEROTH,
 	FIRST,
 	PLACES,
 	BEFORE,
@@ -949,9 +1075,12 @@ TEST_F(hmm_joined, register_in_between)
 {
 	__u64 told;
 
-	flights_begin(&self->flights[FIRST]);
+	flights_begin(&self->flights[ZEROTH]);
 	if (!try_place(self->a, HMM_NOTIFY_LIST, self->map, A_WHILE_MS))
 		SKIP(return, "does not wait for anything");
+	flights_begin(&self->flights[FIRST]);
+	flights_end(&self->flights[ZEROTH]);
+	EXPECT_TRUE(waits_on(self->a));
 	flights_begin(&self->flights[PLACES]);
 	/* Others do not keep this waiting, and so are counted apart. */
 	EXPECT_EQ(-ETIMEDOUT, sub_try(self->reader, HMM_NOTIFY_READ, A_WHILE_MS));
