@@ -719,12 +719,13 @@ static bool mmu_notifier_entry_over(struct mmu_intervals *intervals, void *arg)
 	       mmu_inflight_wait_over(&entry->wait, &intervals->inflight);
 }
 
-/* How often all that was in flight may end before something else is by then */
+/* So many rounds, and a subscription is added although something is in flight. */
 #define MMU_ENTRY_ROUNDS	2
 
 /*
- * Wait until @entry has been added, or has waited in vain. This can be killed, as
- * nobody has seen the subscription yet.
+ * Wait until @entry has been added, or has waited in vain. A round ends when all
+ * has ended that was in flight when it began. This can be killed, as nobody has
+ * seen the subscription yet.
  */
 static int mmu_notifier_wait_before(struct mmu_intervals *intervals,
 				    struct mmu_notifier_entry *entry)

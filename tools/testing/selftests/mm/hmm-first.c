@@ -932,9 +932,9 @@ TEST_F(hmm_one_after_another, register_in_between)
 }
 
 /*
- * Callbacks come as soon as a subscription is in place, and may take a lock that
- * is held across the call that subscribes. Here a callback stays until that call
- * has returned.
+ * Callbacks come as soon as a subscription is in place, and may wait for the caller
+ * that subscribes. That is no reason to hang, as long as nothing older waits for
+ * the callback. Here a callback stays until the call has returned.
  */
 
 FIXTURE(hmm_lock_across)
