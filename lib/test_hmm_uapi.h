@@ -58,6 +58,8 @@ struct hmm_dmirror_cmd {
 
 /* The next large folio wanted for a migration, on either side, is not there. */
 #define HMM_DMIRROR_FLAG_FAIL_ALLOC	0x1ULL
+/* What the device writes is not marked dirty, as by a careless driver. */
+#define HMM_DMIRROR_FLAG_NEVER_DIRTY	0x2ULL
 
 /*
  * Bytes of a snapshot: where the page is, or'ed with what may be done to it.

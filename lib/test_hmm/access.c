@@ -66,10 +66,10 @@ static unsigned long bounce_fill(struct bounce *bounce, struct thmm_call *call)
  * unchanged and drop it. The mirror's lock keeps the entry, and with it the
  * page in its file, as the page table's lock would.
  */
-static void page_write(struct page *page, const void *data)
+static void page_write(struct thmm_file *file, struct page *page, const void *data)
 {
 	memcpy_to_page(page, 0, data, PAGE_SIZE);
-	set_page_dirty(page);
+	thmm_mark_dirty(file, page);
 }
 
 /* The way back; a page that the device may only read, or lock, is a gap. */
@@ -87,7 +87,7 @@ static unsigned long bounce_drain(struct bounce *bounce, struct thmm_call *call,
 
 		if (!page || access != THMM_WRITE)
 			break;
-		page_write(page, bounce->data + (i << PAGE_SHIFT));
+		page_write(call->file, page, bounce->data + (i << PAGE_SHIFT));
 	}
 	mutex_unlock(&mirror->lock);
 	return i;

@@ -47,7 +47,6 @@ static void word_add(struct page *page, unsigned long offset, bool shared,
 	else
 		*word = value;
 	kunmap_local(word);
-	set_page_dirty(page);
 }
 
 /* False if the device cannot use the page as it has to. */
@@ -63,8 +62,10 @@ static bool try_add(struct thmm_call *call, unsigned long addr,
 	mutex_lock(&mirror->lock);
 	page = thmm_table_get(mirror, addr >> PAGE_SHIFT, &access);
 	usable = page && access == (shared ? THMM_WRITE : THMM_ATOMIC);
-	if (usable)
+	if (usable) {
 		word_add(page, offset_in_page(addr), shared, args);
+		thmm_mark_dirty(call->file, page);
+	}
 	mutex_unlock(&mirror->lock);
 	return usable;
 }

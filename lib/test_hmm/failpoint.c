@@ -78,6 +78,17 @@ int thmm_failpoint_set(struct thmm_file *file, struct hmm_dmirror_failpoint *arg
 }
 
 /**
+ * thmm_mark_dirty() - a page was written to, and its driver says so
+ * @file: for this file, if it does not want a careless driver
+ * @page: the page
+ */
+void thmm_mark_dirty(struct thmm_file *file, struct page *page)
+{
+	if (!test_bit(ilog2(HMM_DMIRROR_FLAG_NEVER_DIRTY), &file->flags))
+		set_page_dirty(page);
+}
+
+/**
  * thmm_flags_set() - HMM_DMIRROR_FLAGS
  * @file: of the command
  * @flags: HMM_DMIRROR_FLAG_*
@@ -86,7 +97,7 @@ int thmm_failpoint_set(struct thmm_file *file, struct hmm_dmirror_failpoint *arg
  */
 int thmm_flags_set(struct thmm_file *file, u64 flags)
 {
-	if (flags & ~HMM_DMIRROR_FLAG_FAIL_ALLOC)
+	if (flags & ~(HMM_DMIRROR_FLAG_FAIL_ALLOC | HMM_DMIRROR_FLAG_NEVER_DIRTY))
 		return -EINVAL;
 	WRITE_ONCE(file->flags, flags);
 	return 0;

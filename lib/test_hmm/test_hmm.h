@@ -292,6 +292,7 @@ bool thmm_fails_alloc(struct thmm_file *file, unsigned int point, unsigned int o
 bool thmm_mm_fails(struct thmm_device *device, struct mm_struct *mm, unsigned int point,
 		   unsigned int order);
 int thmm_failpoint_set(struct thmm_file *file, struct hmm_dmirror_failpoint *args);
+void thmm_mark_dirty(struct thmm_file *file, struct page *page);
 int thmm_flags_set(struct thmm_file *file, u64 flags);
 
 /* counters.c */

@@ -335,7 +335,12 @@ static void flush_later(struct exclusive_call *c, unsigned long addr,
 	c->unmapped_end = addr + nr * PAGE_SIZE;
 }
 
-/* Without what has to be told to a mapping: there is none but the swap cache's. */
+/*
+ * The device is about to write to @folio, whether or not its driver says so: were
+ * it clean, reclaim could take it for unchanged, or for lazily freed, once it is
+ * restored. Without what has to be told to a mapping: there is none but the swap
+ * cache's.
+ */
 static void mark_dirty(struct folio *folio)
 {
 	if (folio_test_swapcache(folio))
@@ -354,21 +359,17 @@ static void set_aside(struct vm_area_struct *vma, pte_t *ptep,
 {
 	unsigned long pfn = page_to_pfn(page);
 	pte_t pte, next = __pte(0), taken = __pte(0);
-	bool dirty = false;
 
 	flush_cache_range(vma, addr, addr + nr * PAGE_SIZE);
 	for (; nr; nr--, ptep++, pfn++, addr += PAGE_SIZE) {
 		pte = ptep_get_and_clear(vma->vm_mm, addr, ptep);
-		if (!pte_same(pte, next)) {
+		if (!pte_same(pte, next))
 			taken = exclusive_pte_begin(pte, pfn);
-			dirty |= pte_dirty(pte);
-		}
 		set_pte_at(vma->vm_mm, addr, ptep, taken);
 		next = pte_next_pfn(pte);
 		taken = migrate_softleaf_next(taken);
 	}
-	if (dirty)
-		mark_dirty(page_folio(page));
+	mark_dirty(page_folio(page));
 }
 
 /* How many PTEs, of at most @max, are about consecutive pages of a folio? */
@@ -440,8 +441,10 @@ static void take_huge(struct exclusive_call *c, struct vm_area_struct *vma,
 
 	if (!take_folio(c, folio, page, (addr - c->start) >> PAGE_SHIFT))
 		return;
-	if (pmd_present(*pmd) && exclusive_pmd_begin(vma, addr, pmd))
+	if (pmd_present(*pmd)) {
+		exclusive_pmd_begin(vma, addr, pmd);
 		mark_dirty(folio);
+	}
 	took(c, addr, page, HPAGE_PMD_NR);
 }
 
@@ -543,8 +546,8 @@ static long attempt(struct exclusive_call *c)
  *
  * Pages can be had in private writable mappings, but for those of hugetlb, and if
  * they are anonymous by the time a write fault is done. Who has got a reference
- * to a page, as by pin_user_pages(), can go on to access it. While a device has a
- * page its driver has to say if it becomes dirty.
+ * to a page, as by pin_user_pages(), can go on to access it. The pages count as
+ * written to; no driver has to say so.
  *
  * Context: Process context, may sleep. mmap_lock is held, and not dropped.
  *

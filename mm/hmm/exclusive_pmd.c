@@ -85,10 +85,8 @@ bool exclusive_pmd_ready(struct vm_area_struct *vma, unsigned long addr,
  * has it cached any more is done when this returns.
  *
  * Context: The page table lock and the folio's are held.
- *
- * Return: whether it has been written to.
  */
-bool exclusive_pmd_begin(struct vm_area_struct *vma, unsigned long addr,
+void exclusive_pmd_begin(struct vm_area_struct *vma, unsigned long addr,
 			 pmd_t *pmdp)
 {
 	unsigned long pfn = pmd_pfn(*pmdp);
@@ -102,7 +100,6 @@ bool exclusive_pmd_begin(struct vm_area_struct *vma, unsigned long addr,
 	if (pmd_uffd(old))
 		taken = pmd_swp_mkuffd(taken);
 	set_pmd_at(vma->vm_mm, addr, pmdp, taken);
-	return pmd_dirty(old);
 }
 
 /* Mapping again */

@@ -20,7 +20,7 @@ static inline struct folio *exclusive_pmd_folio(pmd_t pmd)
 #ifdef CONFIG_ARCH_HAS_PMD_SOFTLEAVES
 bool exclusive_pmd_ready(struct vm_area_struct *vma, unsigned long addr,
 			 pmd_t pmd);
-bool exclusive_pmd_begin(struct vm_area_struct *vma, unsigned long addr,
+void exclusive_pmd_begin(struct vm_area_struct *vma, unsigned long addr,
 			 pmd_t *pmdp);
 #else
 static inline bool exclusive_pmd_ready(struct vm_area_struct *vma,
@@ -29,11 +29,9 @@ static inline bool exclusive_pmd_ready(struct vm_area_struct *vma,
 	return pmd_present(pmd) && pmd_write(pmd);
 }
 
-static inline bool exclusive_pmd_begin(struct vm_area_struct *vma,
+static inline void exclusive_pmd_begin(struct vm_area_struct *vma,
 				       unsigned long addr, pmd_t *pmdp)
-{
-	return false;
-}
+{ }
 #endif
 
 #endif /* _MM_HMM_EXCLUSIVE_PMD_H */

@@ -294,6 +294,41 @@ TEST_F(taken, reclaim)
 	reclaimer_stop(&self->reclaimer);
 }
 
+/*
+ * D12: what was freed lazily is in use again once the device has written to it,
+ * though its driver marks nothing.
+ */
+TEST_F(taken, written_after_madv_free)
+{
+	struct hmm_dmirror_atomic add = {
+		.value = 1,
+		.rounds = 1,
+		.stride = PAGE_BYTES,
+		.take = self->npages,
+		.tries = 1,
+	};
+	size_t i, lost = 0;
+	__u64 *words;
+
+	if (device_flags(self->fd, HMM_DMIRROR_FLAG_NEVER_DIRTY))
+		SKIP(return, "the stock driver cannot be asked to");
+	words = buffer_of(self->npages * sizeof(*words));
+	EXPECT_TRUE(pattern_is(self->map, self->npages, SEED));
+	for (i = 0; i < self->npages; i++)
+		words[i] = *(__u64 *)(self->map + i * PAGE_BYTES);
+	ASSERT_EQ(0, madvise(self->map, self->bytes, MADV_FREE));
+	EXPECT_EQ(self->npages,
+		  device_ask(self->fd, HMM_DMIRROR_ATOMIC_ADD, self->map, &add,
+			     self->npages).cpages);
+
+	read_pages(self->map, self->npages);
+	ASSERT_EQ(0, madvise(self->map, self->bytes, MADV_PAGEOUT));
+	for (i = 0; i < self->npages; i++)
+		lost += *(__u64 *)(self->map + i * PAGE_BYTES) != words[i] + 1;
+	EXPECT_EQ(0, lost);
+	free(words);
+}
+
 /* Either they stay, or they go and the device has let go. */
 TEST_F(taken, migration_to_the_device)
 {
