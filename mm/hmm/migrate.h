@@ -30,6 +30,7 @@
 #include <linux/mm.h>
 #include <linux/mmdebug.h>
 
+#include "../internal.h"
 #include "migrate_entry.h"
 
 static inline struct folio *migrate_folio_of(unsigned long entry)
@@ -84,6 +85,32 @@ static inline void migrate_let_go(const struct migrate_vma *migrate,
 		return;
 	folio_unlock(folio);
 	folio_put(folio);
+}
+
+/*
+ * By page frame, no lock keeps an anonymous folio's anon_vma once the folio is
+ * unmapped: the processes may exit. So unmap takes a reference for each entry, if
+ * its folio was mapped, and who has looked for its mappings once more drops it.
+ * The folio is locked in between, and so is the one that takes its place: either
+ * has the same anon_vma.
+ */
+static inline bool migrate_has_anon_vma(const struct migrate_vma *migrate,
+					unsigned long entry,
+					const struct folio *folio)
+{
+	return !migrate->vma && !(entry & MIGRATE_PFN_HERE) &&
+	       folio_test_anon(folio) && !folio_test_ksm(folio);
+}
+
+/* Map @to where @from was, in all page tables; the last look for mappings. */
+static inline void migrate_map(const struct migrate_vma *migrate,
+			       unsigned long entry, struct folio *from,
+			       struct folio *to)
+{
+	if (migrate->vma || !(entry & MIGRATE_PFN_HERE))
+		remove_migration_ptes(from, to, 0);
+	if (migrate_has_anon_vma(migrate, entry, to))
+		put_anon_vma(folio_anon_vma(to));
 }
 
 static inline unsigned long migrate_index(const struct migrate_vma *migrate,

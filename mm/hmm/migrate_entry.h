@@ -33,7 +33,8 @@
  *
  * MIGRATE_PFN_HERE: all mappings that the folio has had were in the range, at
  * the place of the entry. Finalize need not look for others: who forks or moves
- * the mapping has to wait for the caller's mmap_lock.
+ * the mapping has to wait for the caller's mmap_lock. By page frame there is no
+ * range: then it had none.
  */
 #define MIGRATE_PFN_OFF_LRU	BIT(2)
 #define MIGRATE_PFN_HERE	BIT(5)

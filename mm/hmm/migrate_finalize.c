@@ -189,8 +189,12 @@ static unsigned long next_here(const struct migrate_vma *migrate,
 
 static void finalize_here(struct migrate_vma *migrate)
 {
-	unsigned long i = next_here(migrate, 0), addr, next;
+	unsigned long i, addr, next;
 
+	/* By page frame, they are mapped nowhere. */
+	if (!migrate->vma)
+		return;
+	i = next_here(migrate, 0);
 	if (i == migrate->npages)
 		return;
 	vma_assert_stabilised(migrate->vma);
@@ -268,8 +272,9 @@ void migrate_finalize(struct migrate_vma *migrate)
 			continue;
 		if (entry & MIGRATE_PFN_VALID) {
 			if (!is_here(entry))
-				remove_migration_ptes(migrate_folio_of(entry),
-						      target_of(migrate, i), 0);
+				migrate_map(migrate, entry,
+					    migrate_folio_of(entry),
+					    target_of(migrate, i));
 			let_go(migrate, &batch, migrate_folio_of(entry));
 		}
 		let_go(migrate, &batch, migrate_folio_of(migrate->dst[i]));

@@ -68,6 +68,7 @@ int migrate_split_moving(struct migrate_vma *migrate, unsigned long i,
 	unsigned long flags = migrate_entry_flags(migrate->src[i]);
 	struct folio *folio = migrate_folio_of(migrate->src[i]);
 	unsigned long pfn = folio_pfn(folio), nr = folio_nr_pages(folio), at;
+	bool held;
 	int ret;
 
 	/* Neither are there anonymous folios of two pages. */
@@ -79,11 +80,15 @@ int migrate_split_moving(struct migrate_vma *migrate, unsigned long i,
 	if (ret)
 		return ret;
 
+	held = migrate_has_anon_vma(migrate, flags, folio);
 	if (order)
 		flags |= MIGRATE_PFN_COMPOUND;
 	migrate->src[i] = migrate_pfn(pfn) | flags;
-	for (at = 1UL << order; at < nr; at += 1UL << order)
+	for (at = 1UL << order; at < nr; at += 1UL << order) {
 		migrate_set(migrate, i + at, stage,
 			    migrate_pfn(pfn + at) | flags);
+		if (held)
+			get_anon_vma(folio_anon_vma(folio));
+	}
 	return 0;
 }

@@ -121,23 +121,35 @@ static unsigned long isolate_all(struct migrate_vma *migrate)
 	return missed;
 }
 
+/* Is it mapped, where not only our entries have mapped it? */
+static bool is_elsewhere(const struct migrate_vma *migrate, unsigned long i)
+{
+	struct folio *folio;
+
+	if (!is_taken(migrate, i) || migrate->src[i] & MIGRATE_PFN_HERE)
+		return false;
+	folio = migrate_folio_of(migrate->src[i]);
+	if (!folio_mapped(folio))
+		return false;
+	/* It may have been unmapped since. */
+	return !migrate_has_anon_vma(migrate, migrate->src[i], folio) ||
+	       folio_get_anon_vma(folio);
+}
+
 /* In all page tables but ours, whose entries are replaced already */
-static void unmap_all(const struct migrate_vma *migrate)
+static void unmap_all(struct migrate_vma *migrate)
 {
 	bool unmapped = false;
 	unsigned long i;
 
 	for_each_entry(i, migrate) {
-		struct folio *folio;
-
-		if (!is_taken(migrate, i) ||
-		    migrate->src[i] & MIGRATE_PFN_HERE)
-			continue;
-		folio = migrate_folio_of(migrate->src[i]);
-		if (!folio_mapped(folio))
-			continue;
-		try_to_migrate(folio, TTU_BATCH_FLUSH);
-		unmapped = true;
+		if (is_elsewhere(migrate, i)) {
+			try_to_migrate(migrate_folio_of(migrate->src[i]),
+				       TTU_BATCH_FLUSH);
+			unmapped = true;
+		} else if (!migrate->vma) {
+			migrate->src[i] |= MIGRATE_PFN_HERE;
+		}
 	}
 	if (unmapped)
 		try_to_unmap_flush();
@@ -211,7 +223,7 @@ static void restore(struct migrate_vma *migrate, unsigned long i)
 
 	if (migrate->src[i] & MIGRATE_PFN_OFF_LRU)
 		folio_add_lru(folio);
-	remove_migration_ptes(folio, folio, 0);
+	migrate_map(migrate, migrate->src[i], folio, folio);
 	migrate_set(migrate, i, MIGRATE_UNMAP, 0);
 	migrate_let_go(migrate, folio);
 }

@@ -5,6 +5,7 @@
  * more, and must be freed once.
  */
 #include <errno.h>
+#include <linux/membarrier.h>
 #include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
@@ -211,6 +212,16 @@ static bool zap_start_childs(FIXTURE_DATA(zap) *self,
 	return pfn;
 }
 
+/* What the process had is freed by then: for KASAN, its anon_vma (D14). */
+static void wait_for_rcu(void)
+{
+	int i;
+
+	for (i = 0; i < 2; i++)
+		syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0);
+	usleep(100000);
+}
+
 TEST_F(zap, exit)
 {
 	struct child child;
@@ -220,6 +231,7 @@ TEST_F(zap, exit)
 	if (!zap_start_childs(self, variant, &child))
 		SKIP(return, "no huge page");
 	child_stop(&child);
+	wait_for_rcu();
 	zap_finish(self);
 	EXPECT_EQ(zap_pages(variant), self->move.offered);
 }
