@@ -82,7 +82,7 @@ static bool is_selected(struct migrate_walk *w, struct folio *folio,
 		.memory = memory_of(folio),
 		.owned = folio_is_zone_device(folio) &&
 			 page_pgmap(page)->owner == w->migrate->pgmap_owner,
-		.anon = folio_test_anon(folio),
+		.anon = folio_test_anon(folio) && !folio_test_ksm(folio),
 		.lost = !folio->mapping || PageHWPoison(page),
 	};
 	enum migrate_refusal why = migrate_refuses(w->migrate->flags, &facts);

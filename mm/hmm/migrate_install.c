@@ -22,9 +22,12 @@
 
 /* Folios */
 
+/* Of the folio: drivers may leave MIGRATE_PFN_COMPOUND out. */
 static unsigned int order_of(unsigned long entry)
 {
-	return migrate_is_large(entry) ? folio_order(migrate_folio_of(entry)) : 0;
+	struct folio *folio = migrate_folio_of(entry);
+
+	return folio ? folio_order(folio) : 0;
 }
 
 /* Is there a destination for any of the pages? */
@@ -67,6 +70,9 @@ static bool may_move_to(struct folio *to, struct folio *from)
 		return true;
 	if (!folio_is_device_private(to) && !folio_is_device_coherent(to))
 		return false;
+	/* KSM would go on to read the page by its frame. */
+	if (folio_test_ksm(from))
+		return false;
 	return leave_swap_cache(from);
 }
 
@@ -88,13 +94,12 @@ static bool move_folio(struct folio *to, struct folio *from)
 static void install_folio(struct migrate_vma *migrate, unsigned long i)
 {
 	unsigned long from = migrate->src[i];
-	struct folio *to;
+	struct folio *to = migrate_folio_of(migrate->dst[i]);
 
-	if (migrate_is_large(from | migrate->dst[i]) &&
+	if ((migrate_is_large(from) || (to && folio_test_large(to))) &&
 	    (!has_destination(migrate, i, migrate_entry_pages(from)) ||
 	     !match_orders(migrate, i)))
 		goto keep;
-	to = migrate_folio_of(migrate->dst[i]);
 	if (!to || !move_folio(to, migrate_folio_of(migrate->src[i])))
 		goto keep;
 	if (folio_is_zone_device(to))

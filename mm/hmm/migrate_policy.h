@@ -22,7 +22,7 @@ enum migrate_memory {
  * struct migrate_facts - what counts about a page
  * @memory: what it is a page of
  * @owned: the device memory is the caller's
- * @anon: it belongs to no file
+ * @anon: it belongs to no file, and not to KSM
  * @lost: it has just been truncated, or its memory is broken
  */
 struct migrate_facts {
@@ -38,7 +38,7 @@ enum migrate_refusal {
 	MIGRATE_NOT_SELECTED,	/* a kind of memory that is not asked for */
 	MIGRATE_NOT_OWNED,	/* another device's */
 	MIGRATE_NOT_MOVABLE,	/* swapped out, special, truncated, poisoned */
-	MIGRATE_NOT_FOR_DEVICES,	/* page cache */
+	MIGRATE_NOT_FOR_DEVICES,	/* page cache, or merged by KSM */
 	MIGRATE_LOCKED,		/* by somebody else */
 	MIGRATE_PINNED,		/* references that nobody accounts for */
 	MIGRATE_UNSPLIT,	/* a large folio that cannot be split */

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "kselftest_harness.h"
+#include "hmm_exclusive.h"
 #include "hmm_move.h"
 
 #define SEED		0x1000UL
@@ -786,6 +787,80 @@ TEST_F(migrate_defects, b12_page_cache_is_not_offered)
 	EXPECT_TRUE(pattern_is(map, 64, SEED));
 	close(file);
 	munmap(map, 64 * PAGE_BYTES);
+}
+
+/* D13: orders are the folios' own, whatever the driver says of them. */
+
+TEST_F(migrate_defects, d13_unmarked_destination)
+{
+	char *map = thp_on_device(self->probe, self->fd);
+
+	if (!map)
+		SKIP(return, "no huge page");
+	EXPECT_EQ(HUGE_PAGES,
+		  move_pages_to(self->fd, map, HUGE_PAGES,
+				WHOLE | HMM_MOVE_UNMARKED, HUGE_ORDER).whole);
+	EXPECT_TRUE(pattern_is(map, HUGE_PAGES, SEED));
+	munmap(map, HUGE_BYTES);
+}
+
+TEST_F(migrate_defects, d13_destination_is_too_large)
+{
+	char *map = map_anon_small(HUGE_BYTES);
+
+	pattern_fill(map, HUGE_PAGES, SEED);
+	EXPECT_EQ(0, move_pages_to(self->fd, map, 4,
+				   TO_DEVICE | HMM_MOVE_UNMARKED |
+				   HMM_MOVE_OVERSIZED, 2).moved);
+	EXPECT_TRUE(move_in_use_is(self->fd, 0));
+	EXPECT_EQ(4, move_to_device(self->fd, map, 4).moved);
+	EXPECT_EQ(0, move_pages_to(self->fd, map, 4,
+				   HMM_MOVE_UNMARKED | HMM_MOVE_OVERSIZED,
+				   2).moved);
+	EXPECT_EQ(4, pages_on_device(self->probe, map, 4));
+	EXPECT_TRUE(pattern_is(map, HUGE_PAGES, SEED));
+	munmap(map, HUGE_BYTES);
+}
+
+/* D22: ksmd reads what it has merged by page frame. */
+
+#define MERGED	32
+
+static char *map_to_merge(void)
+{
+	char *map = map_anon_small(HUGE_BYTES);
+
+	pattern_fill(map, MERGED, SEED);
+	if (madvise(map, MERGED * PAGE_BYTES, MADV_MERGEABLE))
+		fatal("MADV_MERGEABLE: %s", strerror(errno));
+	return map;
+}
+
+TEST_F(migrate_defects, d22_merged_pages_stay)
+{
+	char *map, *twin, *third;
+	struct ksm ksm;
+
+	if (!ksm_start(&ksm))
+		SKIP(return, "no KSM");
+	map = map_to_merge();
+	twin = map_to_merge();
+	ASSERT_TRUE(ksm_scans(5));
+	EXPECT_LE(MERGED, ksm_sharing());
+	/* With and without a word where they go to */
+	EXPECT_EQ(0, move_to_device(self->fd, map, MERGED).moved);
+	EXPECT_EQ(0, move_pages_to(self->fd, map, MERGED, HMM_MOVE_TO_DEVICE,
+				   0).moved);
+	/* For this one, ksmd compares it with what it has. */
+	third = map_to_merge();
+	EXPECT_TRUE(ksm_scans(5));
+	EXPECT_TRUE(pattern_is(map, MERGED, SEED));
+	EXPECT_TRUE(pattern_is(twin, MERGED, SEED));
+	EXPECT_TRUE(pattern_is(third, MERGED, SEED));
+	munmap(map, HUGE_BYTES);
+	munmap(twin, HUGE_BYTES);
+	munmap(third, HUGE_BYTES);
+	ksm_stop(&ksm);
 }
 
 TEST_HARNESS_MAIN

@@ -26,7 +26,7 @@
  * @nowhere: nowhere at all
  * @keeper: who keeps a reference to the first page, if it moves
  * @mover: who lets it go on where it stays
- * @stays: where: HMM_MOVE_STAY_UNMAPPED, HMM_MOVE_STAY_MOVED
+ * @flags: HMM_MOVE_* of what @mover has ordered
  */
 struct cargo {
 	unsigned long *src;
@@ -38,7 +38,7 @@ struct cargo {
 	bool nowhere;
 	struct probe_mover *keeper;
 	struct probe_mover *mover;
-	u64 stays;
+	u64 flags;
 };
 
 static int cargo_init(struct cargo *cargo, unsigned long npages)
@@ -80,7 +80,7 @@ static unsigned long supply_at(struct cargo *cargo, unsigned long i,
 	if (folio) {
 		probe_memory_copy(folio, from);
 		cargo->dst[i] = migrate_pfn(folio_pfn(folio));
-		if (order)
+		if (order && !(cargo->flags & HMM_MOVE_UNMARKED))
 			cargo->dst[i] |= MIGRATE_PFN_COMPOUND;
 	}
 	return 1UL << order;
@@ -99,6 +99,11 @@ static unsigned long supply_entry(struct cargo *cargo, unsigned long i)
 	}
 	if (nr > cargo->npages - i)
 		return nr;
+	if (cargo->flags & HMM_MOVE_OVERSIZED) {
+		/* To be refused: there is nothing to copy. */
+		supply_at(cargo, i, cargo->order, NULL);
+		return nr;
+	}
 	for (at = 0; at < nr; at += 1UL << order)
 		supply_at(cargo, i + at, order, from ? from + at : NULL);
 	return nr;
@@ -159,7 +164,7 @@ static void keep_first(const struct cargo *cargo)
 
 static void stay(struct cargo *cargo, u64 where)
 {
-	if (cargo->stays & where)
+	if (cargo->flags & where)
 		probe_move_stay(cargo->mover);
 }
 
@@ -340,7 +345,7 @@ int probe_carry(struct probe_mover *mover, struct hmm_move *move)
 		.nowhere = move->flags & HMM_MOVE_NOWHERE,
 		.keeper = move->flags & HMM_MOVE_KEEP ? mover : NULL,
 		.mover = mover,
-		.stays = move->flags,
+		.flags = move->flags,
 	};
 	int rc;
 

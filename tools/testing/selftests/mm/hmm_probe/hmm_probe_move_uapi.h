@@ -49,6 +49,10 @@
  */
 #define HMM_MOVE_STAY_UNMAPPED	_BITULL(10)
 #define HMM_MOVE_STAY_MOVED	_BITULL(11)
+/* Do not say of large destinations that they are. */
+#define HMM_MOVE_UNMARKED	_BITULL(12)
+/* Destinations of @order also for smaller pages */
+#define HMM_MOVE_OVERSIZED	_BITULL(13)
 
 /**
  * struct hmm_move - a migration
