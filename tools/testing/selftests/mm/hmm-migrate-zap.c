@@ -40,19 +40,71 @@ FIXTURE_VARIANT(zap)
 	bool huge;
 };
 
-#define ZAP_VARIANTS(name, flags_)					\
-FIXTURE_VARIANT_ADD(zap, name ## _ptes_unmapped)			\
-	{ .flags = (flags_) | HMM_MOVE_STAY_UNMAPPED };			\
-FIXTURE_VARIANT_ADD(zap, name ## _ptes_moved)				\
-	{ .flags = (flags_) | HMM_MOVE_STAY_MOVED };			\
-FIXTURE_VARIANT_ADD(zap, name ## _pmd_unmapped)				\
-	{ .flags = (flags_) | HMM_MOVE_STAY_UNMAPPED, .huge = true };	\
-FIXTURE_VARIANT_ADD(zap, name ## _pmd_moved)				\
-	{ .flags = (flags_) | HMM_MOVE_STAY_MOVED, .huge = true }
+FIXTURE_VARIANT_ADD(zap, to_device_ptes_unmapped)
+{
+	.flags = TO_DEVICE | HMM_MOVE_STAY_UNMAPPED,
+};
 
-ZAP_VARIANTS(to_device, TO_DEVICE);
-ZAP_VARIANTS(to_system, WHOLE);
-ZAP_VARIANTS(evict, HMM_MOVE_BY_PFN);
+FIXTURE_VARIANT_ADD(zap, to_device_ptes_moved)
+{
+	.flags = TO_DEVICE | HMM_MOVE_STAY_MOVED,
+};
+
+FIXTURE_VARIANT_ADD(zap, to_device_pmd_unmapped)
+{
+	.flags = TO_DEVICE | HMM_MOVE_STAY_UNMAPPED,
+	.huge = true,
+};
+
+FIXTURE_VARIANT_ADD(zap, to_device_pmd_moved)
+{
+	.flags = TO_DEVICE | HMM_MOVE_STAY_MOVED,
+	.huge = true,
+};
+
+FIXTURE_VARIANT_ADD(zap, to_system_ptes_unmapped)
+{
+	.flags = WHOLE | HMM_MOVE_STAY_UNMAPPED,
+};
+
+FIXTURE_VARIANT_ADD(zap, to_system_ptes_moved)
+{
+	.flags = WHOLE | HMM_MOVE_STAY_MOVED,
+};
+
+FIXTURE_VARIANT_ADD(zap, to_system_pmd_unmapped)
+{
+	.flags = WHOLE | HMM_MOVE_STAY_UNMAPPED,
+	.huge = true,
+};
+
+FIXTURE_VARIANT_ADD(zap, to_system_pmd_moved)
+{
+	.flags = WHOLE | HMM_MOVE_STAY_MOVED,
+	.huge = true,
+};
+
+FIXTURE_VARIANT_ADD(zap, evict_ptes_unmapped)
+{
+	.flags = HMM_MOVE_BY_PFN | HMM_MOVE_STAY_UNMAPPED,
+};
+
+FIXTURE_VARIANT_ADD(zap, evict_ptes_moved)
+{
+	.flags = HMM_MOVE_BY_PFN | HMM_MOVE_STAY_MOVED,
+};
+
+FIXTURE_VARIANT_ADD(zap, evict_pmd_unmapped)
+{
+	.flags = HMM_MOVE_BY_PFN | HMM_MOVE_STAY_UNMAPPED,
+	.huge = true,
+};
+
+FIXTURE_VARIANT_ADD(zap, evict_pmd_moved)
+{
+	.flags = HMM_MOVE_BY_PFN | HMM_MOVE_STAY_MOVED,
+	.huge = true,
+};
 
 FIXTURE_SETUP(zap)
 {
@@ -72,13 +124,13 @@ FIXTURE_TEARDOWN(zap)
 	close(self->probe);
 }
 
-static size_t zap_pages(const FIXTURE_VARIANT(zap) *variant)
+static size_t zap_pages(const struct _fixture_variant_zap *variant)
 {
 	return variant->huge ? HUGE_PAGES : 1;
 }
 
 /* With a pattern, where the migration begins; NULL without huge pages */
-static char *zap_map(int probe, int fd, const FIXTURE_VARIANT(zap) *variant)
+static char *zap_map(int probe, int fd, const struct _fixture_variant_zap *variant)
 {
 	size_t npages = zap_pages(variant);
 	char *map = variant->huge ? map_thp(probe, HUGE_BYTES) :
@@ -96,15 +148,15 @@ static char *zap_map(int probe, int fd, const FIXTURE_VARIANT(zap) *variant)
 
 static void zap_move(void *arg)
 {
-	FIXTURE_DATA(zap) *self = arg;
+	struct _test_data_zap *self = arg;
 
 	if (move_try(self->fd, &self->move))
 		fatal("HMM_MOVE_RUN: %s", strerror(errno));
 }
 
 /* The migration of what is at @addr, or has this pfn. Returns when it stays. */
-static void zap_start(FIXTURE_DATA(zap) *self,
-		      const FIXTURE_VARIANT(zap) *variant, __u64 addr)
+static void zap_start(struct _test_data_zap *self,
+		      const struct _fixture_variant_zap *variant, __u64 addr)
 {
 	self->move = (struct hmm_move) {
 		.addr = addr,
@@ -117,15 +169,15 @@ static void zap_start(FIXTURE_DATA(zap) *self,
 		fatal("the migration does not stay: %s", strerror(errno));
 }
 
-static void zap_finish(FIXTURE_DATA(zap) *self)
+static void zap_finish(struct _test_data_zap *self)
 {
 	if (ioctl(self->fd, HMM_MOVE_GO_ON))
 		fatal("HMM_MOVE_GO_ON: %s", strerror(errno));
 	worker_join(&self->worker);
 }
 
-static void zap_start_own(FIXTURE_DATA(zap) *self,
-			  const FIXTURE_VARIANT(zap) *variant, char *map)
+static void zap_start_own(struct _test_data_zap *self,
+			  const struct _fixture_variant_zap *variant, char *map)
 {
 	zap_start(self, variant,
 		  variant->flags & HMM_MOVE_BY_PFN ? pfn_at(self->probe, map) :
@@ -192,13 +244,13 @@ static long work_zap_map(char *addr, size_t npages, __u64 variant)
 {
 	int probe = probe_open();
 	char *map = zap_map(probe, move_open(),
-			    (const FIXTURE_VARIANT(zap) *)(uintptr_t)variant);
+			    (const struct _fixture_variant_zap *)(uintptr_t)variant);
 
 	return map ? pfn_at(probe, map) : 0;
 }
 
-static bool zap_start_childs(FIXTURE_DATA(zap) *self,
-			     const FIXTURE_VARIANT(zap) *variant,
+static bool zap_start_childs(struct _test_data_zap *self,
+			     const struct _fixture_variant_zap *variant,
 			     struct child *child)
 {
 	long pfn;
