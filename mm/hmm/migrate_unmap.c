@@ -147,7 +147,7 @@ static void unmap_all(struct migrate_vma *migrate)
 			try_to_migrate(migrate_folio_of(migrate->src[i]),
 				       TTU_BATCH_FLUSH);
 			unmapped = true;
-		} else if (!migrate->vma) {
+		} else if (!migrate->vma && migrate->src[i] & MIGRATE_PFN_VALID) {
 			migrate->src[i] |= MIGRATE_PFN_HERE;
 		}
 	}

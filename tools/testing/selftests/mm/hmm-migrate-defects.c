@@ -822,6 +822,23 @@ TEST_F(migrate_defects, d13_destination_is_too_large)
 	munmap(map, HUGE_BYTES);
 }
 
+/* What is about no page stays 0, as drivers that look for that expect. */
+TEST_F(migrate_defects, free_device_pages_are_nothing)
+{
+	char *map = map_anon_small(PAGE_BYTES);
+	struct hmm_move move;
+
+	pattern_fill(map, 1, SEED);
+	ASSERT_EQ(1, move_to_device(self->fd, map, 1).moved);
+	move = move_pages_to(self->fd,
+			     (void *)(uintptr_t)pfn_at(self->probe, map), 2,
+			     HMM_MOVE_BY_PFN, 0);
+	EXPECT_EQ(1, move.moved);
+	EXPECT_EQ(0, move.stray);
+	EXPECT_TRUE(pattern_is(map, 1, SEED));
+	munmap(map, PAGE_BYTES);
+}
+
 /* D22: ksmd reads what it has merged by page frame. */
 
 #define MERGED	32

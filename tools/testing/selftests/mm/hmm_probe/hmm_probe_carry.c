@@ -24,9 +24,8 @@
  * @join: they are all of that order
  * @to_device: where to
  * @nowhere: nowhere at all
- * @keeper: who keeps a reference to the first page, if it moves
- * @mover: who lets it go on where it stays
- * @flags: HMM_MOVE_* of what @mover has ordered
+ * @mover: who has ordered it, keeps the first page, and lets it go on
+ * @flags: HMM_MOVE_* of the order
  */
 struct cargo {
 	unsigned long *src;
@@ -36,7 +35,6 @@ struct cargo {
 	bool join;
 	bool to_device;
 	bool nowhere;
-	struct probe_mover *keeper;
 	struct probe_mover *mover;
 	u64 flags;
 };
@@ -126,6 +124,8 @@ static void count_offers(const struct cargo *cargo, struct hmm_move *move)
 
 	for (i = 0; i < cargo->npages; i += nr) {
 		nr = entry_pages(cargo->src[i]);
+		if (!(cargo->src[i] & (MIGRATE_PFN_VALID | MIGRATE_PFN_MIGRATE)))
+			move->stray += !!cargo->src[i];
 		if (!(cargo->src[i] & MIGRATE_PFN_MIGRATE))
 			continue;
 		if (cargo->src[i] & MIGRATE_PFN_VALID)
@@ -159,7 +159,7 @@ static void keep_first(const struct cargo *cargo)
 	struct page *page = migrate_pfn_to_page(cargo->src[0]);
 
 	if (page && cargo->src[0] & MIGRATE_PFN_MIGRATE)
-		probe_move_keep(cargo->keeper, page_folio(page));
+		probe_move_keep(cargo->mover, page_folio(page));
 }
 
 static void stay(struct cargo *cargo, u64 where)
@@ -199,7 +199,7 @@ static void carry_vma(struct cargo *cargo, struct migrate_vma *migrate,
 	migrate_vma_pages(migrate);
 	stay(cargo, HMM_MOVE_STAY_MOVED);
 	count_moves(cargo, move);
-	if (cargo->keeper)
+	if (cargo->flags & HMM_MOVE_KEEP)
 		keep_first(cargo);
 	migrate_vma_finalize(migrate);
 }
@@ -343,7 +343,6 @@ int probe_carry(struct probe_mover *mover, struct hmm_move *move)
 		.join = move->flags & HMM_MOVE_JOIN,
 		.to_device = move->flags & HMM_MOVE_TO_DEVICE,
 		.nowhere = move->flags & HMM_MOVE_NOWHERE,
-		.keeper = move->flags & HMM_MOVE_KEEP ? mover : NULL,
 		.mover = mover,
 		.flags = move->flags,
 	};

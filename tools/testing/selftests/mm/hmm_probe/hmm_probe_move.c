@@ -91,6 +91,7 @@ static int move_run(struct probe_mover *mover, struct hmm_move __user *arg)
 	move.locked = 0;
 	move.referenced = 0;
 	move.unsupplied = 0;
+	move.stray = 0;
 	rc = probe_carry(mover, &move);
 	if (rc)
 		return rc;

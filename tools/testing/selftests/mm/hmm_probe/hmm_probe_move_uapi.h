@@ -71,6 +71,7 @@
  * @locked: (out) pages that held out because they are locked
  * @referenced: (out) ... because they are referenced
  * @unsupplied: (out) ... because there was no destination
+ * @stray: (out) entries that are not 0 although they are about nothing
  * @reserved: must be zero
  */
 struct hmm_move {
@@ -89,7 +90,8 @@ struct hmm_move {
 	__u64 locked;
 	__u64 referenced;
 	__u64 unsupplied;
-	__u64 reserved[3];
+	__u64 stray;
+	__u64 reserved[2];
 };
 
 /**
