@@ -38,6 +38,7 @@ FIXTURE_VARIANT(zap)
 {
 	__u64 flags;
 	bool huge;
+	bool split;	/* its destinations are small pages */
 };
 
 FIXTURE_VARIANT_ADD(zap, to_device_ptes_unmapped)
@@ -106,6 +107,21 @@ FIXTURE_VARIANT_ADD(zap, evict_pmd_moved)
 	.huge = true,
 };
 
+/* Each of the small pages has to find its mapping, or that there is none. */
+FIXTURE_VARIANT_ADD(zap, evict_split_unmapped)
+{
+	.flags = HMM_MOVE_BY_PFN | HMM_MOVE_STAY_UNMAPPED,
+	.huge = true,
+	.split = true,
+};
+
+FIXTURE_VARIANT_ADD(zap, evict_split_moved)
+{
+	.flags = HMM_MOVE_BY_PFN | HMM_MOVE_STAY_MOVED,
+	.huge = true,
+	.split = true,
+};
+
 FIXTURE_SETUP(zap)
 {
 	self->probe = probe_open();
@@ -162,7 +178,7 @@ static void zap_start(struct _test_data_zap *self,
 		.addr = addr,
 		.npages = zap_pages(variant),
 		.flags = variant->flags,
-		.order = HUGE_ORDER,
+		.order = variant->split ? 0 : HUGE_ORDER,
 	};
 	worker_start(&self->worker, zap_move, self);
 	if (ioctl(self->fd, HMM_MOVE_AWAIT_STAY))
