@@ -18,14 +18,19 @@
 #include <linux/memremap.h>
 #include <linux/mm.h>
 #include <linux/pgtable.h>
+#include <linux/userfaultfd_k.h>
 
 #include "access.h"
 #include "walk.h"
 
-/* Whatever is not present is rare, and not worth to be in the way. */
+/*
+ * Whatever is not present is rare, and not worth to be in the way. @uffd: it has
+ * been marked by userfaultfd, which is told of what is present by faults.
+ */
 static noinline struct hmm_leaf
-hmm_decode_softleaf(const struct hmm_walk *w, const struct vm_area_struct *vma,
-		    softleaf_t entry, unsigned long offset, unsigned int order)
+hmm_decode_softleaf(const struct hmm_walk *w, struct vm_area_struct *vma,
+		    softleaf_t entry, bool uffd, unsigned long offset,
+		    unsigned int order)
 {
 	bool writable;
 
@@ -34,6 +39,8 @@ hmm_decode_softleaf(const struct hmm_walk *w, const struct vm_area_struct *vma,
 	case SOFTLEAF_DEVICE_PRIVATE_WRITE:
 		if (page_pgmap(softleaf_to_page(entry))->owner !=
 		    w->range->dev_private_owner)
+			return hmm_leaf_absent();
+		if (uffd && userfaultfd_rwp(vma))
 			return hmm_leaf_absent();
 		writable = softleaf_is_device_private_write(entry);
 		writable = hmm_entry_is_writable(writable, vma->vm_flags);
@@ -70,7 +77,8 @@ static inline struct hmm_leaf hmm_decode_pte(const struct hmm_walk *w,
 	if (pte_none(pte))
 		return hmm_leaf_absent();
 	if (!pte_present(pte))
-		return hmm_decode_softleaf(w, vma, softleaf_from_pte(pte), 0, 0);
+		return hmm_decode_softleaf(w, vma, softleaf_from_pte(pte),
+					   pte_swp_uffd(pte), 0, 0);
 	if (pte_protnone(pte))
 		return hmm_leaf_absent();
 	if (!hmm_pte_has_page(vma, addr, pte))
@@ -98,7 +106,7 @@ static inline struct hmm_leaf hmm_decode_pmd(const struct hmm_walk *w,
 
 	if (!pmd_present(pmd))
 		return hmm_decode_softleaf(w, vma, softleaf_from_pmd(pmd),
-					   offset, order);
+					   pmd_swp_uffd(pmd), offset, order);
 	if (pmd_protnone(pmd))
 		return hmm_leaf_absent();
 	if (!hmm_pmd_has_page(vma, addr, pmd))
@@ -143,7 +151,7 @@ hmm_decode_hugetlb(const struct hmm_walk *w, struct vm_area_struct *vma,
 
 	if (!pte_present(pte))
 		return hmm_decode_softleaf(w, vma, softleaf_from_pte(pte),
-					   offset, order);
+					   pte_swp_uffd(pte), offset, order);
 	if (pte_protnone(pte))
 		return hmm_leaf_absent();
 	return hmm_leaf_mapped(pte_pfn(pte) + offset,

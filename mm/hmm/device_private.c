@@ -22,15 +22,12 @@
  * writable may be shared. All else that an entry of a swapped-out page has, they
  * have too, and keep: soft-dirty and what userfaultfd has marked.
  */
-#include <linux/leafops.h>
 #include <linux/memremap.h>
 #include <linux/migrate.h>
 #include <linux/mm.h>
 #include <linux/pagemap.h>
-#include <linux/pgtable.h>
+#include <linux/pgtable_leafops.h>
 #include <linux/rmap.h>
-#include <linux/swapops.h>
-#include <linux/userfaultfd_k.h>
 
 #include "../internal.h"
 
@@ -121,20 +118,6 @@ vm_fault_t do_huge_pmd_device_private(struct vm_fault *vmf)
 
 /* Protection */
 
-/* The same page and the same marks without write access */
-static pte_t readable_pte(pte_t pte)
-{
-	unsigned long pfn = softleaf_to_pfn(softleaf_from_pte(pte));
-	softleaf_t entry = make_readable_device_private_entry(pfn);
-	pte_t readable = softleaf_to_pte(entry);
-
-	if (pte_swp_soft_dirty(pte))
-		readable = pte_swp_mksoft_dirty(readable);
-	if (pte_swp_uffd(pte))
-		readable = pte_swp_mkuffd(readable);
-	return readable;
-}
-
 /**
  * protect_device_private_pte() - take write access away
  * @pte: of device-private memory
@@ -145,9 +128,9 @@ static pte_t readable_pte(pte_t pte)
  */
 pte_t protect_device_private_pte(pte_t pte)
 {
-	if (!softleaf_is_device_private_write(softleaf_from_pte(pte)))
-		return pte;
-	return readable_pte(pte);
+	struct pgtable_leaf leaf = pgtable_leaf_of_pte(pte);
+
+	return pgtable_leaf_to_pte(pgtable_leaf_wrprotect(leaf), NULL);
 }
 
 /**
@@ -184,12 +167,18 @@ pte_t copy_device_private_pte(struct vm_area_struct *dst_vma,
 
 /* UFFDIO_MOVE */
 
-/* The folio's only mapping is to be at @addr. */
-static void rehome(struct vm_area_struct *vma, unsigned long addr,
-		   struct folio *folio)
+/* The folio's only mapping is to be at @addr. Returns what the entry has to say. */
+static struct pgtable_leaf rehome(struct vm_area_struct *vma,
+				  unsigned long addr, struct folio *folio)
 {
+	const struct pgtable_leaf leaf = {
+		.pfn = folio_pfn(folio),
+		.kind = PGTABLE_LEAF_PRIVATE,
+	};
+
 	folio_move_anon_rmap(folio, vma);
 	folio->index = linear_anon_page_index(vma, addr);
+	return pgtable_leaf_rehome(leaf, userfaultfd_rwp(vma));
 }
 
 /**
@@ -205,13 +194,7 @@ static void rehome(struct vm_area_struct *vma, unsigned long addr,
 pte_t rehome_device_private_pte(struct vm_area_struct *vma, unsigned long addr,
 				struct folio *folio)
 {
-	softleaf_t entry;
-	pte_t pte;
-
-	rehome(vma, addr, folio);
-	entry = make_writable_device_private_entry(folio_pfn(folio));
-	pte = pte_swp_mksoft_dirty(softleaf_to_pte(entry));
-	return userfaultfd_rwp(vma) ? pte_swp_mkuffd(pte) : pte;
+	return pgtable_leaf_to_pte(rehome(vma, addr, folio), vma);
 }
 
 #ifdef CONFIG_TRANSPARENT_HUGEPAGE
@@ -228,26 +211,7 @@ pte_t rehome_device_private_pte(struct vm_area_struct *vma, unsigned long addr,
 pmd_t rehome_device_private_pmd(struct vm_area_struct *vma, unsigned long addr,
 				struct folio *folio)
 {
-	softleaf_t entry;
-	pmd_t pmd;
-
-	rehome(vma, addr, folio);
-	entry = make_writable_device_private_entry(folio_pfn(folio));
-	pmd = pmd_swp_mksoft_dirty(softleaf_to_pmd(entry));
-	return userfaultfd_rwp(vma) ? pmd_swp_mkuffd(pmd) : pmd;
-}
-
-static pmd_t readable_pmd(pmd_t pmd)
-{
-	unsigned long pfn = softleaf_to_pfn(softleaf_from_pmd(pmd));
-	softleaf_t entry = make_readable_device_private_entry(pfn);
-	pmd_t readable = softleaf_to_pmd(entry);
-
-	if (pmd_swp_soft_dirty(pmd))
-		readable = pmd_swp_mksoft_dirty(readable);
-	if (pmd_swp_uffd(pmd))
-		readable = pmd_swp_mkuffd(readable);
-	return readable;
+	return pgtable_leaf_to_pmd(rehome(vma, addr, folio), vma);
 }
 
 /**
@@ -260,9 +224,9 @@ static pmd_t readable_pmd(pmd_t pmd)
  */
 pmd_t protect_device_private_pmd(pmd_t pmd)
 {
-	if (!softleaf_is_device_private_write(softleaf_from_pmd(pmd)))
-		return pmd;
-	return readable_pmd(pmd);
+	struct pgtable_leaf leaf = pgtable_leaf_of_pmd(pmd);
+
+	return pgtable_leaf_to_pmd(pgtable_leaf_wrprotect(leaf), NULL);
 }
 
 /**

@@ -357,14 +357,13 @@ static void mark_dirty(struct folio *folio)
 static void set_aside(struct vm_area_struct *vma, pte_t *ptep,
 		      unsigned long addr, struct page *page, unsigned int nr)
 {
-	unsigned long pfn = page_to_pfn(page);
 	pte_t pte, next = __pte(0), taken = __pte(0);
 
 	flush_cache_range(vma, addr, addr + nr * PAGE_SIZE);
-	for (; nr; nr--, ptep++, pfn++, addr += PAGE_SIZE) {
+	for (; nr; nr--, ptep++, addr += PAGE_SIZE) {
 		pte = ptep_get_and_clear(vma->vm_mm, addr, ptep);
 		if (!pte_same(pte, next))
-			taken = exclusive_pte_begin(pte, pfn);
+			taken = exclusive_pte_begin(vma, pte);
 		set_pte_at(vma->vm_mm, addr, ptep, taken);
 		next = pte_next_pfn(pte);
 		taken = migrate_softleaf_next(taken);

@@ -11,15 +11,12 @@
  * finds. fork() maps the page again before it looks, as does who moves pages for
  * userfaultfd.
  */
-#include <linux/leafops.h>
 #include <linux/mm.h>
 #include <linux/mmu_notifier.h>
 #include <linux/pagemap.h>
 #include <linux/pgalloc.h>
-#include <linux/pgtable.h>
+#include <linux/pgtable_leafops.h>
 #include <linux/rmap.h>
-#include <linux/swapops.h>
-#include <linux/userfaultfd_k.h>
 
 #include "../internal.h"
 #include "exclusive_pmd.h"
@@ -27,35 +24,17 @@
 
 /* Entries */
 
-/* May @pmd, which maps @folio anew, be writable? */
-static bool may_write(struct vm_area_struct *vma, const struct folio *folio,
-		      pmd_t pmd)
-{
-	return vma->vm_flags & VM_WRITE && !pmd_protnone(pmd) &&
-	       !userfaultfd_huge_pmd_wp(vma, pmd) &&
-	       !pmd_needs_soft_dirty_wp(vma, pmd) &&
-	       PageAnonExclusive(folio_page(folio, 0));
-}
-
 /* What maps a huge page where @taken has stood for it */
 static pmd_t exclusive_pmd_end(struct vm_area_struct *vma, pmd_t taken)
 {
 	struct folio *folio = exclusive_pmd_folio(taken);
-	pmd_t pmd = folio_mk_pmd(folio, READ_ONCE(vma->vm_page_prot));
-	bool marked = pmd_swp_uffd(taken);
+	struct pgtable_leaf leaf = pgtable_leaf_of_pmd(taken);
 
-	pmd = pmd_mkold(pmd);
-	if (marked)
-		pmd = pmd_mkuffd(pmd);
-	if (marked && userfaultfd_rwp(vma))
-		pmd = pmd_modify(pmd, PAGE_NONE);
-	if (pmd_swp_soft_dirty(taken))
-		pmd = pmd_mksoft_dirty(pmd);
-	if (!may_write(vma, folio, pmd))
-		return pmd;
-	if (folio_test_dirty(folio))
-		pmd = pmd_mkdirty(pmd);
-	return pmd_mkwrite(pmd, vma);
+	leaf = pgtable_leaf_end_exclusive(leaf,
+					  PageAnonExclusive(folio_page(folio, 0)),
+					  folio_test_dirty(folio),
+					  pgtable_leaf_rules(vma));
+	return pgtable_leaf_to_pmd(leaf, vma);
 }
 
 /**
@@ -89,17 +68,15 @@ bool exclusive_pmd_ready(struct vm_area_struct *vma, unsigned long addr,
 void exclusive_pmd_begin(struct vm_area_struct *vma, unsigned long addr,
 			 pmd_t *pmdp)
 {
+	/* Invalid, it does not tell its page frame on all architectures. */
 	unsigned long pfn = pmd_pfn(*pmdp);
-	pmd_t old, taken;
+	struct pgtable_leaf leaf;
 
 	flush_cache_range(vma, addr, addr + HPAGE_PMD_SIZE);
-	old = pmdp_invalidate(vma, addr, pmdp);
-	taken = softleaf_to_pmd(make_device_exclusive_entry(pfn));
-	if (pmd_soft_dirty(old))
-		taken = pmd_swp_mksoft_dirty(taken);
-	if (pmd_uffd(old))
-		taken = pmd_swp_mkuffd(taken);
-	set_pmd_at(vma->vm_mm, addr, pmdp, taken);
+	leaf = pgtable_leaf_of_pmd(pmdp_invalidate(vma, addr, pmdp));
+	leaf.pfn = pfn;
+	leaf = pgtable_leaf_begin_exclusive(leaf);
+	set_pmd_at(vma->vm_mm, addr, pmdp, pgtable_leaf_to_pmd(leaf, vma));
 }
 
 /* Mapping again */
@@ -198,19 +175,15 @@ int present_device_exclusive_pmd(struct vm_area_struct *vma, pmd_t *pmdp,
 /* Splitting */
 
 /* Fill a page table that nobody knows yet with what @taken is, in parts. */
-static void fill_table(struct mm_struct *mm, pgtable_t table,
+static void fill_table(struct vm_area_struct *vma, pgtable_t table,
 		       unsigned long addr, pmd_t taken)
 {
-	unsigned long pfn = folio_pfn(exclusive_pmd_folio(taken));
-	pte_t pte = softleaf_to_pte(make_device_exclusive_entry(pfn));
+	pte_t pte = pgtable_leaf_to_pte(pgtable_leaf_of_pmd(taken), vma);
+	struct mm_struct *mm = vma->vm_mm;
 	pte_t *first, *ptep;
 	pmd_t pmd;
 	int i;
 
-	if (pmd_swp_soft_dirty(taken))
-		pte = pte_swp_mksoft_dirty(pte);
-	if (pmd_swp_uffd(taken))
-		pte = pte_swp_mkuffd(pte);
 	pmd_populate(mm, &pmd, table);
 	first = pte_offset_map(&pmd, addr);
 	for (i = 0, ptep = first; i < HPAGE_PMD_NR; i++, ptep++) {
@@ -246,7 +219,7 @@ void split_device_exclusive_pmd(struct vm_area_struct *vma, pmd_t *pmdp,
 	folio_remove_rmap_pmd(folio, page, vma);
 
 	table = pgtable_trans_huge_withdraw(vma->vm_mm, pmdp);
-	fill_table(vma->vm_mm, table, addr, taken);
+	fill_table(vma, table, addr, taken);
 	/* Who walks without locks, and sees the table, sees what is in it. */
 	smp_wmb();
 	pmd_populate(vma->vm_mm, pmdp, table);

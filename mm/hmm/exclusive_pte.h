@@ -7,23 +7,17 @@
 #ifndef _MM_HMM_EXCLUSIVE_PTE_H
 #define _MM_HMM_EXCLUSIVE_PTE_H
 
-#include <linux/leafops.h>
 #include <linux/mm.h>
-#include <linux/swapops.h>
-#include <linux/userfaultfd_k.h>
+#include <linux/pgtable_leafops.h>
 
 #include "migrate_pte.h"
 
-/* What takes the place of @pte, which maps page @pfn writable */
-static inline pte_t exclusive_pte_begin(pte_t pte, unsigned long pfn)
+/* What takes the place of @pte, which maps a page writable */
+static inline pte_t exclusive_pte_begin(struct vm_area_struct *vma, pte_t pte)
 {
-	pte_t taken = softleaf_to_pte(make_device_exclusive_entry(pfn));
+	struct pgtable_leaf leaf = pgtable_leaf_of_pte(pte);
 
-	if (pte_soft_dirty(pte))
-		taken = pte_swp_mksoft_dirty(taken);
-	if (pte_uffd(pte))
-		taken = pte_swp_mkuffd(taken);
-	return taken;
+	return pgtable_leaf_to_pte(pgtable_leaf_begin_exclusive(leaf), vma);
 }
 
 /* The page that a device has for itself where @pte is, or NULL */
@@ -38,38 +32,16 @@ static inline struct page *exclusive_pte_page(pte_t pte)
 						     NULL;
 }
 
-/* May @pte, which maps @page anew in a private mapping, be writable? */
-static inline bool exclusive_pte_may_write(struct vm_area_struct *vma,
-					   const struct page *page, pte_t pte)
-{
-	return vma->vm_flags & VM_WRITE && !pte_protnone(pte) &&
-	       !userfaultfd_pte_wp(vma, pte) &&
-	       !pte_needs_soft_dirty_wp(vma, pte) && PageAnonExclusive(page);
-}
-
-/*
- * What maps @page where @taken has stood for it. The mapping may have lost
- * write access meanwhile, and who tracks writes may have begun to: what the VMA
- * and the marks say now holds.
- */
+/* What maps @page where @taken has stood for it */
 static inline pte_t exclusive_pte_end(struct vm_area_struct *vma,
 				      struct page *page, pte_t taken)
 {
-	pte_t pte = mk_pte(page, READ_ONCE(vma->vm_page_prot));
-	bool marked = pte_swp_uffd(taken);
+	struct pgtable_leaf leaf = pgtable_leaf_of_pte(taken);
 
-	pte = pte_mkold(pte);
-	if (marked)
-		pte = pte_mkuffd(pte);
-	if (marked && userfaultfd_rwp(vma))
-		pte = pte_modify(pte, PAGE_NONE);
-	if (pte_swp_soft_dirty(taken))
-		pte = pte_mksoft_dirty(pte);
-	if (!exclusive_pte_may_write(vma, page, pte))
-		return pte;
-	if (folio_test_dirty(page_folio(page)))
-		pte = pte_mkdirty(pte);
-	return pte_mkwrite(pte, vma);
+	leaf = pgtable_leaf_end_exclusive(leaf, PageAnonExclusive(page),
+					  folio_test_dirty(page_folio(page)),
+					  pgtable_leaf_rules(vma));
+	return pgtable_leaf_to_pte(leaf, vma);
 }
 
 /*

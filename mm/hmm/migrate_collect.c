@@ -184,11 +184,17 @@ static void collect_hole(struct migrate_walk *w, unsigned long start,
 	}
 }
 
-/* The shared page of zeroes is a hole that has been looked at. */
+/*
+ * The shared page of zeroes is a hole that has been looked at. If userfaultfd has
+ * marked it, it waits for who writes there first: drivers take it that a device
+ * may write where a hole was.
+ */
 static void collect_zeroes(struct migrate_walk *w, unsigned long start,
-			   unsigned long end)
+			   unsigned long end, bool marked)
 {
-	if (w->migrate->flags & MIGRATE_VMA_SELECT_SYSTEM)
+	if (marked)
+		trace_hmm_migrate_refuse(start, MIGRATE_NOT_MOVABLE);
+	else if (w->migrate->flags & MIGRATE_VMA_SELECT_SYSTEM)
 		collect_hole(w, start, end);
 	else
 		trace_hmm_migrate_refuse(start, MIGRATE_NOT_SELECTED);
@@ -225,6 +231,16 @@ static void split_now(struct migrate_walk *w)
 
 /* PTEs */
 
+/*
+ * Does userfaultfd want to see any access to what is mapped? A device's would not
+ * show.
+ */
+static bool is_guarded(const struct migrate_walk *w, bool uffd)
+{
+	return uffd && userfaultfd_rwp(w->vma) &&
+	       w->migrate->flags & MIGRATE_VMA_SELECT_SYSTEM;
+}
+
 /* The page at @addr if there is one that may be collected; collects holes */
 static struct page *page_at(struct migrate_walk *w, pte_t pte,
 			    unsigned long addr)
@@ -238,10 +254,12 @@ static struct page *page_at(struct migrate_walk *w, pte_t pte,
 	}
 	if (pte_present(pte)) {
 		if (is_zero_pfn(pte_pfn(pte))) {
-			collect_zeroes(w, addr, addr + PAGE_SIZE);
+			collect_zeroes(w, addr, addr + PAGE_SIZE,
+				       pte_uffd(pte));
 			return NULL;
 		}
-		page = vm_normal_page(w->vma, addr, pte);
+		page = is_guarded(w, pte_uffd(pte)) ?
+			NULL : vm_normal_page(w->vma, addr, pte);
 	} else {
 		entry = softleaf_from_pte(pte);
 		page = softleaf_is_device_private(entry) ?
@@ -396,7 +414,7 @@ static __always_inline unsigned int take_run(struct migrate_walk *w,
 	bool exclusive = folio_test_anon(folio) && PageAnonExclusive(page);
 	bool present = pte_present(pte);
 	struct mm_struct *mm = w->vma->vm_mm;
-	pte_t moving;
+	struct pgtable_leaf leaf;
 
 	nr = exclusive_run(page, writable, exclusive, nr);
 	if (present) {
@@ -409,10 +427,12 @@ static __always_inline unsigned int take_run(struct migrate_walk *w,
 		migrate_set_run(mm, addr, ptep, pte, nr);
 		return 0;
 	}
-	if (present && pte_dirty(pte) && !folio_test_dirty(folio))
+	leaf = pgtable_leaf_of_pte(pte);
+	leaf.exclusive = exclusive;
+	leaf = pgtable_leaf_begin_migration(leaf);
+	if (leaf.dirty && !folio_test_dirty(folio))
 		folio_mark_dirty(folio);
-	moving = migrate_pte_begin(pte, page, writable, exclusive);
-	migrate_set_run(mm, addr, ptep, moving, nr);
+	migrate_set_run(mm, addr, ptep, pgtable_leaf_to_pte(leaf, w->vma), nr);
 	return nr;
 }
 
@@ -446,7 +466,8 @@ static __always_inline void take_all(struct migrate_walk *w,
 				     pte_t pte, unsigned long addr,
 				     unsigned int nr, unsigned int run)
 {
-	bool writable = migrate_pte_writable(pte), all_writable = writable;
+	bool writable = pgtable_leaf_of_pte(pte).writable;
+	bool all_writable = writable;
 	bool here = is_only_here(folio, nr), present = pte_present(pte);
 	unsigned int done = 0, taken;
 	unsigned long entry;
@@ -459,7 +480,7 @@ static __always_inline void take_all(struct migrate_walk *w,
 		if (done) {
 			pte = ptep_get(ptep + done);
 			run = run_of(folio, ptep + done, pte, nr - done);
-			writable = migrate_pte_writable(pte);
+			writable = pgtable_leaf_of_pte(pte).writable;
 			all_writable &= writable;
 		}
 		taken = take_run(w, folio, folio_page(folio, done), ptep + done,
@@ -565,18 +586,20 @@ static unsigned long collect_ptes(struct migrate_walk *w, pmd_t *pmd,
 static struct folio *selected_folio(struct migrate_walk *w, pmd_t pmd,
 				    unsigned long addr, bool *writable)
 {
+	bool present = pmd_present(pmd);
 	struct folio *folio;
 	softleaf_t entry;
 
-	if (pmd_present(pmd)) {
+	if (present ? is_guarded(w, pmd_uffd(pmd)) :
+		      !pmd_is_device_private_entry(pmd)) {
+		trace_hmm_migrate_refuse(addr, MIGRATE_NOT_MOVABLE);
+		return NULL;
+	}
+	if (present) {
 		folio = pmd_folio(pmd);
 		*writable = pmd_write(pmd);
 	} else {
 		entry = softleaf_from_pmd(pmd);
-		if (!softleaf_is_device_private(entry)) {
-			trace_hmm_migrate_refuse(addr, MIGRATE_NOT_MOVABLE);
-			return NULL;
-		}
 		folio = softleaf_to_folio(entry);
 		*writable = softleaf_is_device_private_write(entry);
 	}
@@ -647,7 +670,7 @@ static unsigned long collect_pmd(struct migrate_walk *w, pmd_t *pmd,
 		return addr;
 	}
 	if (is_huge_zero_pmd(*pmd))
-		collect_zeroes(w, addr, end);
+		collect_zeroes(w, addr, end, pmd_uffd(*pmd));
 	else
 		collect_pmd_locked(w, pmd, ptl, addr, end);
 	spin_unlock(ptl);

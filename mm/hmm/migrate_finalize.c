@@ -71,19 +71,18 @@ static __always_inline unsigned int map_run(struct vm_area_struct *vma,
 					    struct page *page, unsigned int max,
 					    struct migrate_mapped *mapped)
 {
-	pte_t moving = ptep_get(ptep);
-	softleaf_t entry = softleaf_from_pte(moving);
+	pte_t pte = ptep_get(ptep);
+	struct pgtable_leaf leaf;
 	unsigned int nr;
-	pte_t pte;
 
-	if (!is_ours(entry, pfn))
+	if (!is_ours(softleaf_from_pte(pte), pfn))
 		return 1;
-	nr = migrate_softleaf_run(ptep, moving, max);
+	nr = migrate_softleaf_run(ptep, pte, max);
+	leaf = pgtable_leaf_of_pte(pte);
 	add_rmap(vma, page_folio(page), page, addr, nr,
-		 softleaf_is_migration_read(entry) ? RMAP_NONE : RMAP_EXCLUSIVE,
-		 mapped);
+		 leaf.exclusive ? RMAP_EXCLUSIVE : RMAP_NONE, mapped);
 	/* No flush: there was nothing that a CPU may have cached. */
-	pte = migrate_pte_end(vma, moving, entry, page);
+	pte = migrate_pte_end(vma, leaf, page);
 	migrate_set_run(vma->vm_mm, addr, ptep, pte, nr);
 	if (pte_present(pte))
 		update_mmu_cache_range(NULL, vma, addr, ptep, nr);

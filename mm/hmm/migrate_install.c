@@ -76,6 +76,18 @@ static bool may_move_to(struct folio *to, struct folio *from)
 	return leave_swap_cache(from);
 }
 
+/*
+ * The device may write to it, and entries cannot tell. Nor is it freed lazily any
+ * more: what it holds then is not what was said to be of no use.
+ */
+static void expect_device_writes(struct folio *folio)
+{
+	if (!folio_test_swapbacked(folio))
+		folio_set_swapbacked(folio);
+	if (!folio_test_dirty(folio))
+		folio_set_dirty(folio);
+}
+
 static bool move_folio(struct folio *to, struct folio *from)
 {
 	struct address_space *mapping = NULL;
@@ -88,6 +100,8 @@ static bool move_folio(struct folio *to, struct folio *from)
 	if (folio_migrate_mapping(mapping, to, from, 0))
 		return false;
 	folio_migrate_flags(to, from);
+	if (folio_is_device_private(to))
+		expect_device_writes(to);
 	return true;
 }
 

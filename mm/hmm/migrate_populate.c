@@ -3,16 +3,15 @@
  * Populate: where nothing is mapped, or the shared page of zeroes, a folio of
  * the driver's choice becomes new anonymous memory of the address space.
  */
-#include <linux/leafops.h>
 #include <linux/memcontrol.h>
 #include <linux/memremap.h>
 #include <linux/migrate.h>
 #include <linux/mm.h>
 #include <linux/oom.h>
 #include <linux/pgalloc.h>
+#include <linux/pgtable_leafops.h>
 #include <linux/rmap.h>
 #include <linux/swap.h>
-#include <linux/swapops.h>
 #include <linux/userfaultfd_k.h>
 #include <asm/tlbflush.h>
 
@@ -27,7 +26,10 @@ static bool may_populate(struct vm_area_struct *vma)
 	       !userfaultfd_missing(vma);
 }
 
-/* The folio is about to be mapped, by @mappings entries. */
+/*
+ * The folio is about to be mapped, by @mappings entries. Entries of device-private
+ * memory cannot say that the device has written to it.
+ */
 static void folio_becomes_anon(struct folio *folio, struct vm_area_struct *vma,
 			       unsigned long addr, unsigned int mappings)
 {
@@ -35,14 +37,19 @@ static void folio_becomes_anon(struct folio *folio, struct vm_area_struct *vma,
 	folio_add_new_anon_rmap(folio, vma, addr, RMAP_EXCLUSIVE);
 	if (!folio_is_zone_device(folio))
 		folio_add_lru_vma(folio, vma);
+	if (folio_is_device_private(folio))
+		folio_set_dirty(folio);
 	folio_ref_add(folio, mappings);
 }
 
-static softleaf_t private_entry(struct vm_area_struct *vma, struct page *page)
+static struct pgtable_leaf new_leaf(const struct vm_area_struct *vma,
+				    const struct folio *folio,
+				    unsigned long pfn)
 {
-	if (vma->vm_flags & VM_WRITE)
-		return make_writable_device_private_entry(page_to_pfn(page));
-	return make_readable_device_private_entry(page_to_pfn(page));
+	return pgtable_leaf_new(folio_is_device_private(folio) ?
+					PGTABLE_LEAF_PRIVATE :
+					PGTABLE_LEAF_PRESENT,
+				pfn, pgtable_leaf_rules(vma));
 }
 
 /* PMDs */
@@ -50,14 +57,7 @@ static softleaf_t private_entry(struct vm_area_struct *vma, struct page *page)
 #ifdef CONFIG_ARCH_HAS_PMD_SOFTLEAVES
 static pmd_t new_pmd(struct vm_area_struct *vma, struct folio *folio)
 {
-	pmd_t pmd;
-
-	if (folio_is_device_private(folio))
-		return softleaf_to_pmd(private_entry(vma, &folio->page));
-	pmd = folio_mk_pmd(folio, vma->vm_page_prot);
-	if (vma->vm_flags & VM_WRITE)
-		pmd = pmd_mkwrite(pmd_mkdirty(pmd), vma);
-	return pmd;
+	return pgtable_leaf_to_pmd(new_leaf(vma, folio, folio_pfn(folio)), vma);
 }
 
 /* The lock is held. False if there is something already. */
@@ -68,7 +68,7 @@ static bool map_pmd(struct vm_area_struct *vma, unsigned long addr, pmd_t *pmd,
 
 	if (!may_populate(vma))
 		return false;
-	if (is_huge_zero_pmd(*pmd)) {
+	if (is_huge_zero_pmd(*pmd) && !pmd_uffd(*pmd)) {
 		/* It has a table laid by already. */
 		flush_cache_range(vma, addr, addr + HPAGE_PMD_SIZE);
 		pmdp_invalidate(vma, addr, pmd);
@@ -119,19 +119,14 @@ static bool populate_pmd(struct vm_area_struct *vma, unsigned long addr,
 
 /* PTEs */
 
-static pte_t new_pte(struct vm_area_struct *vma, struct page *page)
+static pte_t new_pte(struct vm_area_struct *vma, struct folio *folio,
+		     unsigned int i)
 {
-	pte_t pte;
-
-	if (is_device_private_page(page))
-		return softleaf_to_pte(private_entry(vma, page));
-	pte = mk_pte(page, vma->vm_page_prot);
-	if (vma->vm_flags & VM_WRITE)
-		pte = pte_mkwrite(pte_mkdirty(pte), vma);
-	return pte;
+	return pgtable_leaf_to_pte(new_leaf(vma, folio, folio_pfn(folio) + i),
+				   vma);
 }
 
-/* Is nothing there that counts? */
+/* Is nothing there that counts? What userfaultfd has marked does. */
 static bool are_free(pte_t *ptep, unsigned int nr, bool *zeroes)
 {
 	*zeroes = false;
@@ -140,7 +135,8 @@ static bool are_free(pte_t *ptep, unsigned int nr, bool *zeroes)
 
 		if (pte_none(pte))
 			continue;
-		if (!pte_present(pte) || !is_zero_pfn(pte_pfn(pte)))
+		if (!pte_present(pte) || !is_zero_pfn(pte_pfn(pte)) ||
+		    pte_uffd(pte))
 			return false;
 		*zeroes = true;
 	}
@@ -167,7 +163,7 @@ static bool map_ptes(struct vm_area_struct *vma, unsigned long addr,
 	}
 	for (i = 0; i < nr; i++)
 		set_pte_at(mm, addr + i * PAGE_SIZE, ptep + i,
-			   new_pte(vma, folio_page(folio, i)));
+			   new_pte(vma, folio, i));
 	update_mmu_cache_range(NULL, vma, addr, ptep, nr);
 	return true;
 }

@@ -96,4 +96,234 @@ TEST_F(marks, writes_show_after_clearing_and_migration)
 	EXPECT_EQ(self->npages, dirty_pages(self->map, self->npages));
 }
 
+/* A device's writes show as the CPU's do. */
+
+static void must_show(struct __test_metadata *_metadata, struct placed *placed)
+{
+	ASSERT_EQ(0, device_writes_parts(placed->fd, placed->map,
+					 placed->npages, 4));
+	EXPECT_EQ(placed->npages, dirty_entries(placed->map, placed->npages));
+	EXPECT_TRUE(pattern_is(placed->map, placed->npages, 4));
+	EXPECT_EQ(placed->npages, dirty_pages(placed->map, placed->npages));
+}
+
+TEST_F(marks, device_writes_show_after_clearing)
+{
+	write_to(_metadata, &self->placed);
+	ASSERT_EQ(0, device_writes_parts(self->fd, self->map, self->npages, 3));
+	soft_dirty_clear();
+	EXPECT_EQ(0, dirty_pages(self->map, self->npages));
+	must_show(_metadata, &self->placed);
+}
+
+TEST_F(marks, device_writes_show_after_clearing_and_migration)
+{
+	write_to(_metadata, &self->placed);
+	soft_dirty_clear();
+	device_take(self->fd, self->map, self->npages);
+	EXPECT_EQ(0, dirty_pages(self->map, self->npages));
+	must_show(_metadata, &self->placed);
+}
+
+/* What is exclusive to the device is not the CPU's to write to, nor unseen. */
+TEST_F(marks, exclusive_writes_show_after_clearing)
+{
+	write_to(_metadata, &self->placed);
+	if (self->placed.device)
+		SKIP(return, "not of coherent memory");
+	soft_dirty_clear();
+	if (device_ask(self->fd, HMM_DMIRROR_EXCLUSIVE, self->map, NULL,
+		       self->npages).rc)
+		SKIP(return, "the stock dummy driver needs a buffer");
+	must_show(_metadata, &self->placed);
+	soft_dirty_clear();
+	EXPECT_EQ(0, dirty_pages(self->map, self->npages));
+	must_show(_metadata, &self->placed);
+}
+
+/* Where there was nothing */
+
+FIXTURE(marks_new)
+{
+	int fd;
+	char *map;
+	size_t npages;
+};
+
+FIXTURE_VARIANT(marks_new)
+{
+	unsigned int device;
+	bool huge;
+	bool zeroes;
+};
+
+FIXTURE_VARIANT_ADD(marks_new, private_holes)
+{
+	.huge = false,
+};
+
+FIXTURE_VARIANT_ADD(marks_new, private_zeroes)
+{
+	.zeroes = true,
+};
+
+FIXTURE_VARIANT_ADD(marks_new, private_huge_hole)
+{
+	.huge = true,
+};
+
+FIXTURE_VARIANT_ADD(marks_new, private_huge_zeroes)
+{
+	.huge = true,
+	.zeroes = true,
+};
+
+FIXTURE_VARIANT_ADD(marks_new, coherent_holes)
+{
+	.device = 2,
+};
+
+FIXTURE_VARIANT_ADD(marks_new, coherent_zeroes)
+{
+	.device = 2,
+	.zeroes = true,
+};
+
+FIXTURE_SETUP(marks_new)
+{
+	self->fd = dmirror_open(variant->device);
+	if (self->fd < 0)
+		SKIP(return, "no dummy device");
+	if (!device_is_ours(self->fd))
+		SKIP(return, "the stock dummy driver oopses");
+	self->npages = variant->huge ? HUGE_PAGES : 16;
+	self->map = variant->huge ? device_map_thp(self->fd, HUGE_BYTES) :
+				    map_anon_small(16 * PAGE_BYTES);
+	if (!self->map)
+		SKIP(return, "no huge page");
+}
+
+FIXTURE_TEARDOWN(marks_new)
+{
+	close(self->fd);
+}
+
+TEST_F(marks_new, device_writes_show)
+{
+	ASSERT_EQ(0, madvise(self->map, self->npages * PAGE_BYTES,
+			     MADV_DONTNEED));
+	if (variant->zeroes)
+		read_pages(self->map, self->npages);
+	soft_dirty_clear();
+	ASSERT_EQ(0, dirty_pages(self->map, self->npages));
+	dmirror_to_device(self->fd, self->map, self->npages);
+	ASSERT_EQ(self->npages,
+		  device_count(self->fd, self->map, self->npages,
+			       own_place(variant->device)));
+	ASSERT_EQ(0, device_writes(self->fd, self->map, self->npages, 4));
+	EXPECT_EQ(self->npages, dirty_entries(self->map, self->npages));
+	EXPECT_TRUE(pattern_is(self->map, self->npages, 4));
+	EXPECT_EQ(self->npages, dirty_pages(self->map, self->npages));
+}
+
+/* Lazily freed */
+
+FIXTURE(marks_lazy)
+{
+	int fd;
+	char *map;
+	size_t npages;
+	struct swap swap;
+	bool swaps;
+};
+
+FIXTURE_VARIANT(marks_lazy)
+{
+	bool huge;
+	bool evict;
+	bool read;
+};
+
+FIXTURE_VARIANT_ADD(marks_lazy, small_given_back)
+{
+	.huge = false,
+};
+
+FIXTURE_VARIANT_ADD(marks_lazy, small_evicted)
+{
+	.evict = true,
+};
+
+FIXTURE_VARIANT_ADD(marks_lazy, small_read)
+{
+	.read = true,
+};
+
+FIXTURE_VARIANT_ADD(marks_lazy, huge_given_back)
+{
+	.huge = true,
+};
+
+FIXTURE_VARIANT_ADD(marks_lazy, huge_evicted)
+{
+	.huge = true,
+	.evict = true,
+};
+
+FIXTURE_VARIANT_ADD(marks_lazy, huge_read)
+{
+	.huge = true,
+	.read = true,
+};
+
+FIXTURE_SETUP(marks_lazy)
+{
+	self->fd = dmirror_open(0);
+	if (self->fd < 0)
+		SKIP(return, "no dummy device");
+	if (variant->huge && !device_is_ours(self->fd))
+		SKIP(return, "the stock dummy driver oopses");
+	if (variant->evict && !device_is_ours(self->fd))
+		SKIP(return, "the stock dummy driver evicts nothing");
+	self->npages = variant->huge ? HUGE_PAGES : 16;
+	self->map = variant->huge ? map_pattern_thp(self->fd, HUGE_BYTES, 1) :
+				    map_anon_small(16 * PAGE_BYTES);
+	if (!self->map)
+		SKIP(return, "no huge page");
+	self->swaps = swap_start(&self->swap, HUGE_BYTES * 16);
+	if (!self->swaps)
+		SKIP(return, "no swap");
+}
+
+FIXTURE_TEARDOWN(marks_lazy)
+{
+	if (self->swaps)
+		swap_stop(&self->swap);
+	close(self->fd);
+}
+
+/* On the device it is used again, though its driver marks nothing. */
+TEST_F(marks_lazy, what_the_device_wrote_is_kept)
+{
+	if (device_is_ours(self->fd))
+		device_flags(self->fd, HMM_DMIRROR_FLAG_NEVER_DIRTY);
+	pattern_fill(self->map, self->npages, 1);
+	ASSERT_EQ(0, madvise(self->map, self->npages * PAGE_BYTES, MADV_FREE));
+	/* Lazily freed pages wait in batches until something drains them. */
+	vm_order("drop_caches", "1");
+	dmirror_to_device(self->fd, self->map, self->npages);
+	ASSERT_EQ(self->npages,
+		  device_count(self->fd, self->map, self->npages, own_place(0)));
+	ASSERT_EQ(0, device_writes(self->fd, self->map, self->npages, 2));
+	if (variant->evict)
+		device_evict(self->fd);
+	else if (variant->read)
+		read_pages(self->map, self->npages);
+	else
+		dmirror_command(self->fd, HMM_DMIRROR_MIGRATE_TO_SYS,
+				self->map, self->npages);
+	ASSERT_TRUE(swap_out(self->map, self->npages));
+	EXPECT_TRUE(pattern_is(self->map, self->npages, 2));
+}
+
 TEST_HARNESS_MAIN

@@ -566,4 +566,166 @@ TEST_F(uffd_move, leaves_shared_device_memory)
 	EXPECT_TRUE(pattern_is(self->from, n, 1));
 }
 
+/* What userfaultfd marks, and device memory */
+
+FIXTURE(uffd_marks)
+{
+	int fd;
+	char *map;
+	size_t npages;
+	struct uffd uffd;
+};
+
+FIXTURE_VARIANT(uffd_marks)
+{
+	bool huge;
+};
+
+FIXTURE_VARIANT_ADD(uffd_marks, small)
+{
+	.huge = false,
+};
+
+FIXTURE_VARIANT_ADD(uffd_marks, huge)
+{
+	.huge = true,
+};
+
+FIXTURE_SETUP(uffd_marks)
+{
+	self->uffd.fd = -1;
+	self->fd = dmirror_open(0);
+	if (self->fd < 0)
+		SKIP(return, "no dummy device");
+	if (variant->huge && !device_is_ours(self->fd))
+		SKIP(return, "the stock dummy driver oopses");
+	self->npages = variant->huge ? HUGE_PAGES : N;
+	self->map = variant->huge ? device_map_thp(self->fd, HUGE_BYTES) :
+				    map_anon_small(BYTES);
+	if (!self->map)
+		SKIP(return, "no huge page");
+}
+
+FIXTURE_TEARDOWN(uffd_marks)
+{
+	close(self->fd);
+}
+
+static bool watch_pages(struct uffd *uffd, __u64 features, char *map,
+			size_t npages, __u64 mode)
+{
+	return !uffd_open(uffd, features) &&
+	       !uffd_watch(uffd, map, npages * PAGE_BYTES, mode);
+}
+
+/* Nobody is told, but the next scan shows what the device has written to. */
+TEST_F(uffd_marks, device_writes_are_tracked_on_the_device)
+{
+	if (!device_is_ours(self->fd))
+		SKIP(return, "the stock dummy driver oopses");
+	if (!watch_pages(&self->uffd, UFFD_FEATURE_PAGEFAULT_FLAG_WP |
+			 UFFD_FEATURE_WP_UNPOPULATED | UFFD_FEATURE_WP_ASYNC,
+			 self->map, self->npages, UFFDIO_REGISTER_MODE_WP))
+		SKIP(return, "no asynchronous write protection");
+	pattern_fill(self->map, self->npages, 1);
+	dmirror_to_device(self->fd, self->map, self->npages);
+	ASSERT_EQ(0, device_writes(self->fd, self->map, self->npages, 2));
+	ASSERT_EQ(self->npages, on_device(self->fd, self->map, self->npages));
+
+	EXPECT_EQ(self->npages, written_protect(self->map, self->npages));
+	EXPECT_EQ(0, written_protect(self->map, self->npages));
+	EXPECT_EQ(self->npages, on_device(self->fd, self->map, self->npages));
+	EXPECT_EQ(0, device_writes(self->fd, self->map, self->npages, 3));
+	EXPECT_EQ(self->npages, written_protect(self->map, self->npages));
+	EXPECT_TRUE(pattern_is(self->map, self->npages, 3));
+	close(self->uffd.fd);
+}
+
+static void let_write(struct uffd *uffd, char *page, bool write)
+{
+	struct served *served = uffd->arg;
+
+	__atomic_fetch_add(&served->pages, 1, __ATOMIC_SEQ_CST);
+	uffd_protect(uffd, UFFDIO_WRITEPROTECT, page, PAGE_BYTES, 0);
+}
+
+/* A page of zeroes waits for who writes to it, and does not go to the device. */
+TEST_F(uffd_marks, writes_to_zeroes_are_told)
+{
+	struct served served = { .map = self->map };
+	size_t i;
+
+	if (!watch_pages(&self->uffd, UFFD_FEATURE_PAGEFAULT_FLAG_WP, self->map,
+			 self->npages, UFFDIO_REGISTER_MODE_WP))
+		SKIP(return, "no write protection by userfaultfd");
+	ASSERT_EQ(0, madvise(self->map, self->npages * PAGE_BYTES,
+			     MADV_DONTNEED));
+	read_pages(self->map, self->npages);
+	ASSERT_EQ(0, uffd_protect(&self->uffd, UFFDIO_WRITEPROTECT, self->map,
+				  self->npages * PAGE_BYTES,
+				  UFFDIO_WRITEPROTECT_MODE_WP));
+	dmirror_to_device(self->fd, self->map, self->npages);
+	for (i = 0; i < self->npages; i++)
+		EXPECT_TRUE(is_protected(self->map + i * PAGE_BYTES));
+	/* Where it has filled the holes, the stock driver oopses. */
+	if (device_is_ours(self->fd))
+		EXPECT_NE(0, device_writes(self->fd, self->map, self->npages,
+					   1));
+	EXPECT_TRUE(is_zero(self->map, self->npages));
+
+	self->uffd.on_fault = let_write;
+	self->uffd.arg = &served;
+	uffd_start(&self->uffd);
+	pattern_fill(self->map, self->npages, 2);
+	uffd_stop(&self->uffd);
+	EXPECT_EQ(self->npages, served.pages);
+	EXPECT_TRUE(pattern_is(self->map, self->npages, 2));
+}
+
+/* Any access is to be seen: the device has none, wherever the page is. */
+
+static void must_be_out_of_reach(struct __test_metadata *_metadata, int fd,
+				 char *map, size_t npages)
+{
+	char *data = buffer_of(npages * PAGE_BYTES);
+
+	ASSERT_EQ(-EFAULT, device_read(fd, map, npages, data));
+	EXPECT_EQ(-EFAULT, device_writes(fd, map, npages, 9));
+	free(data);
+}
+
+TEST_F(uffd_marks, no_access_on_the_device)
+{
+	if (!device_is_ours(self->fd))
+		SKIP(return, "the stock dummy driver oopses");
+	if (!watch_pages(&self->uffd, UFFD_FEATURE_RWP, self->map, self->npages,
+			 UFFDIO_REGISTER_MODE_RWP))
+		SKIP(return, "no protection against any access");
+	pattern_fill(self->map, self->npages, 1);
+	dmirror_to_device(self->fd, self->map, self->npages);
+	ASSERT_EQ(self->npages, on_device(self->fd, self->map, self->npages));
+	ASSERT_EQ(0, uffd_protect(&self->uffd, UFFDIO_RWPROTECT, self->map,
+				  self->npages * PAGE_BYTES,
+				  UFFDIO_RWPROTECT_MODE_RWP));
+	must_be_out_of_reach(_metadata, self->fd, self->map, self->npages);
+	close(self->uffd.fd);
+	EXPECT_TRUE(pattern_is(self->map, self->npages, 1));
+	EXPECT_TRUE(device_reads(self->fd, self->map, self->npages, 1));
+}
+
+TEST_F(uffd_marks, no_access_by_going_to_the_device)
+{
+	if (!watch_pages(&self->uffd, UFFD_FEATURE_RWP, self->map, self->npages,
+			 UFFDIO_REGISTER_MODE_RWP))
+		SKIP(return, "no protection against any access");
+	pattern_fill(self->map, self->npages, 1);
+	ASSERT_EQ(0, uffd_protect(&self->uffd, UFFDIO_RWPROTECT, self->map,
+				  self->npages * PAGE_BYTES,
+				  UFFDIO_RWPROTECT_MODE_RWP));
+	dmirror_to_device(self->fd, self->map, self->npages);
+	must_be_out_of_reach(_metadata, self->fd, self->map, self->npages);
+	close(self->uffd.fd);
+	EXPECT_TRUE(pattern_is(self->map, self->npages, 1));
+}
+
 TEST_HARNESS_MAIN

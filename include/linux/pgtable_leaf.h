@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What a page table entry says about its page, in whatever form it says it, and
+ * what becomes of that when the form changes.
+ *
+ *	   migrate		   migrate
+ *	PRESENT <--> MIGRATION <--> PRIVATE
+ *	   ^
+ *	   |  exclusive access
+ *	   `---> EXCLUSIVE
+ *
+ * A device's access counts as the CPU's would, whether or not its driver says that
+ * there was any:
+ *
+ * - A device may write where the entry is PRIVATE and writable, or EXCLUSIVE. An
+ *   entry is writable only if a write through it need not be seen by anybody:
+ *   not by userfaultfd, and not by who has cleared its soft-dirty bit.
+ * - What a device may have written is dirty. PRIVATE and EXCLUSIVE entries have no
+ *   bit for that, nor for young: the folio has to be dirty before the entry is
+ *   made.
+ * - soft_dirty and uffd are never lost. Only who clears soft-dirty bits, and
+ *   userfaultfd, take them away.
+ *
+ * Pure: no page table, no folio. Also built by KUnit and tools/testing/hmm.
+ */
+#ifndef _LINUX_PGTABLE_LEAF_H
+#define _LINUX_PGTABLE_LEAF_H
+
+#include <linux/types.h>
+
+enum pgtable_leaf_kind {
+	PGTABLE_LEAF_PRESENT,
+	PGTABLE_LEAF_MIGRATION,
+	PGTABLE_LEAF_PRIVATE,
+	PGTABLE_LEAF_EXCLUSIVE,
+};
+
+/**
+ * struct pgtable_leaf - an entry, decoded
+ * @pfn: the page frame
+ * @kind: the form of the entry
+ * @writable: writes need not be seen by anybody
+ * @exclusive: the page is not shared. Of PRESENT, PRIVATE and EXCLUSIVE entries
+ *	it is said by the page; a writable one always is.
+ * @young: accessed; only in PRESENT and MIGRATION entries
+ * @dirty: written; only in PRESENT and MIGRATION entries
+ * @soft_dirty: written since the bits were cleared
+ * @uffd: marked by userfaultfd, against writes or any access
+ */
+struct pgtable_leaf {
+	unsigned long pfn;
+	enum pgtable_leaf_kind kind;
+	bool writable;
+	bool exclusive;
+	bool young;
+	bool dirty;
+	bool soft_dirty;
+	bool uffd;
+};
+
+/**
+ * struct pgtable_leaf_rules - what a mapping says of all its entries
+ * @may_write: it has VM_WRITE
+ * @soft_dirty: soft-dirty bits have been cleared
+ */
+struct pgtable_leaf_rules {
+	bool may_write;
+	bool soft_dirty;
+};
+
+/* Do the marks of @leaf let writes pass unseen? */
+static inline bool pgtable_leaf_marks_allow_writing(struct pgtable_leaf leaf,
+						    struct pgtable_leaf_rules rules)
+{
+	return !leaf.uffd && (leaf.soft_dirty || !rules.soft_dirty);
+}
+
+/* The page is about to move. */
+static inline struct pgtable_leaf
+pgtable_leaf_begin_migration(struct pgtable_leaf leaf)
+{
+	if (leaf.kind == PGTABLE_LEAF_PRIVATE && leaf.writable)
+		leaf.dirty = true;
+	leaf.exclusive |= leaf.writable;
+	leaf.kind = PGTABLE_LEAF_MIGRATION;
+	return leaf;
+}
+
+/*
+ * The page has moved, and @pfn is where it is now, PRESENT or PRIVATE. What was
+ * marked meanwhile may be written no more. A folio that has been cleaned has no
+ * dirty entries.
+ */
+static inline struct pgtable_leaf
+pgtable_leaf_end_migration(struct pgtable_leaf leaf,
+			   enum pgtable_leaf_kind kind, unsigned long pfn,
+			   bool folio_dirty, struct pgtable_leaf_rules rules)
+{
+	leaf.pfn = pfn;
+	leaf.kind = kind;
+	leaf.writable &= pgtable_leaf_marks_allow_writing(leaf, rules);
+	leaf.dirty &= folio_dirty;
+	return leaf;
+}
+
+/* A device gets the page for itself, which was PRESENT and writable. */
+static inline struct pgtable_leaf
+pgtable_leaf_begin_exclusive(struct pgtable_leaf leaf)
+{
+	leaf.kind = PGTABLE_LEAF_EXCLUSIVE;
+	leaf.soft_dirty = true;
+	return leaf;
+}
+
+/*
+ * CPUs get it back. Write access may have been lost meanwhile, and who tracks
+ * writes may have begun to.
+ */
+static inline struct pgtable_leaf
+pgtable_leaf_end_exclusive(struct pgtable_leaf leaf, bool page_exclusive,
+			   bool folio_dirty, struct pgtable_leaf_rules rules)
+{
+	leaf.kind = PGTABLE_LEAF_PRESENT;
+	leaf.writable = rules.may_write && page_exclusive &&
+			pgtable_leaf_marks_allow_writing(leaf, rules);
+	leaf.young = false;
+	leaf.dirty = leaf.writable && folio_dirty;
+	return leaf;
+}
+
+/* Memory is new where there was none: whoever looks for changes finds one. */
+static inline struct pgtable_leaf
+pgtable_leaf_new(enum pgtable_leaf_kind kind, unsigned long pfn,
+		 struct pgtable_leaf_rules rules)
+{
+	return (struct pgtable_leaf) {
+		.pfn = pfn,
+		.kind = kind,
+		.writable = rules.may_write,
+		.exclusive = true,
+		.young = true,
+		.dirty = rules.may_write,
+		.soft_dirty = true,
+	};
+}
+
+/* Writes have to be seen: mprotect(), and both sides of fork(). */
+static inline struct pgtable_leaf
+pgtable_leaf_wrprotect(struct pgtable_leaf leaf)
+{
+	leaf.writable = false;
+	return leaf;
+}
+
+static inline struct pgtable_leaf
+pgtable_leaf_clear_soft_dirty(struct pgtable_leaf leaf)
+{
+	leaf.soft_dirty = false;
+	return pgtable_leaf_wrprotect(leaf);
+}
+
+static inline struct pgtable_leaf
+pgtable_leaf_mark_uffd(struct pgtable_leaf leaf)
+{
+	leaf.uffd = true;
+	return pgtable_leaf_wrprotect(leaf);
+}
+
+/*
+ * UFFDIO_MOVE has taken the page, which is not shared, to another address, where
+ * it may be written, and where @uffd says whether access has to be seen.
+ */
+static inline struct pgtable_leaf
+pgtable_leaf_rehome(struct pgtable_leaf leaf, bool uffd)
+{
+	leaf.soft_dirty = true;
+	leaf.uffd = uffd;
+	leaf.exclusive = true;
+	leaf.writable = !uffd;
+	return leaf;
+}
+
+#endif /* _LINUX_PGTABLE_LEAF_H */
