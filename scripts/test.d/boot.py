@@ -35,6 +35,16 @@ class Boot:
     `adjust` is called with every suite before its results are shown.
     """
 
+    running = set()
+    stopped = False
+
+    @classmethod
+    def stop_all(cls):
+        """End the VMs of all threads; no more are booted."""
+        cls.stopped = True
+        for process in list(cls.running):
+            process.send_signal(signal.SIGTERM)
+
     def __init__(self, name, suites, files, seconds, adjust=None, **environment):
         self.name = name
         self.names = suites
@@ -50,6 +60,8 @@ class Boot:
 
     def run(self, scripts, log_folder, progress):
         """Boot, run and judge; returns the suites."""
+        if Boot.stopped:
+            return []
         log_path = os.path.join(log_folder, f"{self.name}.log")
         with open(log_path, "w", encoding="utf-8", errors="replace", buffering=1) as log:
             parent = os.getpid()
@@ -57,6 +69,7 @@ class Boot:
                 [os.path.join(scripts, "vm"), "run"], env=self._environment(), stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
                 preexec_fn=lambda: die_with_parent(parent, signal.SIGTERM))
+            self.running.add(process)
             try:
                 messages = self._follow(process.stdout, log, progress)
             except BaseException:
@@ -64,6 +77,7 @@ class Boot:
                 raise
             finally:
                 process.wait()
+                self.running.discard(process)
         self._judge(process.returncode, progress, messages)
         return self.suites
 

@@ -22,12 +22,13 @@ class Progress:
     def suite(self, suite):
         """A suite has ended."""
         failed = suite.count(FAILED)
-        print(f"  {'FAIL' if failed else 'ok  '}  {suite.name:<34} {suite.count(PASSED):4} passed "
-              f"{failed:3} failed {suite.count(SKIPPED):3} skipped  {suite.seconds:6.1f} s", flush=True)
+        lines = [f"  {'FAIL' if failed else 'ok  '}  {suite.name:<34} {suite.count(PASSED):4} passed "
+                 f"{failed:3} failed {suite.count(SKIPPED):3} skipped  {suite.seconds:6.1f} s"]
         for case in [case for case in suite.cases if case.outcome == FAILED][:SHOWN_AT_ONCE]:
-            print(f"          failed: {case.name}{reason(case)}", flush=True)
+            lines.append(f"          failed: {case.name}{reason(case)}")
         if failed > SHOWN_AT_ONCE:
-            print(f"          and {failed - SHOWN_AT_ONCE} more, named at the end", flush=True)
+            lines.append(f"          and {failed - SHOWN_AT_ONCE} more, named at the end")
+        print("\n".join(lines), flush=True)
 
     def show(self, messages):
         """What scripts/vm said about a run that went wrong."""
