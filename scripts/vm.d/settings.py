@@ -7,8 +7,9 @@ import shlex
 REPOSITORY = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 # Memory which the kernel is told to leave alone; the dummy driver's two coherent devices use a half each.
-# It lies in the upper part of a 4 GiB machine, above the hole for PCI.
+# It lies in the upper part of a 4 GiB machine, above the hole for PCI. The test module's lies in front of it.
 COHERENT_START, COHERENT_SIZE = 0x120000000, 512 << 20
+PROBE_SIZE = 32 << 20
 COHERENT_NEEDS = 4 << 30
 
 
@@ -54,7 +55,9 @@ class Settings:
         arguments = ["console=ttyS0", "panic=-1", "transparent_hugepage=always", "printk.time=1"]
         if size_in_bytes(self.memory) >= COHERENT_NEEDS:
             half = COHERENT_SIZE // 2
-            arguments += [f"memmap={COHERENT_SIZE >> 20}M${COHERENT_START:#x}",
+            probe = COHERENT_START - PROBE_SIZE
+            arguments += [f"memmap={(PROBE_SIZE + COHERENT_SIZE) >> 20}M${probe:#x}",
+                          f"hmm_probe.coherent={probe:#x}",
                           f"test_hmm.spm_addr_dev0={COHERENT_START:#x}",
                           f"test_hmm.spm_addr_dev1={COHERENT_START + half:#x}"]
         if self.has_option("CONFIG_KASAN"):

@@ -87,6 +87,65 @@ bool move_in_use_is(int fd, __u64 pages)
 	return false;
 }
 
+/* The kernel leaves it alone by a memmap= of its own. */
+static __u64 coherent_start(void)
+{
+	static const char name[] = "hmm_probe.coherent=";
+	char line[4096];
+	FILE *file = fopen("/proc/cmdline", "r");
+	char *found = NULL;
+
+	if (file && fgets(line, sizeof(line), file))
+		found = strstr(line, name);
+	if (file)
+		fclose(file);
+	return found ? strtoull(found + strlen(name), NULL, 0) : 0;
+}
+
+long move_coherent_in_use(int fd)
+{
+	struct hmm_coherent coherent = { .start = coherent_start() };
+
+	if (!coherent.start)
+		return -1;
+	if (ioctl(fd, HMM_MOVE_COHERENT_AT, &coherent))
+		fatal("HMM_MOVE_COHERENT_AT: %s", strerror(errno));
+	return coherent.in_use;
+}
+
+bool move_coherent_in_use_is(int fd, long pages)
+{
+	int polls;
+
+	for (polls = 0; polls < POLLS / 10; polls++) {
+		if (move_coherent_in_use(fd) == pages)
+			return true;
+		usleep(POLL_US);
+	}
+	printf("# %ld coherent pages in use, not %ld\n",
+	       move_coherent_in_use(fd), pages);
+	return false;
+}
+
+int move_file(int fd, size_t npages, __u64 flags)
+{
+	struct hmm_file args = { .npages = npages, .flags = flags };
+	int file = ioctl(fd, HMM_MOVE_FILE, &args);
+
+	if (file < 0)
+		fatal("HMM_MOVE_FILE: %s", strerror(errno));
+	return file;
+}
+
+struct hmm_file_state move_file_state(int file)
+{
+	struct hmm_file_state state;
+
+	if (ioctl(file, HMM_FILE_STATE, &state))
+		fatal("HMM_FILE_STATE: %s", strerror(errno));
+	return state;
+}
+
 void hold_page(int fd, __u64 pfn, bool lock)
 {
 	struct hmm_hold hold = { .pfn = pfn, .lock = lock };

@@ -24,6 +24,13 @@ struct hmm_serve move_served(int fd);
 /* Device pages in use become as many soon. */
 bool move_in_use_is(int fd, __u64 pages);
 
+/* Pages in use of the coherent device; -1 if no memory is reserved for it */
+long move_coherent_in_use(int fd);
+bool move_coherent_in_use_is(int fd, long pages);
+/* A file of the probe's file system */
+int move_file(int fd, size_t npages, __u64 flags);
+struct hmm_file_state move_file_state(int file);
+
 void hold_page(int fd, __u64 pfn, bool lock);
 void let_go(int fd);
 /* Of a page that is mapped or on the probe's device; 0 if there is none */

@@ -62,7 +62,8 @@ static struct folio *destination_alloc(const struct cargo *cargo,
 	struct folio *folio;
 
 	if (cargo->to_device)
-		return probe_memory_alloc(order);
+		return cargo->flags & HMM_MOVE_COHERENT ?
+			probe_coherent_alloc(order) : probe_memory_alloc(order);
 	folio = folio_alloc(GFP_HIGHUSER_MOVABLE | __GFP_NOWARN, order);
 	if (folio)
 		folio_lock(folio);
@@ -172,9 +173,12 @@ static void stay(struct cargo *cargo, u64 where)
 
 static unsigned long select_by(u64 flags)
 {
-	unsigned long selected = flags & HMM_MOVE_TO_DEVICE ?
-		MIGRATE_VMA_SELECT_SYSTEM : MIGRATE_VMA_SELECT_DEVICE_PRIVATE;
+	unsigned long selected = MIGRATE_VMA_SELECT_DEVICE_PRIVATE;
 
+	if (flags & (HMM_MOVE_TO_DEVICE | HMM_MOVE_WITHIN))
+		selected = MIGRATE_VMA_SELECT_SYSTEM;
+	else if (flags & HMM_MOVE_COHERENT)
+		selected = MIGRATE_VMA_SELECT_DEVICE_COHERENT;
 	if (flags & HMM_MOVE_COMPOUND)
 		selected |= MIGRATE_VMA_SELECT_COMPOUND;
 	if (flags & HMM_MOVE_FOLIOS)

@@ -59,7 +59,7 @@ static void count_in_use(long pages)
 }
 
 /* Whoever scans the memory must not take a free page for a part of a folio. */
-static void dissolve(struct folio *folio)
+void probe_memory_dissolve(struct folio *folio, struct dev_pagemap *pagemap)
 {
 	unsigned long i, nr = folio_nr_pages(folio);
 
@@ -70,7 +70,7 @@ static void dissolve(struct folio *folio)
 
 		clear_compound_head(page);
 		set_page_private(page, 0);
-		((struct folio *)page)->pgmap = &probe_pagemap;
+		((struct folio *)page)->pgmap = pagemap;
 	}
 }
 
@@ -81,7 +81,7 @@ static void memory_free(struct folio *folio)
 	bool locked = folio_test_locked(folio);
 
 	if (nr > 1)
-		dissolve(folio);
+		probe_memory_dissolve(folio, &probe_pagemap);
 	spin_lock_irqsave(&memory_lock, flags);
 	bitmap_clear(used, at, nr);
 	lowest = min(lowest, at);

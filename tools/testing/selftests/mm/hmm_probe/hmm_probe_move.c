@@ -20,11 +20,11 @@
 #define WRONG_FLAGS	(HMM_MOVE_UNMARKED | HMM_MOVE_OVERSIZED)
 #define BY_PFN_FLAGS	(HMM_MOVE_BY_PFN | HMM_MOVE_EVICT | \
 			 HMM_MOVE_NOWHERE | HMM_MOVE_IN_STEPS | STAY_FLAGS | \
-			 WRONG_FLAGS)
+			 WRONG_FLAGS | HMM_MOVE_COHERENT)
 #define BY_ADDRESS_FLAGS (HMM_MOVE_TO_DEVICE | HMM_MOVE_COMPOUND | \
 			 HMM_MOVE_FOLIOS | HMM_MOVE_HINT | HMM_MOVE_JOIN | \
 			 HMM_MOVE_NOWHERE | HMM_MOVE_KEEP | STAY_FLAGS | \
-			 WRONG_FLAGS)
+			 WRONG_FLAGS | HMM_MOVE_COHERENT | HMM_MOVE_WITHIN)
 #define SERVE_FLAGS	(HMM_MOVE_COMPOUND | HMM_MOVE_FOLIOS)
 
 static DEFINE_MUTEX(hold_lock);		/* what files hold */
@@ -39,7 +39,9 @@ static int check_pfns(const struct hmm_move *move)
 	if (move->flags & HMM_MOVE_IN_STEPS && !SELECT_FOLIOS)
 		return -EOPNOTSUPP;
 	if (move->flags & ~BY_PFN_FLAGS ||
-	    !probe_memory_has(move->addr, move->npages))
+	    !(move->flags & HMM_MOVE_COHERENT ?
+	      probe_coherent_has(move->addr, move->npages) :
+	      probe_memory_has(move->addr, move->npages)))
 		return -EINVAL;
 	return 0;
 }
@@ -111,6 +113,20 @@ static int move_served(struct probe_mover *mover, struct hmm_serve __user *arg)
 	};
 
 	return copy_to_user(arg, &serve, sizeof(serve)) ? -EFAULT : 0;
+}
+
+static int move_coherent(struct hmm_coherent __user *arg)
+{
+	struct hmm_coherent coherent;
+	int rc;
+
+	if (copy_from_user(&coherent, arg, sizeof(coherent)))
+		return -EFAULT;
+	rc = probe_coherent_map(coherent.start);
+	if (rc)
+		return rc;
+	coherent.in_use = probe_coherent_in_use();
+	return copy_to_user(arg, &coherent, sizeof(coherent)) ? -EFAULT : 0;
 }
 
 static int move_serve(struct probe_mover *mover, struct hmm_serve __user *arg)
@@ -229,6 +245,10 @@ static long move_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 		return move_await_stay(mover);
 	case HMM_MOVE_GO_ON:
 		return move_go_on(mover);
+	case HMM_MOVE_COHERENT_AT:
+		return move_coherent(uarg);
+	case HMM_MOVE_FILE:
+		return probe_file_open(uarg);
 	default:
 		return -ENOTTY;
 	}
@@ -305,5 +325,6 @@ int probe_move_init(void)
 void probe_move_exit(void)
 {
 	misc_deregister(&move_device);
+	probe_coherent_exit();
 	probe_memory_exit();
 }

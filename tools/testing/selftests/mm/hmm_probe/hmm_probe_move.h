@@ -5,6 +5,8 @@
  *	hmm_probe_move.c	files, arguments and their bounds; what files hold
  *	hmm_probe_carry.c	migrations and CPU faults
  *	hmm_probe_memory.c	the device's memory
+ *	hmm_probe_coherent.c	... that the CPU can address
+ *	hmm_probe_file.c	files whose pages are moved
  */
 #ifndef _HMM_PROBE_MOVE_H
 #define _HMM_PROBE_MOVE_H
@@ -65,6 +67,18 @@ bool probe_memory_has(u64 pfn, u64 npages);
 u64 probe_memory_backed(void);
 struct probe_memory_state probe_memory_look(void);
 void probe_memory_forgive(void);
+
+void probe_memory_dissolve(struct folio *folio, struct dev_pagemap *pagemap);
+
+/* coherent */
+int probe_coherent_map(u64 start);
+void probe_coherent_exit(void);
+struct folio *probe_coherent_alloc(unsigned int order);
+bool probe_coherent_has(u64 pfn, u64 npages);
+u64 probe_coherent_in_use(void);
+
+/* file */
+int probe_file_open(const struct hmm_file __user *arg);
 
 /* carry */
 int probe_carry(struct probe_mover *mover, struct hmm_move *move);

@@ -53,6 +53,10 @@
 #define HMM_MOVE_UNMARKED	_BITULL(12)
 /* Destinations of @order also for smaller pages */
 #define HMM_MOVE_OVERSIZED	_BITULL(13)
+/* To or from the device's coherent memory, after HMM_MOVE_COHERENT_AT */
+#define HMM_MOVE_COHERENT	_BITULL(14)
+/* From system memory to system memory */
+#define HMM_MOVE_WITHIN		_BITULL(15)
 
 /**
  * struct hmm_move - a migration
@@ -136,6 +140,47 @@ struct hmm_hold {
 	__u64 reserved[2];
 };
 
+/* Coherent memory, in pages */
+#define HMM_MOVE_COHERENT_PAGES	_BITULL(13)
+
+/**
+ * struct hmm_coherent - coherent memory
+ * @start: physical address, aligned to that of a huge page, of reserved memory
+ *	that is the probe's until it is unloaded
+ * @in_use: (out) pages in use
+ */
+struct hmm_coherent {
+	__u64 start;
+	__u64 in_use;
+};
+
+/* Attach a record to each folio. */
+#define HMM_FILE_RECORDS	_BITULL(0)
+/* The file system does not know how to move its folios. */
+#define HMM_FILE_UNMOVED	_BITULL(1)
+
+/**
+ * struct hmm_file - a file of the probe's file system, to be mapped
+ * @npages: its size
+ * @flags: HMM_FILE_*
+ */
+struct hmm_file {
+	__u64 npages;
+	__u64 flags;
+};
+
+/**
+ * struct hmm_file_state - what the file system has seen
+ * @dirtied: how often it was told that a folio is dirty
+ * @records: records that there are
+ * @attached: those that their folio has
+ */
+struct hmm_file_state {
+	__u64 dirtied;
+	__u64 records;
+	__u64 attached;
+};
+
 #define HMM_MOVE_RUN		_IOWR('h', 0xa0, struct hmm_move)
 #define HMM_MOVE_SERVE		_IOWR('h', 0xa1, struct hmm_serve)
 /* The counters only */
@@ -145,5 +190,10 @@ struct hmm_hold {
 /* Waits until the migration of this file stays, ten seconds at most. */
 #define HMM_MOVE_AWAIT_STAY	_IO('h', 0xa5)
 #define HMM_MOVE_GO_ON		_IO('h', 0xa6)
+#define HMM_MOVE_COHERENT_AT	_IOWR('h', 0xa7, struct hmm_coherent)
+/* Returns a file descriptor */
+#define HMM_MOVE_FILE		_IOW('h', 0xa8, struct hmm_file)
+/* On that one */
+#define HMM_FILE_STATE		_IOR('h', 0xa9, struct hmm_file_state)
 
 #endif /* _HMM_PROBE_MOVE_UAPI_H */
