@@ -430,7 +430,8 @@ static __always_inline unsigned int take_run(struct migrate_walk *w,
 	leaf = pgtable_leaf_of_pte(pte);
 	leaf.exclusive = exclusive;
 	leaf = pgtable_leaf_begin_migration(leaf);
-	if (leaf.dirty && !folio_test_dirty(folio))
+	/* A file system may keep more than the bit, such as dirty buffers. */
+	if (leaf.dirty && !(folio_test_anon(folio) && folio_test_dirty(folio)))
 		folio_mark_dirty(folio);
 	migrate_set_run(mm, addr, ptep, pgtable_leaf_to_pte(leaf, w->vma), nr);
 	return nr;

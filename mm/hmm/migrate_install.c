@@ -57,8 +57,6 @@ static bool match_orders(struct migrate_vma *migrate, unsigned long i)
 /* Swap cache is given up for the device: it can read nothing from there. */
 static bool leave_swap_cache(struct folio *folio)
 {
-	if (!folio_test_anon(folio))
-		return !folio_mapping(folio);
 	return !folio_test_swapcache(folio) || folio_free_swap(folio);
 }
 
@@ -73,7 +71,36 @@ static bool may_move_to(struct folio *to, struct folio *from)
 	/* KSM would go on to read the page by its frame. */
 	if (folio_test_ksm(from))
 		return false;
-	return leave_swap_cache(from);
+	return folio_test_anon(from) && leave_swap_cache(from);
+}
+
+/*
+ * A file's folio may have data of the file system attached, which only the file
+ * system can move. It copies the folio's data, too, once more. MIGRATE_ASYNC:
+ * other folios are locked, so do not wait for buffers.
+ */
+static bool move_file_folio(struct folio *to, struct folio *from)
+{
+	struct address_space *mapping = folio_mapping(from);
+	int ret;
+
+	if (!mapping || mapping_inaccessible(mapping))
+		return false;
+	if (mapping->a_ops->migrate_folio) {
+		ret = mapping->a_ops->migrate_folio(mapping, to, from,
+						    MIGRATE_ASYNC);
+	} else {
+		/* Whatever else the file system knows of it refers to it. */
+		if (folio_test_dirty(from) ||
+		    !filemap_release_folio(from, GFP_NOWAIT))
+			return false;
+		ret = migrate_folio(mapping, to, from, MIGRATE_ASYNC);
+	}
+	if (ret)
+		return false;
+	/* It is about to be freed, and no longer page cache. */
+	from->mapping = NULL;
+	return true;
 }
 
 /*
@@ -94,6 +121,8 @@ static bool move_folio(struct folio *to, struct folio *from)
 
 	if (!may_move_to(to, from))
 		return false;
+	if (!folio_test_anon(from))
+		return move_file_folio(to, from);
 	/* Fails if there is a reference that is not accounted for. */
 	if (!folio_is_zone_device(to))
 		mapping = folio_mapping(from);
