@@ -458,20 +458,46 @@ static __always_inline void remove_rmap(struct migrate_walk *w,
 }
 
 /*
+ * The first @nr PTEs of the folio are migration entries, and become what they were:
+ * pages behind are pinned. The mappings and their references were not given up, so
+ * nobody has seen a folio that is mapped only in part. CPUs may have cached what
+ * was there before; flush that, as the PTEs may not have kept all bits.
+ */
+static void give_back(struct migrate_walk *w, struct folio *folio, pte_t *ptep,
+		      unsigned long addr, unsigned int nr)
+{
+	unsigned int done, run, i;
+
+	/* What was set is read. */
+	lazy_mmu_mode_pause();
+	for (done = 0; done < nr; done += run) {
+		struct page *page = folio_page(folio, done);
+		pte_t moving = ptep_get(ptep + done);
+		struct pgtable_leaf leaf = pgtable_leaf_of_pte(moving);
+
+		run = migrate_softleaf_run(ptep + done, moving, nr - done);
+		for (i = 0; i < run && leaf.exclusive; i++)
+			SetPageAnonExclusive(page + i);
+		migrate_set_run(w->vma->vm_mm, addr + done * PAGE_SIZE,
+				ptep + done,
+				migrate_pte_end(w->vma, leaf, page), run);
+	}
+	lazy_mmu_mode_resume();
+}
+
+/*
  * @nr PTEs from @ptep on, the first @run of which are a run that begins with
- * @pte, are all that the range has of @folio, which is @nr pages. If not all of
- * them can be taken, unmap puts the others back.
+ * @pte, are all that the range has of @folio, which is @nr pages. Either all of
+ * them are taken or none.
  */
 static __always_inline void take_all(struct migrate_walk *w,
 				     struct folio *folio, pte_t *ptep,
 				     pte_t pte, unsigned long addr,
 				     unsigned int nr, unsigned int run)
 {
-	bool writable = pgtable_leaf_of_pte(pte).writable;
-	bool all_writable = writable;
+	bool writable = migrate_pte_writable(pte), all_writable = writable;
 	bool here = is_only_here(folio, nr), present = pte_present(pte);
 	unsigned int done = 0, taken;
-	unsigned long entry;
 
 	if (!lock_folio(w, folio)) {
 		trace_hmm_migrate_refuse(addr, MIGRATE_LOCKED);
@@ -481,26 +507,24 @@ static __always_inline void take_all(struct migrate_walk *w,
 		if (done) {
 			pte = ptep_get(ptep + done);
 			run = run_of(folio, ptep + done, pte, nr - done);
-			writable = pgtable_leaf_of_pte(pte).writable;
+			writable = migrate_pte_writable(pte);
 			all_writable &= writable;
 		}
 		taken = take_run(w, folio, folio_page(folio, done), ptep + done,
 				 pte, writable, addr + done * PAGE_SIZE, run);
 		done += taken;
 	} while (taken && done < nr);
-	if (!done) {
+	if (present && done)
+		flush_later(w, addr, done);
+	if (done < nr) {
+		give_back(w, folio, ptep, addr, done);
 		unlock_folio(w, folio);
 		trace_hmm_migrate_refuse(addr, MIGRATE_PINNED);
 		return;
 	}
-	if (present)
-		flush_later(w, addr, done);
-	entry = entry_of(folio, all_writable, here && done == nr);
-	if (done < nr)
-		entry = migrate_entry_kept(entry);
-	collect_set(w, addr, entry);
-	remove_rmap(w, folio, done);
-	inherit_references(w, folio, done);
+	collect_set(w, addr, entry_of(folio, all_writable, here));
+	remove_rmap(w, folio, nr);
+	inherit_references(w, folio, nr);
 }
 
 static void take_large(struct migrate_walk *w, struct folio *folio, pte_t *ptep,

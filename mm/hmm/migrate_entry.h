@@ -5,10 +5,10 @@
  *	            collect      unmap            install
  *	OUT ----+-> HOLE -----------------------> HOLE: populated
  *	        |                             `-> OUT: not populated
- *	        +-> TAKEN ----------------------> TAKEN: moved
- *	        |           `                 `-> KEPT: stays
- *	        |            v
- *	        `-> KEPT --> KEPT --> OUT: restored
+ *	        `-> TAKEN ----------------------> TAKEN: moved
+ *	                    `                 `-> KEPT: stays
+ *	                     v
+ *	                     KEPT --> OUT: restored
  *
  * TAKEN and KEPT: the page's folio is locked and referenced, and entries of
  * page tables are migration entries, which finalize replaces. A KEPT page stays

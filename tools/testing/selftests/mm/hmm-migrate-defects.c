@@ -14,12 +14,15 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <mm/gup_test.h>
+
 #include "kselftest_harness.h"
 #include "hmm_exclusive.h"
 #include "hmm_move.h"
 
 #define SEED		0x1000UL
 #define OTHER		0x200000UL
+#define FOLIO_PAGES	16UL	/* of 64 KiB */
 #define ROUNDS		100	/* so many faults are too many */
 #define WHOLE		(HMM_MOVE_COMPOUND | HMM_MOVE_FOLIOS)
 #define TO_DEVICE	(HMM_MOVE_TO_DEVICE | HMM_MOVE_HINT)
@@ -837,6 +840,50 @@ TEST_F(migrate_defects, free_device_pages_are_nothing)
 	EXPECT_EQ(0, move.stray);
 	EXPECT_TRUE(pattern_is(map, 1, SEED));
 	munmap(map, PAGE_BYTES);
+}
+
+/*
+ * D21: a folio whose pages are shared but for one, which is pinned, stays, and
+ * nobody takes it for one that is mapped in part.
+ */
+TEST_F(migrate_defects, d21_pinned_page_in_the_middle)
+{
+	int fd = open("/sys/kernel/debug/gup_test", O_RDWR | O_CLOEXEC);
+	char *map = map_folios("64kB", FOLIO_PAGES * PAGE_BYTES, SEED);
+	char *middle = map + FOLIO_PAGES / 2 * PAGE_BYTES;
+	struct pin_longterm_test pin = {
+		.addr = (uintptr_t)middle,
+		.size = PAGE_BYTES,
+		.flags = PIN_LONGTERM_TEST_FLAG_USE_WRITE,
+	};
+	long deferred = folio_stat("64kB", "split_deferred");
+	long partly = folio_stat("64kB", "nr_anon_partially_mapped");
+	struct child child;
+	__u64 pfn;
+
+	if (fd < 0 || !map)
+		SKIP(return, "no gup_test in debugfs, or no large folios");
+	/* What is written to after the child is gone is not shared any more. */
+	child_start(&child);
+	child_stop(&child);
+	pattern_fill(middle, 1, SEED + FOLIO_PAGES / 2);
+	ASSERT_EQ(0, ioctl(fd, PIN_LONGTERM_TEST_START, &pin));
+	pfn = pagemap_pfn(map);
+
+	EXPECT_EQ(0, move_to_device(self->fd, map, FOLIO_PAGES).moved);
+	EXPECT_EQ(FOLIO_PAGES, present_pages(map, FOLIO_PAGES));
+	EXPECT_EQ(pfn, pagemap_pfn(map));
+	EXPECT_EQ(deferred, folio_stat("64kB", "split_deferred"));
+	EXPECT_EQ(partly, folio_stat("64kB", "nr_anon_partially_mapped"));
+	EXPECT_TRUE(pattern_is(map, FOLIO_PAGES, SEED));
+
+	ASSERT_EQ(0, ioctl(fd, PIN_LONGTERM_TEST_STOP));
+	close(fd);
+	pattern_fill(map, FOLIO_PAGES, OTHER);
+	EXPECT_EQ(FOLIO_PAGES,
+		  move_to_device(self->fd, map, FOLIO_PAGES).moved);
+	EXPECT_TRUE(pattern_is(map, FOLIO_PAGES, OTHER));
+	munmap(map, FOLIO_PAGES * PAGE_BYTES);
 }
 
 /* D22: ksmd reads what it has merged by page frame. */
