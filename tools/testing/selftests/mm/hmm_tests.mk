@@ -11,7 +11,7 @@ HMM_TESTS := hmm-range hmm-defects hmm-oracle hmm-stress hmm-failure hmm-fuzz \
 	hmm-sparse hmm-lock hmm-notifier hmm-first hmm-dropin \
 	hmm-mirror hmm-follow hmm-migrate hmm-exclusive hmm-exclusive-huge \
 	hmm-atomic hmm-contend hmm-taken hmm-whole \
-	hmm-coherent hmm-evict hmm-files \
+	hmm-coherent hmm-coherent-large hmm-evict hmm-files \
 	hmm-orders hmm-devices hmm-fork hmm-invalidate hmm-remap hmm-advise \
 	hmm-marks hmm-hugetlb hmm-memcg hmm-mlock hmm-uffd hmm-driver \
 	hmm-matrix hmm-migrate-defects hmm-moves hmm-migrate-failure \
