@@ -6,8 +6,11 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
+
+#include <mm/gup_test.h>
 
 #include "kselftest_harness.h"
 #include "hmm_move.h"
@@ -229,6 +232,23 @@ TEST_F(coherent_large, is_shared_and_written_to)
 			     SEED + HALF));
 	child_stop(&child);
 	EXPECT_TRUE(pattern_is(self->map + HALF_BYTES, HALF, OTHER + HALF));
+}
+
+TEST_F(coherent_large, long_term_pin_moves_it)
+{
+	struct pin_longterm_test pin = {
+		.addr = (uintptr_t)self->map,
+		.size = HUGE_BYTES,
+	};
+	int fd = open("/sys/kernel/debug/gup_test", O_RDWR | O_CLOEXEC);
+
+	if (fd < 0)
+		SKIP(return, "no gup_test in debugfs");
+	ASSERT_EQ(0, ioctl(fd, PIN_LONGTERM_TEST_START, &pin));
+	EXPECT_TRUE(move_coherent_in_use_is(self->fd, 0));
+	EXPECT_TRUE(pattern_is(self->map, HUGE_PAGES, SEED));
+	EXPECT_EQ(0, ioctl(fd, PIN_LONGTERM_TEST_STOP));
+	close(fd);
 }
 
 TEST_HARNESS_MAIN
