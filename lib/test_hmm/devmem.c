@@ -165,7 +165,10 @@ static void devmem_folio_split(struct folio *head, struct folio *tail)
 	if (!tail)
 		return;
 	tail->pgmap = head->pgmap;
-	tail->page.zone_device_data = backing + (folio_pfn(tail) - folio_pfn(head));
+	/* Coherent pages are their own backing. */
+	if (backing)
+		backing += folio_pfn(tail) - folio_pfn(head);
+	tail->page.zone_device_data = backing;
 	thmm_count(page_chunk(&head->page)->device, THMM_SPLITS, 1);
 }
 

@@ -45,13 +45,9 @@ static unsigned int private_max_order = UINT_MAX;
 module_param(private_max_order, uint, 0444);
 MODULE_PARM_DESC(private_max_order, "Largest folio order in private memory (default: that of a PMD)");
 
-/*
- * 7.3's core leaves large coherent folios on the queue of deferred splits when
- * it frees them, and without a pagemap when it splits them.
- */
-static unsigned int spm_max_order;
+static unsigned int spm_max_order = UINT_MAX;
 module_param(spm_max_order, uint, 0444);
-MODULE_PARM_DESC(spm_max_order, "Largest folio order in coherent memory (default 0: small pages only)");
+MODULE_PARM_DESC(spm_max_order, "Largest folio order in coherent memory (default: that of a PMD)");
 
 static struct thmm_device *devices[DEVICES];
 static struct dentry *debugfs_root;
