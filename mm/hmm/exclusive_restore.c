@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * Device-exclusive access, how it ends: exclusive entries map their pages again,
- * for a CPU that accesses one and for fork().
+ * for a CPU that accesses one, for UFFDIO_MOVE and for fork().
  *
  * The folio is locked, see exclusive.c, and notifiers have been told. All that the
  * device has of the folio in one stretch comes back at once: the first access
@@ -200,6 +200,37 @@ vm_fault_t do_device_exclusive(struct vm_fault *vmf)
 	}
 	folio_put(folio);
 	return ret;
+}
+
+/* UFFDIO_MOVE */
+
+/**
+ * present_device_exclusive_pte() - map a page again that is about to be moved
+ * @vma: where, and notifiers have been told that @addr changes
+ * @addr: the address
+ * @ptep: its PTE
+ * @ptl: the page table lock, not held
+ * @taken: the exclusive entry that was read there; its folio is small and locked
+ *
+ * With the folio locked no device can take the page before it has moved.
+ *
+ * Context: Under RCU, which keeps the page table.
+ *
+ * Return: the PTE that is there now; @taken if that has changed meanwhile.
+ */
+pte_t present_device_exclusive_pte(struct vm_area_struct *vma,
+				   unsigned long addr, pte_t *ptep,
+				   spinlock_t *ptl, pte_t taken)
+{
+	pte_t pte = taken;
+
+	spin_lock(ptl);
+	if (pte_same(ptep_get(ptep), taken)) {
+		restore_run(vma, addr, ptep, exclusive_pte_page(taken), 1);
+		pte = ptep_get(ptep);
+	}
+	spin_unlock(ptl);
+	return pte;
 }
 
 /* fork() */

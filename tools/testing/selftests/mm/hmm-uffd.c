@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -14,10 +15,12 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "kselftest_harness.h"
 #include "hmm_access.h"
+#include "hmm_exclusive.h"
 
 #define N	16
 #define BYTES	(N * PAGE_BYTES)
@@ -437,26 +440,6 @@ TEST_F(uffd, move_mirrored_pages)
 	close(self->uffd.fd);
 }
 
-TEST_F(uffd, move_pages_that_the_device_has_for_itself)
-{
-	char *to = map_anon_small(BYTES);
-	struct moved moved;
-	char data[BYTES];
-
-	if (!watch(&self->uffd, UFFD_FEATURE_MOVE, to,
-		   UFFDIO_REGISTER_MODE_MISSING))
-		SKIP(return, "no UFFDIO_MOVE");
-	pattern_fill(self->map, N, 1);
-	ASSERT_EQ(0, device_ask(self->fd, HMM_DMIRROR_EXCLUSIVE, self->map,
-				data, N).rc);
-	moved = move_pages(&self->uffd, to, self->map);
-	EXPECT_EQ(-EFAULT, moved.rc);
-	EXPECT_EQ(0, moved.npages);
-	EXPECT_TRUE(device_reads(self->fd, self->map, N, 1));
-	EXPECT_TRUE(pattern_is(self->map, N, 1));
-	close(self->uffd.fd);
-}
-
 /*
  * Row A12: pages of the device are moved as what is swapped out is, without being
  * brought back; a huge one as a whole, or page by page where it does not fit.
@@ -564,6 +547,218 @@ TEST_F(uffd_move, leaves_shared_device_memory)
 	EXPECT_EQ(1, child_do(&child, work_check, self->from, n, 1));
 	child_stop(&child);
 	EXPECT_TRUE(pattern_is(self->from, n, 1));
+}
+
+/*
+ * Pages that the device has for itself move like any others, whether a PMD or PTEs
+ * say so. The device loses them: it has to ask again, at the new place.
+ */
+FIXTURE(uffd_exclusive)
+{
+	int fd;
+	char *from, *to;
+	struct uffd uffd;
+};
+
+FIXTURE_VARIANT(uffd_exclusive)
+{
+	size_t npages;
+	size_t taken;		/* in one call: a PMD, or PTEs only */
+	size_t offset;
+};
+
+FIXTURE_VARIANT_ADD(uffd_exclusive, small)
+{
+	.npages = N,
+	.taken = N,
+};
+
+FIXTURE_VARIANT_ADD(uffd_exclusive, huge)
+{
+	.npages = HUGE_PAGES,
+	.taken = HUGE_PAGES,
+};
+
+FIXTURE_VARIANT_ADD(uffd_exclusive, huge_to_small)
+{
+	.npages = HUGE_PAGES,
+	.taken = HUGE_PAGES,
+	.offset = PAGE_BYTES,
+};
+
+FIXTURE_VARIANT_ADD(uffd_exclusive, ptes_of_a_huge_page)
+{
+	.npages = HUGE_PAGES,
+	.taken = HUGE_PAGES / 2,
+};
+
+FIXTURE_SETUP(uffd_exclusive)
+{
+	size_t at, bytes = variant->npages * PAGE_BYTES;
+
+	self->uffd.fd = -1;
+	self->fd = dmirror_open(0);
+	if (self->fd < 0)
+		SKIP(return, "no dummy device");
+	self->from = variant->npages == HUGE_PAGES ?
+		     device_map_thp(self->fd, bytes) :
+		     map_anon_small(bytes);
+	if (!self->from)
+		SKIP(return, "no huge pages");
+	self->to = map_anon_small(2 * HUGE_BYTES);
+	if (uffd_open(&self->uffd, UFFD_FEATURE_MOVE) ||
+	    uffd_watch(&self->uffd, self->to, 2 * HUGE_BYTES,
+		       UFFDIO_REGISTER_MODE_MISSING))
+		SKIP(return, "no UFFDIO_MOVE");
+	self->to += variant->offset;
+	pattern_fill(self->from, variant->npages, 1);
+	for (at = 0; at < variant->npages; at += variant->taken)
+		ASSERT_EQ(0, device_seize(self->fd, self->from + at * PAGE_BYTES,
+					  variant->taken));
+	ASSERT_EQ(variant->npages,
+		  device_seized(self->fd, self->from, variant->npages));
+}
+
+FIXTURE_TEARDOWN(uffd_exclusive)
+{
+	if (self->uffd.fd >= 0)
+		close(self->uffd.fd);
+	close(self->fd);
+}
+
+TEST_F(uffd_exclusive, all_of_a_range)
+{
+	size_t n = variant->npages;
+	struct moved moved;
+
+	moved = move_bytes(&self->uffd, self->to, self->from, n * PAGE_BYTES);
+	ASSERT_EQ(0, moved.rc);
+	ASSERT_EQ(n, moved.npages);
+	EXPECT_EQ(0, device_seized(self->fd, self->from, n));
+	EXPECT_EQ(0, device_seized(self->fd, self->to, n));
+	EXPECT_TRUE(device_reads(self->fd, self->to, n, 1));
+	EXPECT_TRUE(device_reads_zero(self->fd, self->from, n));
+	EXPECT_TRUE(pattern_is(self->to, n, 1));
+	ASSERT_EQ(0, device_seize(self->fd, self->to, n));
+	EXPECT_EQ(n, device_seized(self->fd, self->to, n));
+	pattern_fill(self->to, n, 2);
+	EXPECT_TRUE(device_reads(self->fd, self->to, n, 2));
+}
+
+/* The device keeps the others, unless they were one folio with it. */
+TEST_F(uffd_exclusive, one_page_in_the_middle)
+{
+	size_t n = variant->npages, middle = n / 2 - 1;
+	char *from = self->from + middle * PAGE_BYTES;
+	char *to = self->to + middle * PAGE_BYTES;
+	struct moved moved;
+
+	moved = move_bytes(&self->uffd, to, from, PAGE_BYTES);
+	ASSERT_EQ(0, moved.rc);
+	ASSERT_EQ(1, moved.npages);
+	EXPECT_EQ(0, device_seized(self->fd, from, 1));
+	if (n == N)
+		EXPECT_EQ(n - 1, device_seized(self->fd, self->from, n));
+	EXPECT_TRUE(pattern_is(to, 1, 1 + middle));
+	EXPECT_TRUE(device_reads(self->fd, to, 1, 1 + middle));
+	EXPECT_TRUE(device_reads_zero(self->fd, from, 1));
+	EXPECT_TRUE(pattern_is(self->from, middle, 1));
+	EXPECT_TRUE(pattern_is(from + PAGE_BYTES, n - middle - 1, middle + 2));
+	pattern_fill(to, 1, 2);
+	EXPECT_TRUE(device_reads(self->fd, to, 1, 2));
+}
+
+/* It has some, and some it has not. */
+TEST_F(uffd_exclusive, every_second_page)
+{
+	size_t i, n = variant->npages;
+	struct moved moved;
+
+	for (i = 0; i < n; i += 2)
+		pattern_fill(self->from + i * PAGE_BYTES, 1, 1 + i);
+	moved = move_bytes(&self->uffd, self->to, self->from, n * PAGE_BYTES);
+	ASSERT_EQ(0, moved.rc);
+	ASSERT_EQ(n, moved.npages);
+	EXPECT_EQ(0, device_seized(self->fd, self->from, n));
+	EXPECT_TRUE(pattern_is(self->to, n, 1));
+	EXPECT_TRUE(device_reads_zero(self->fd, self->from, n));
+}
+
+/* The device takes again and again what is being moved there and back. */
+struct taker {
+	int fd;
+	char *map[2];
+	size_t npages;
+	int stop;		/* atomic */
+	unsigned long taken;
+};
+
+static void *keep_taking(void *arg)
+{
+	struct taker *taker = arg;
+	unsigned long i;
+
+	for (i = 0; !__atomic_load_n(&taker->stop, __ATOMIC_SEQ_CST); i++) {
+		char *at = taker->map[i % 2] +
+			   i / 2 % taker->npages * PAGE_BYTES;
+
+		taker->taken += !device_seize(taker->fd, at, 1);
+	}
+	return NULL;
+}
+
+/* Whatever it takes: a folio that is being split just then is busy. */
+static bool moves_all(struct uffd *uffd, char *to, char *from, size_t bytes)
+{
+	size_t done = 0;
+
+	while (done < bytes) {
+		struct moved moved = move_bytes(uffd, to + done, from + done,
+						bytes - done);
+
+		if (moved.rc && moved.rc != -EAGAIN && moved.rc != -EBUSY) {
+			printf("# moved %zu bytes, then %s\n", done,
+			       strerror(-moved.rc));
+			return false;
+		}
+		done += moved.npages * PAGE_BYTES;
+	}
+	return true;
+}
+
+#define SECONDS_OF_TURNS	2
+
+TEST_F(uffd_exclusive, against_a_device_that_takes_them)
+{
+	struct taker taker = {
+		.fd = self->fd,
+		.map = { self->from, self->to },
+		.npages = variant->npages,
+	};
+	size_t bytes = variant->npages * PAGE_BYTES;
+	time_t end = time(NULL) + SECONDS_OF_TURNS;
+	unsigned long turns = 0;
+	pthread_t thread;
+	bool moved;
+
+	ASSERT_EQ(0, uffd_watch(&self->uffd, self->from, bytes,
+				UFFDIO_REGISTER_MODE_MISSING));
+	ASSERT_EQ(0, pthread_create(&thread, NULL, keep_taking, &taker));
+	do {
+		moved = moves_all(&self->uffd, self->to, self->from, bytes) &&
+			moves_all(&self->uffd, self->from, self->to, bytes);
+		turns += moved;
+		usleep(200);	/* It has to wait while they are moved. */
+	} while (moved && time(NULL) < end);
+	__atomic_store_n(&taker.stop, 1, __ATOMIC_SEQ_CST);
+	pthread_join(thread, NULL);
+	TH_LOG("%lu turns, taken %lu times", turns, taker.taken);
+	ASSERT_TRUE(moved);
+	EXPECT_LT(0, taker.taken);
+	/* It was told each time: it has nothing where there is nothing. */
+	EXPECT_EQ(0, device_seized(self->fd, self->to, variant->npages));
+	EXPECT_TRUE(pattern_is(self->from, variant->npages, 1));
+	EXPECT_TRUE(device_reads(self->fd, self->from, variant->npages, 1));
 }
 
 /* What userfaultfd marks, and device memory */
