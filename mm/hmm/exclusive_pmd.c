@@ -68,13 +68,10 @@ bool exclusive_pmd_ready(struct vm_area_struct *vma, unsigned long addr,
 void exclusive_pmd_begin(struct vm_area_struct *vma, unsigned long addr,
 			 pmd_t *pmdp)
 {
-	/* Invalid, it does not tell its page frame on all architectures. */
-	unsigned long pfn = pmd_pfn(*pmdp);
 	struct pgtable_leaf leaf;
 
 	flush_cache_range(vma, addr, addr + HPAGE_PMD_SIZE);
 	leaf = pgtable_leaf_of_pmd(pmdp_invalidate(vma, addr, pmdp));
-	leaf.pfn = pfn;
 	leaf = pgtable_leaf_begin_exclusive(leaf);
 	set_pmd_at(vma->vm_mm, addr, pmdp, pgtable_leaf_to_pmd(leaf, vma));
 }

@@ -216,13 +216,13 @@ vm_fault_t do_device_exclusive(struct vm_fault *vmf)
  *
  * Context: Under RCU, which keeps the page table.
  *
- * Return: the PTE that is there now; @taken if that has changed meanwhile.
+ * Return: the PTE that is there now; none if that has changed meanwhile.
  */
 pte_t present_device_exclusive_pte(struct vm_area_struct *vma,
 				   unsigned long addr, pte_t *ptep,
 				   spinlock_t *ptl, pte_t taken)
 {
-	pte_t pte = taken;
+	pte_t pte = __pte(0);
 
 	spin_lock(ptl);
 	if (pte_same(ptep_get(ptep), taken)) {

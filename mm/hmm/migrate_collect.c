@@ -400,6 +400,17 @@ static __always_inline bool share_run(struct folio *folio, struct page *page,
 }
 
 /*
+ * @nr PTEs are to be set anew, as they were before or nearly so. An architecture
+ * that joins PTEs relies on it that CPUs have cached none of them.
+ */
+static void flush_before(struct migrate_walk *w, unsigned long addr,
+			 unsigned int nr)
+{
+	if (nr)
+		flush_tlb_range(w->vma, addr, addr + nr * PAGE_SIZE);
+}
+
+/*
  * PTEs, of a run of at most @nr, the first of which is @pte, @writable or not,
  * become migration entries. Returns how many: none if the folio is pinned. No
  * flush so far: GUP-fast reads the PTE, not what is cached of it.
@@ -424,6 +435,7 @@ static __always_inline unsigned int take_run(struct migrate_walk *w,
 		clear_nonpresent_ptes(mm, addr, ptep, nr);
 	}
 	if (exclusive && !share_run(folio, page, nr)) {
+		flush_before(w, addr, present ? nr : 0);
 		migrate_set_run(mm, addr, ptep, pte, nr);
 		return 0;
 	}
@@ -458,10 +470,9 @@ static __always_inline void remove_rmap(struct migrate_walk *w,
 }
 
 /*
- * The first @nr PTEs of the folio are migration entries, and become what they were:
+ * The first @nr PTEs of the folio are migration entries, and map their pages again:
  * pages behind are pinned. The mappings and their references were not given up, so
- * nobody has seen a folio that is mapped only in part. CPUs may have cached what
- * was there before; flush that, as the PTEs may not have kept all bits.
+ * nobody has seen a folio that is mapped only in part.
  */
 static void give_back(struct migrate_walk *w, struct folio *folio, pte_t *ptep,
 		      unsigned long addr, unsigned int nr)
@@ -470,6 +481,7 @@ static void give_back(struct migrate_walk *w, struct folio *folio, pte_t *ptep,
 
 	/* What was set is read. */
 	lazy_mmu_mode_pause();
+	flush_before(w, addr, nr);
 	for (done = 0; done < nr; done += run) {
 		struct page *page = folio_page(folio, done);
 		pte_t moving = ptep_get(ptep + done);
@@ -514,14 +526,14 @@ static __always_inline void take_all(struct migrate_walk *w,
 				 pte, writable, addr + done * PAGE_SIZE, run);
 		done += taken;
 	} while (taken && done < nr);
-	if (present && done)
-		flush_later(w, addr, done);
 	if (done < nr) {
 		give_back(w, folio, ptep, addr, done);
 		unlock_folio(w, folio);
 		trace_hmm_migrate_refuse(addr, MIGRATE_PINNED);
 		return;
 	}
+	if (present)
+		flush_later(w, addr, nr);
 	collect_set(w, addr, entry_of(folio, all_writable, here));
 	remove_rmap(w, folio, nr);
 	inherit_references(w, folio, nr);

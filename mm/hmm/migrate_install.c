@@ -104,18 +104,22 @@ static bool move_file_folio(struct folio *to, struct folio *from)
 }
 
 /*
- * The device may write to it, and entries cannot tell. Nor is it freed lazily any
- * more: what it holds then is not what was said to be of no use.
+ * The device may write to it, and entries do not tell. Nor is it freed lazily any
+ * more: what it holds then is not what was said to be of no use. What may be
+ * dropped at any time never goes to swap, however.
  */
-static void expect_device_writes(struct folio *folio)
+static void expect_device_writes(const struct migrate_vma *migrate,
+				 struct folio *folio)
 {
-	if (!folio_test_swapbacked(folio))
-		folio_set_swapbacked(folio);
 	if (!folio_test_dirty(folio))
 		folio_set_dirty(folio);
+	if (!folio_test_swapbacked(folio) && migrate->vma &&
+	    !(migrate->vma->vm_flags & VM_DROPPABLE))
+		folio_set_swapbacked(folio);
 }
 
-static bool move_folio(struct folio *to, struct folio *from)
+static bool move_folio(const struct migrate_vma *migrate, struct folio *to,
+		       struct folio *from)
 {
 	struct address_space *mapping = NULL;
 
@@ -129,8 +133,8 @@ static bool move_folio(struct folio *to, struct folio *from)
 	if (folio_migrate_mapping(mapping, to, from, 0))
 		return false;
 	folio_migrate_flags(to, from);
-	if (folio_is_device_private(to))
-		expect_device_writes(to);
+	if (folio_is_zone_device(to))
+		expect_device_writes(migrate, to);
 	return true;
 }
 
@@ -143,7 +147,8 @@ static void install_folio(struct migrate_vma *migrate, unsigned long i)
 	    (!has_destination(migrate, i, migrate_entry_pages(from)) ||
 	     !match_orders(migrate, i)))
 		goto keep;
-	if (!to || !move_folio(to, migrate_folio_of(migrate->src[i])))
+	if (!to ||
+	    !move_folio(migrate, to, migrate_folio_of(migrate->src[i])))
 		goto keep;
 	if (folio_is_zone_device(to))
 		migrate->src[i] &= ~MIGRATE_PFN_OFF_LRU;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * PTEs in runs. What one of them says about its page, and what becomes of that
- * when the page moves, is in pgtable_leafops.h.
+ * when the page moves, is in pgtable_leaf.h.
  */
 #ifndef _MM_HMM_MIGRATE_PTE_H
 #define _MM_HMM_MIGRATE_PTE_H

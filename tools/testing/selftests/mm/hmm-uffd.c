@@ -690,7 +690,7 @@ struct taker {
 	char *map[2];
 	size_t npages;
 	int stop;		/* atomic */
-	unsigned long taken;
+	unsigned long taken;	/* atomic */
 };
 
 static void *keep_taking(void *arg)
@@ -702,7 +702,8 @@ static void *keep_taking(void *arg)
 		char *at = taker->map[i % 2] +
 			   i / 2 % taker->npages * PAGE_BYTES;
 
-		taker->taken += !device_seize(taker->fd, at, 1);
+		if (!device_seize(taker->fd, at, 1))
+			__atomic_fetch_add(&taker->taken, 1, __ATOMIC_SEQ_CST);
 	}
 	return NULL;
 }
@@ -727,6 +728,7 @@ static bool moves_all(struct uffd *uffd, char *to, char *from, size_t bytes)
 }
 
 #define SECONDS_OF_TURNS	2
+#define SECONDS_AT_MOST		20
 
 TEST_F(uffd_exclusive, against_a_device_that_takes_them)
 {
@@ -736,8 +738,9 @@ TEST_F(uffd_exclusive, against_a_device_that_takes_them)
 		.npages = variant->npages,
 	};
 	size_t bytes = variant->npages * PAGE_BYTES;
-	time_t end = time(NULL) + SECONDS_OF_TURNS;
+	time_t start = time(NULL);
 	unsigned long turns = 0;
+	unsigned long taken;
 	pthread_t thread;
 	bool moved;
 
@@ -748,8 +751,11 @@ TEST_F(uffd_exclusive, against_a_device_that_takes_them)
 		moved = moves_all(&self->uffd, self->to, self->from, bytes) &&
 			moves_all(&self->uffd, self->from, self->to, bytes);
 		turns += moved;
-		usleep(200);	/* It has to wait while they are moved. */
-	} while (moved && time(NULL) < end);
+		/* It has to wait while they are moved. */
+		taken = __atomic_load_n(&taker.taken, __ATOMIC_SEQ_CST);
+		usleep(taken ? 200 : 20000);
+	} while (moved && time(NULL) - start <
+		 (taken ? SECONDS_OF_TURNS : SECONDS_AT_MOST));
 	__atomic_store_n(&taker.stop, 1, __ATOMIC_SEQ_CST);
 	pthread_join(thread, NULL);
 	TH_LOG("%lu turns, taken %lu times", turns, taker.taken);

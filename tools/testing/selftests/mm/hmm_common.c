@@ -270,6 +270,11 @@ __u64 pagemap_pfn(void *addr)
 	return entry & PAGEMAP_PRESENT ? entry & PAGEMAP_PFN : 0;
 }
 
+size_t swapped_pages(char *addr, size_t npages)
+{
+	return pagemap_count(addr, npages, PAGEMAP_SWAPPED);
+}
+
 size_t present_pages(char *addr, size_t npages)
 {
 	return pagemap_count(addr, npages, PAGEMAP_PRESENT);

@@ -136,6 +136,8 @@ void fill_slots(__u64 *slots, size_t n, __u64 value);
 /* The pfn in /proc/self/pagemap, 0 if nothing is present. */
 __u64 pagemap_pfn(void *addr);
 size_t present_pages(char *addr, size_t npages);
+/* Of device memory, too */
+size_t swapped_pages(char *addr, size_t npages);
 /* Has the page been written to since soft_dirty_clear()? */
 bool is_soft_dirty(void *addr);
 size_t dirty_pages(char *addr, size_t npages);
