@@ -318,8 +318,9 @@ TEST_F(marks_lazy, what_the_device_wrote_is_kept)
 	if (device_is_ours(self->fd))
 		device_flags(self->fd, HMM_DMIRROR_FLAG_NEVER_DIRTY);
 	pattern_fill(self->map, self->npages, 1);
+	/* Pages wait in batches, to be on the LRU, and to be freed lazily. */
+	vm_order("drop_caches", "1");
 	ASSERT_EQ(0, madvise(self->map, self->npages * PAGE_BYTES, MADV_FREE));
-	/* Lazily freed pages wait in batches until something drains them. */
 	vm_order("drop_caches", "1");
 	dmirror_to_device(self->fd, self->map, self->npages);
 	ASSERT_EQ(self->npages,
