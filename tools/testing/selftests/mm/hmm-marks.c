@@ -343,7 +343,7 @@ TEST(droppable_memory_is_not_swapped)
 {
 	const size_t n = 16;
 	struct swap swap;
-	char *map;
+	char *map, *other;
 	int fd;
 
 	fd = dmirror_open(0);
@@ -356,11 +356,19 @@ TEST(droppable_memory_is_not_swapped)
 	if (!swap_start(&swap, HUGE_BYTES * 16))
 		SKIP(return, "no swap");
 	madvise(map, n * PAGE_BYTES, MADV_NOHUGEPAGE);
+	/* The device's pages have been used, for memory that is swapped. */
+	other = map_anon_small(n * PAGE_BYTES);
+	pattern_fill(other, n, 2);
+	dmirror_to_device(fd, other, n);
+	munmap(other, n * PAGE_BYTES);
 	pattern_fill(map, n, 1);
 	dmirror_to_device(fd, map, n);
 	EXPECT_EQ(n, device_count(fd, map, n, own_place(0)));
 	EXPECT_TRUE(pattern_is(map, n, 1));
+	EXPECT_EQ(0, swapped_pages(map, n));
+	vm_order("drop_caches", "1");
 	EXPECT_EQ(0, madvise(map, n * PAGE_BYTES, MADV_PAGEOUT));
+	EXPECT_EQ(0, present_pages(map, n));
 	EXPECT_EQ(0, swapped_pages(map, n));
 	munmap(map, n * PAGE_BYTES);
 	swap_stop(&swap);
