@@ -234,21 +234,37 @@ TEST_F(coherent_large, is_shared_and_written_to)
 	EXPECT_TRUE(pattern_is(self->map + HALF_BYTES, HALF, OTHER + HALF));
 }
 
-TEST_F(coherent_large, long_term_pin_moves_it)
+static void pin_for_long(struct __test_metadata *_metadata, int fd, char *map)
 {
 	struct pin_longterm_test pin = {
-		.addr = (uintptr_t)self->map,
+		.addr = (uintptr_t)map,
 		.size = HUGE_BYTES,
 	};
-	int fd = open("/sys/kernel/debug/gup_test", O_RDWR | O_CLOEXEC);
+	int gup = open("/sys/kernel/debug/gup_test", O_RDWR | O_CLOEXEC);
 
-	if (fd < 0)
+	if (gup < 0)
 		SKIP(return, "no gup_test in debugfs");
-	ASSERT_EQ(0, ioctl(fd, PIN_LONGTERM_TEST_START, &pin));
-	EXPECT_TRUE(move_coherent_in_use_is(self->fd, 0));
-	EXPECT_TRUE(pattern_is(self->map, HUGE_PAGES, SEED));
-	EXPECT_EQ(0, ioctl(fd, PIN_LONGTERM_TEST_STOP));
-	close(fd);
+	ASSERT_EQ(0, ioctl(gup, PIN_LONGTERM_TEST_START, &pin));
+	EXPECT_TRUE(move_coherent_in_use_is(fd, 0));
+	EXPECT_TRUE(pattern_is(map, HUGE_PAGES, SEED));
+	EXPECT_EQ(0, ioctl(gup, PIN_LONGTERM_TEST_STOP));
+	close(gup);
+}
+
+TEST_F(coherent_large, long_term_pin_moves_it)
+{
+	pin_for_long(_metadata, self->fd, self->map);
+}
+
+/* A page in the middle is another one, in the system. */
+TEST_F(coherent_large, long_term_pin_moves_what_is_left_of_it)
+{
+	char *middle = self->map + 5 * PAGE_BYTES;
+
+	ASSERT_EQ(0, madvise(middle, PAGE_BYTES, MADV_DONTNEED));
+	pattern_fill(middle, 1, SEED + 5);
+	EXPECT_EQ(HUGE_PAGES, move_coherent_in_use(self->fd));
+	pin_for_long(_metadata, self->fd, self->map);
 }
 
 TEST_HARNESS_MAIN
