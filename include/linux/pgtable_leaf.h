@@ -12,9 +12,11 @@
  * A device's access counts as the CPU's would, whether or not its driver says that
  * there was any:
  *
- * - A device may write where the entry is PRIVATE and writable, or EXCLUSIVE. An
- *   entry is writable only if a write through it need not be seen by anybody:
- *   not by userfaultfd, and not by who has cleared its soft-dirty bit.
+ * - A device may write where the entry is PRIVATE and writable, or EXCLUSIVE. A
+ *   PRESENT or PRIVATE entry is writable only if a write through it need not be
+ *   seen by anybody: not by userfaultfd, and not by who has cleared its soft-dirty
+ *   bit. Of a MIGRATION entry this is asked at the end. An EXCLUSIVE one may be
+ *   marked, or lose the bit: then the notifier takes it from the device.
  * - What a device may have written is dirty. PRIVATE and EXCLUSIVE entries have no
  *   bit for that, nor for young: the folio has to be dirty before the entry is
  *   made.
@@ -39,9 +41,9 @@ enum pgtable_leaf_kind {
  * struct pgtable_leaf - an entry, decoded
  * @pfn: the page frame
  * @kind: the form of the entry
- * @writable: writes need not be seen by anybody
- * @exclusive: the page is not shared. Of PRESENT, PRIVATE and EXCLUSIVE entries
- *	it is said by the page; a writable one always is.
+ * @writable: may be written to as it is; always so of an EXCLUSIVE entry
+ * @exclusive: the page is not shared. Only MIGRATION entries say so if they are not
+ *	writable; of the others the page does.
  * @young: accessed; only in PRESENT and MIGRATION entries
  * @dirty: written; only in PRESENT and MIGRATION entries
  * @soft_dirty: written since the bits were cleared

@@ -70,6 +70,8 @@ class Boot:
                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
                 preexec_fn=lambda: die_with_parent(parent, signal.SIGTERM))
             self.running.add(process)
+            if Boot.stopped:  # just now
+                process.send_signal(signal.SIGTERM)
             try:
                 messages = self._follow(process.stdout, log, progress)
             except BaseException:

@@ -11,6 +11,7 @@
 
 #include "kselftest_harness.h"
 #include "hmm_access.h"
+#include "hmm_move.h"
 
 #ifndef MAP_DROPPABLE
 #define MAP_DROPPABLE		0x08
@@ -373,6 +374,156 @@ TEST(droppable_memory_is_not_swapped)
 	munmap(map, n * PAGE_BYTES);
 	swap_stop(&swap);
 	close(fd);
+}
+
+/* On its way, with somebody who wants to see writes from then on */
+
+FIXTURE(marks_held)
+{
+	int probe;
+	struct held held;
+	char *map;
+	size_t npages;
+	struct uffd uffd;
+};
+
+FIXTURE_VARIANT(marks_held)
+{
+	__u64 flags;
+	bool huge;
+};
+
+#define HELD_WHOLE	(HMM_MOVE_COMPOUND | HMM_MOVE_FOLIOS)
+#define HELD_TO_DEVICE	(HELD_WHOLE | HMM_MOVE_TO_DEVICE | HMM_MOVE_HINT)
+
+FIXTURE_VARIANT_ADD(marks_held, to_device_ptes)
+{
+	.flags = HELD_TO_DEVICE | HMM_MOVE_STAY_MOVED,
+};
+
+FIXTURE_VARIANT_ADD(marks_held, to_device_pmd)
+{
+	.flags = HELD_TO_DEVICE | HMM_MOVE_STAY_MOVED,
+	.huge = true,
+};
+
+FIXTURE_VARIANT_ADD(marks_held, to_system_ptes)
+{
+	.flags = HELD_WHOLE | HMM_MOVE_STAY_UNMAPPED,
+};
+
+FIXTURE_VARIANT_ADD(marks_held, to_system_pmd)
+{
+	.flags = HELD_WHOLE | HMM_MOVE_STAY_UNMAPPED,
+	.huge = true,
+};
+
+FIXTURE_VARIANT_ADD(marks_held, evict_ptes)
+{
+	.flags = HMM_MOVE_BY_PFN | HMM_MOVE_STAY_MOVED,
+};
+
+FIXTURE_VARIANT_ADD(marks_held, evict_pmd)
+{
+	.flags = HMM_MOVE_BY_PFN | HMM_MOVE_STAY_MOVED,
+	.huge = true,
+};
+
+FIXTURE_SETUP(marks_held)
+{
+	self->uffd.fd = -1;
+	self->probe = probe_open();
+	self->held.fd = move_open();
+	if (self->probe < 0 || self->held.fd < 0)
+		SKIP(return, "no /dev/hmm_probe_move");
+	move_serve(self->held.fd, HUGE_PAGES, HELD_WHOLE, 0);
+	self->npages = variant->huge ? HUGE_PAGES : 1;
+	self->map = variant->huge ? map_thp(self->probe, HUGE_BYTES) :
+				    map_anon_small(PAGE_BYTES);
+	if (!self->map)
+		SKIP(return, "no huge page");
+}
+
+FIXTURE_TEARDOWN(marks_held)
+{
+	if (self->uffd.fd >= 0)
+		close(self->uffd.fd);
+	munmap(self->map, self->npages * PAGE_BYTES);
+	EXPECT_TRUE(move_in_use_is(self->held.fd, 0));
+	close(self->held.fd);
+	close(self->probe);
+}
+
+/* Written to, and then held on its way */
+static void hold(struct _test_data_marks_held *self, __u64 flags)
+{
+	bool by_pfn = flags & HMM_MOVE_BY_PFN;
+
+	pattern_fill(self->map, self->npages, 1);
+	if (!(flags & HMM_MOVE_TO_DEVICE) &&
+	    move_to_device(self->held.fd, self->map, self->npages).moved !=
+	    self->npages)
+		fatal("nothing has moved to the device");
+	self->held.move = (struct hmm_move) {
+		.addr = by_pfn ? pfn_at(self->probe, self->map) :
+				 (uintptr_t)self->map,
+		.npages = self->npages,
+		.flags = flags,
+		.order = self->npages > 1 ? HUGE_ORDER : 0,
+	};
+	held_start(&self->held);
+}
+
+TEST_F(marks_held, writes_show_after_pagemap_scan)
+{
+	if (uffd_open(&self->uffd, UFFD_FEATURE_PAGEFAULT_FLAG_WP |
+		      UFFD_FEATURE_WP_UNPOPULATED | UFFD_FEATURE_WP_ASYNC) ||
+	    uffd_watch(&self->uffd, self->map, self->npages * PAGE_BYTES,
+		       UFFDIO_REGISTER_MODE_WP))
+		SKIP(return, "no asynchronous write protection");
+	hold(self, variant->flags);
+	EXPECT_EQ(self->npages, written_protect(self->map, self->npages));
+	held_finish(&self->held);
+	EXPECT_EQ(self->npages, self->held.move.moved);
+	EXPECT_EQ(0, written_protect(self->map, self->npages));
+	EXPECT_TRUE(pattern_is(self->map, self->npages, 1));
+	EXPECT_EQ(0, written_protect(self->map, self->npages));
+	pattern_fill(self->map, self->npages, 2);
+	EXPECT_EQ(self->npages, written_protect(self->map, self->npages));
+}
+
+/* By address, mmap_lock is held meanwhile, which clear_refs waits for. */
+TEST_F(marks_held, writes_show_after_clear_refs)
+{
+	if (!(variant->flags & HMM_MOVE_BY_PFN))
+		SKIP(return, "of evictions");
+	hold(self, variant->flags);
+	if (dirty_pages(self->map, self->npages) != self->npages)
+		SKIP(held_finish(&self->held); return, "no soft-dirty bits");
+	soft_dirty_clear();
+	held_finish(&self->held);
+	EXPECT_EQ(self->npages, self->held.move.moved);
+	EXPECT_TRUE(pattern_is(self->map, self->npages, 1));
+	EXPECT_EQ(0, dirty_pages(self->map, self->npages));
+	pattern_fill(self->map, self->npages, 2);
+	EXPECT_EQ(self->npages, dirty_pages(self->map, self->npages));
+}
+
+/* A huge page that stays where it is has not been written to (of x86). */
+TEST_F(marks_held, what_stays_is_not_soft_dirty)
+{
+	const __u64 flags = HELD_TO_DEVICE | HMM_MOVE_NOWHERE;
+
+	if (!(variant->flags & HMM_MOVE_TO_DEVICE))
+		SKIP(return, "to the device");
+	pattern_fill(self->map, self->npages, 1);
+	if (dirty_pages(self->map, self->npages) != self->npages)
+		SKIP(return, "no soft-dirty bits");
+	soft_dirty_clear();
+	EXPECT_EQ(0, move_pages_to(self->held.fd, self->map, self->npages,
+				   flags, HUGE_ORDER).moved);
+	EXPECT_EQ(0, dirty_pages(self->map, self->npages));
+	EXPECT_TRUE(pattern_is(self->map, self->npages, 1));
 }
 
 TEST_HARNESS_MAIN

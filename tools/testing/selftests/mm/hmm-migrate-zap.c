@@ -30,8 +30,7 @@ FIXTURE(zap)
 {
 	int probe;
 	int fd;
-	struct hmm_move move;
-	struct worker worker;
+	struct held held;
 };
 
 FIXTURE_VARIANT(zap)
@@ -162,34 +161,18 @@ static char *zap_map(int probe, int fd, const struct _fixture_variant_zap *varia
 	return map;
 }
 
-static void zap_move(void *arg)
-{
-	struct _test_data_zap *self = arg;
-
-	if (move_try(self->fd, &self->move))
-		fatal("HMM_MOVE_RUN: %s", strerror(errno));
-}
-
 /* The migration of what is at @addr, or has this pfn. Returns when it stays. */
 static void zap_start(struct _test_data_zap *self,
 		      const struct _fixture_variant_zap *variant, __u64 addr)
 {
-	self->move = (struct hmm_move) {
+	self->held.fd = self->fd;
+	self->held.move = (struct hmm_move) {
 		.addr = addr,
 		.npages = zap_pages(variant),
 		.flags = variant->flags,
 		.order = variant->split ? 0 : HUGE_ORDER,
 	};
-	worker_start(&self->worker, zap_move, self);
-	if (ioctl(self->fd, HMM_MOVE_AWAIT_STAY))
-		fatal("the migration does not stay: %s", strerror(errno));
-}
-
-static void zap_finish(struct _test_data_zap *self)
-{
-	if (ioctl(self->fd, HMM_MOVE_GO_ON))
-		fatal("HMM_MOVE_GO_ON: %s", strerror(errno));
-	worker_join(&self->worker);
+	held_start(&self->held);
 }
 
 static void zap_start_own(struct _test_data_zap *self,
@@ -209,9 +192,9 @@ TEST_F(zap, dontneed)
 		SKIP(return, "no huge page");
 	zap_start_own(self, variant, map);
 	EXPECT_EQ(0, madvise(map, npages * PAGE_BYTES, MADV_DONTNEED));
-	zap_finish(self);
+	held_finish(&self->held);
 
-	EXPECT_EQ(npages, self->move.offered);
+	EXPECT_EQ(npages, self->held.move.offered);
 	EXPECT_TRUE(is_zero(map, npages));
 	pattern_fill(map, npages, SEED + 1);
 	EXPECT_TRUE(pattern_is(map, npages, SEED + 1));
@@ -231,7 +214,7 @@ TEST_F(zap, dontneed_half)
 		SKIP(return, "no huge page");
 	zap_start_own(self, variant, map);
 	EXPECT_EQ(0, madvise(map, half * PAGE_BYTES, MADV_DONTNEED));
-	zap_finish(self);
+	held_finish(&self->held);
 
 	EXPECT_TRUE(is_zero(map, half));
 	EXPECT_TRUE(pattern_is(map + half * PAGE_BYTES, half, SEED + half));
@@ -251,8 +234,8 @@ TEST_F(zap, munmap)
 		SKIP(return, "no huge page");
 	zap_start_own(self, variant, map);
 	EXPECT_EQ(0, munmap(map, HUGE_BYTES));
-	zap_finish(self);
-	EXPECT_EQ(zap_pages(variant), self->move.offered);
+	held_finish(&self->held);
+	EXPECT_EQ(zap_pages(variant), self->held.move.offered);
 }
 
 /* Another process has memory on the device. Returns its pfn, or 0. */
@@ -300,8 +283,8 @@ TEST_F(zap, exit)
 		SKIP(return, "no huge page");
 	child_stop(&child);
 	wait_for_rcu();
-	zap_finish(self);
-	EXPECT_EQ(zap_pages(variant), self->move.offered);
+	held_finish(&self->held);
+	EXPECT_EQ(zap_pages(variant), self->held.move.offered);
 }
 
 /* As the OOM reaper does, before the process exits */
@@ -322,8 +305,8 @@ TEST_F(zap, mrelease)
 		EXPECT_EQ(ESRCH, errno);
 	child_kill(&child);
 	close(pidfd);
-	zap_finish(self);
-	EXPECT_EQ(zap_pages(variant), self->move.offered);
+	held_finish(&self->held);
+	EXPECT_EQ(zap_pages(variant), self->held.move.offered);
 }
 
 TEST_HARNESS_MAIN

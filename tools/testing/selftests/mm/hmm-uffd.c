@@ -473,27 +473,39 @@ FIXTURE_VARIANT_ADD(uffd_move, huge_to_small)
 	.offset = PAGE_BYTES,
 };
 
+/* Memory with a pattern, and where to move it; or the reason why there is none */
+static const char *move_setup(int *fd, char **from, char **to, struct uffd *uffd,
+			      size_t npages, size_t offset)
+{
+	size_t bytes = npages * PAGE_BYTES;
+
+	uffd->fd = -1;
+	*fd = dmirror_open(0);
+	if (*fd < 0)
+		return "no dummy device";
+	*from = npages == HUGE_PAGES ? device_map_thp(*fd, bytes) :
+				       map_anon_small(bytes);
+	if (!*from)
+		return "no huge pages";
+	*to = map_anon_small(2 * HUGE_BYTES);
+	if (uffd_open(uffd, UFFD_FEATURE_MOVE) ||
+	    uffd_watch(uffd, *to, 2 * HUGE_BYTES, UFFDIO_REGISTER_MODE_MISSING))
+		return "no UFFDIO_MOVE";
+	*to += offset;
+	pattern_fill(*from, npages, 1);
+	return NULL;
+}
+
 FIXTURE_SETUP(uffd_move)
 {
 	size_t bytes = variant->npages * PAGE_BYTES;
+	const char *reason;
 	void *data;
 
-	self->uffd.fd = -1;
-	self->fd = dmirror_open(0);
-	if (self->fd < 0)
-		SKIP(return, "no dummy device");
-	self->from = variant->npages == HUGE_PAGES ?
-		     device_map_thp(self->fd, bytes) :
-		     map_anon_small(bytes);
-	if (!self->from)
-		SKIP(return, "no huge pages");
-	self->to = map_anon_small(2 * HUGE_BYTES);
-	if (uffd_open(&self->uffd, UFFD_FEATURE_MOVE) ||
-	    uffd_watch(&self->uffd, self->to, 2 * HUGE_BYTES,
-		       UFFDIO_REGISTER_MODE_MISSING))
-		SKIP(return, "no UFFDIO_MOVE");
-	self->to += variant->offset;
-	pattern_fill(self->from, variant->npages, 1);
+	reason = move_setup(&self->fd, &self->from, &self->to, &self->uffd,
+			    variant->npages, variant->offset);
+	if (reason)
+		SKIP(return, "%s", reason);
 	data = buffer_of(bytes);
 	EXPECT_EQ(0, device_ask(self->fd, HMM_DMIRROR_MIGRATE_TO_DEV,
 				self->from, data, variant->npages).rc);
@@ -594,24 +606,13 @@ FIXTURE_VARIANT_ADD(uffd_exclusive, ptes_of_a_huge_page)
 
 FIXTURE_SETUP(uffd_exclusive)
 {
-	size_t at, bytes = variant->npages * PAGE_BYTES;
+	const char *reason;
+	size_t at;
 
-	self->uffd.fd = -1;
-	self->fd = dmirror_open(0);
-	if (self->fd < 0)
-		SKIP(return, "no dummy device");
-	self->from = variant->npages == HUGE_PAGES ?
-		     device_map_thp(self->fd, bytes) :
-		     map_anon_small(bytes);
-	if (!self->from)
-		SKIP(return, "no huge pages");
-	self->to = map_anon_small(2 * HUGE_BYTES);
-	if (uffd_open(&self->uffd, UFFD_FEATURE_MOVE) ||
-	    uffd_watch(&self->uffd, self->to, 2 * HUGE_BYTES,
-		       UFFDIO_REGISTER_MODE_MISSING))
-		SKIP(return, "no UFFDIO_MOVE");
-	self->to += variant->offset;
-	pattern_fill(self->from, variant->npages, 1);
+	reason = move_setup(&self->fd, &self->from, &self->to, &self->uffd,
+			    variant->npages, variant->offset);
+	if (reason)
+		SKIP(return, "%s", reason);
 	for (at = 0; at < variant->npages; at += variant->taken)
 		ASSERT_EQ(0, device_seize(self->fd, self->from + at * PAGE_BYTES,
 					  variant->taken));

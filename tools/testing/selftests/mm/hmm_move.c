@@ -252,3 +252,25 @@ void worker_join(struct worker *worker)
 {
 	pthread_join(worker->thread, NULL);
 }
+
+static void held_run(void *arg)
+{
+	struct held *held = arg;
+
+	if (move_try(held->fd, &held->move))
+		fatal("HMM_MOVE_RUN: %s", strerror(errno));
+}
+
+void held_start(struct held *held)
+{
+	worker_start(&held->worker, held_run, held);
+	if (ioctl(held->fd, HMM_MOVE_AWAIT_STAY))
+		fatal("the migration does not stay: %s", strerror(errno));
+}
+
+void held_finish(struct held *held)
+{
+	if (ioctl(held->fd, HMM_MOVE_GO_ON))
+		fatal("HMM_MOVE_GO_ON: %s", strerror(errno));
+	worker_join(&held->worker);
+}

@@ -55,4 +55,15 @@ void worker_start(struct worker *worker, void (*work)(void *arg), void *arg);
 bool worker_is_stuck(struct worker *worker, long most);
 void worker_join(struct worker *worker);
 
+/* A migration that stays between two steps, HMM_MOVE_STAY_*, until it is let on */
+struct held {
+	int fd;
+	struct hmm_move move;
+	struct worker worker;
+};
+
+/* Returns when it stays. */
+void held_start(struct held *held);
+void held_finish(struct held *held);
+
 #endif /* _HMM_MOVE_H */
