@@ -28,7 +28,7 @@
 #include "hmm_matrix.h"
 
 #define PAGES		66		/* more than the driver copies at once */
-#define QUICK_PAGES	24
+#define QUICK_PAGES	12
 #define TOUCHED_PAGES	16		/* each is fought for */
 #define THREADS		4
 #define PROCESSES	3
