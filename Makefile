@@ -21,7 +21,7 @@ override QARGS := $(value QARGS)
 override ROWS := $(value ROWS)
 override MUTANTS := $(value MUTANTS)
 
-export IMPL CONFIG KSRC KARGS QARGS MEM SMP RUN FILES KCONFIG CHAOS SEEDS ROWS KEEP SECONDS SEED MUTANTS TIMEOUT V BUILD \
+export IMPL CONFIG KSRC KARGS QARGS MEM SMP RUN FILES KCONFIG TESTS CHAOS SEEDS ROWS KEEP SECONDS SEED MUTANTS TIMEOUT V BUILD \
 	KDIR
 
 # $(call one_of,NAME,WORDS): the value of NAME must be one of WORDS
@@ -47,6 +47,7 @@ help:
 #= TIMEOUT   seconds that the VM, or one test, may take
 #= RUN       the command for make vm
 #= FILES     files and folders copied into the VM for it
+#= TESTS     which selftests make quick runs (default: all, and KUnit)
 #= CHAOS     which programs make chaos runs: sqlite3 cc sort python3 stress-ng (default: all)
 #= SEEDS     of make bench, a boot of each kernel for each (1 2 3)
 #= ROWS      which rows make bench measures, by name: 'present-* one-page' (default: all)
@@ -97,7 +98,7 @@ run: built
 test: built
 	@scripts/test all
 
-#: make quick     the tests that suit an edit-and-try loop
+#: make quick     the same in short form, without hmm-tests; TESTS='hmm-fork hmm-uffd' in an edit-and-try loop
 quick: built
 	@scripts/test quick
 
