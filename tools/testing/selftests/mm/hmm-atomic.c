@@ -32,16 +32,13 @@
 #define SEED		1UL
 #define SWAP_BYTES	(8 * HUGE_BYTES)
 
-/*
- * How long each test lasts, and what it must have seen by then, at least: a
- * quarter of it in the short form, which a kernel with checkers runs as well
- */
+/* How long each test lasts, and what it must have seen by then, at least */
 #define QUICK_MS	300
 #define LONG_MS		(60000 / 9)
 #define LEAST_BY_CPU	200
 #define LEAST_BY_DEVICE	40
 #define LEAST_TAKES	20
-#define LEAST_EVENTS	4
+#define LEAST_EVENTS	3
 #define LIMIT_SECONDS	180	/* a kernel with checkers, beside another VM */
 #define TIMEOUT		(2 * LIMIT_SECONDS)
 
@@ -59,7 +56,6 @@
  * @by_device: what each device has
  * @takes: how often the devices had to take pages
  * @fd: the devices
- * @quick: the short form
  * @shared: the devices use pages that they do not have for themselves
  * @idle: additions are of 0 but for one in each @phase, so that pages stay alike
  * @phase: a number that @disturb changes then
@@ -81,7 +77,6 @@ struct count {
 	__u64 by_device[DEVICES][WORDS];
 	__u64 takes;
 	int fd[DEVICES];
-	bool quick;
 	bool shared;
 	bool idle;
 	unsigned long phase;
@@ -283,14 +278,12 @@ static bool has_seen_enough(struct count *count)
 {
 	unsigned long events = __atomic_load_n(&count->events, __ATOMIC_RELAXED);
 	__u64 takes = __atomic_load_n(&count->takes, __ATOMIC_RELAXED);
-	unsigned int part = count->quick ? 4 : 1;
-	__u64 by_cpu = count->idle ? 1 : LEAST_BY_CPU / part;
-	__u64 by_device = count->idle ? 1 : LEAST_BY_DEVICE / part;
+	__u64 least = count->idle ? 1 : LEAST_BY_DEVICE;
 
-	return total(count->by_cpu, CPUS) >= by_cpu &&
-	       total(count->by_device, DEVICES) >= by_device &&
-	       (takes >= LEAST_TAKES / part || count->shared) &&
-	       (events >= LEAST_EVENTS / part || !count->disturb);
+	return total(count->by_cpu, CPUS) >= (count->idle ? 1 : LEAST_BY_CPU) &&
+	       total(count->by_device, DEVICES) >= least &&
+	       (takes >= LEAST_TAKES || count->shared) &&
+	       (events >= LEAST_EVENTS || !count->disturb);
 }
 
 /* Until the time is over, or as long as it takes to see enough */
@@ -403,8 +396,7 @@ FIXTURE_SETUP(atomic)
 			SKIP(return, "%s", reason);
 	}
 	self->swap.disk = -1;
-	count->quick = from_environment("HMM_QUICK", 0);
-	self->ms = count->quick ? QUICK_MS : LONG_MS;
+	self->ms = from_environment("HMM_QUICK", 0) ? QUICK_MS : LONG_MS;
 	count->npages = variant->npages;
 	count->stride = variant->stride * PAGE_BYTES;
 	count->take = variant->take;
@@ -625,7 +617,7 @@ TEST_F_TIMEOUT(atomic, ksm, TIMEOUT)
 {
 	struct count *count = &self->count;
 
-	if (count->quick)
+	if (self->ms == QUICK_MS)
 		SKIP(return, "ksmd takes its time");
 	if (!ksm_start(&self->ksm))
 		SKIP(return, "no KSM");
