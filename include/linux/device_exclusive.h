@@ -12,9 +12,9 @@ struct page;
 
 struct page *make_device_exclusive(struct mm_struct *mm, unsigned long addr,
 				   void *owner, struct folio **foliop);
-long make_device_exclusive_range(struct mm_struct *mm, unsigned long start,
+long device_exclusive_make_range(struct mm_struct *mm, unsigned long start,
 				 unsigned long end, struct page **pages,
 				 void *owner);
-void put_device_exclusive_range(struct page **pages, unsigned long npages);
+void device_exclusive_put_range(struct page **pages, unsigned long npages);
 
 #endif /* _LINUX_DEVICE_EXCLUSIVE_H */

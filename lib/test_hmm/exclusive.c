@@ -99,11 +99,11 @@ static long exclusive_try(struct thmm_call *call, unsigned long addr, struct pag
 		mmap_read_unlock(mm);
 		return -EAGAIN;
 	}
-	ret = make_device_exclusive_range(mm, addr, addr + npages * PAGE_SIZE, pages, mirror);
+	ret = device_exclusive_make_range(mm, addr, addr + npages * PAGE_SIZE, pages, mirror);
 	if (ret > 0) {
 		ret = had(pages, npages);
 		err = exclusive_map(call, addr, seq, pages, ret);
-		put_device_exclusive_range(pages, npages);
+		device_exclusive_put_range(pages, npages);
 		ret = err ?: ret;
 	}
 	mmap_read_unlock(mm);

@@ -523,7 +523,7 @@ static long attempt(struct exclusive_call *c)
 }
 
 /**
- * make_device_exclusive_range() - give a device pages for itself
+ * device_exclusive_make_range() - give a device pages for itself
  * @mm: of the process
  * @start: address of the first page
  * @end: address behind the last one
@@ -536,7 +536,7 @@ static long attempt(struct exclusive_call *c)
  * are locked and referenced, once each. While they are, no CPU can take a page
  * back; the address space may lose it, for which there are notifiers. The caller
  * programs its device under a lock of its own, as after hmm_range_fault(), and
- * hands the array to put_device_exclusive_range() then. It must do so before it
+ * hands the array to device_exclusive_put_range() then. It must do so before it
  * calls again, or waits for anything that may need a folio: only the lock of the
  * first page's folio is waited for, the others are taken if they are free.
  *
@@ -556,7 +556,7 @@ static long attempt(struct exclusive_call *c)
  * if it has changed sixteen times between the fault and what follows, or another
  * errno of a fault.
  */
-long make_device_exclusive_range(struct mm_struct *mm, unsigned long start,
+long device_exclusive_make_range(struct mm_struct *mm, unsigned long start,
 				 unsigned long end, struct page **pages,
 				 void *owner)
 {
@@ -586,7 +586,7 @@ long make_device_exclusive_range(struct mm_struct *mm, unsigned long start,
 	}
 	return -EBUSY;
 }
-EXPORT_SYMBOL_GPL(make_device_exclusive_range);
+EXPORT_SYMBOL_GPL(device_exclusive_make_range);
 
 /* Let go of the stretch that ends with pages[last]. Returns how long it is. */
 static unsigned long put_stretch(struct page **pages, unsigned long last)
@@ -609,14 +609,14 @@ static unsigned long put_stretch(struct page **pages, unsigned long last)
 }
 
 /**
- * put_device_exclusive_range() - let go of what make_device_exclusive_range() took
+ * device_exclusive_put_range() - let go of what device_exclusive_make_range() took
  * @pages: as it has filled them in; cleared
  * @npages: how many it was asked for
  *
  * The device may go on to use the pages until its driver's notifier is told of a
  * change.
  */
-void put_device_exclusive_range(struct page **pages, unsigned long npages)
+void device_exclusive_put_range(struct page **pages, unsigned long npages)
 {
 	unsigned long end, nr;
 
@@ -624,19 +624,19 @@ void put_device_exclusive_range(struct page **pages, unsigned long npages)
 	for (end = npages; end; end -= nr)
 		nr = pages[end - 1] ? put_stretch(pages, end - 1) : 1;
 }
-EXPORT_SYMBOL_GPL(put_device_exclusive_range);
+EXPORT_SYMBOL_GPL(device_exclusive_put_range);
 
 /**
  * make_device_exclusive() - give a device a page for itself
  * @mm: of the process
  * @addr: where the page is
- * @owner: as for make_device_exclusive_range()
+ * @owner: as for device_exclusive_make_range()
  * @foliop: the page's folio, locked and referenced
  *
- * For one page what make_device_exclusive_range() is for many. It does not give
+ * For one page what device_exclusive_make_range() is for many. It does not give
  * up while others change what is at the address.
  *
- * Context: As for make_device_exclusive_range().
+ * Context: As for device_exclusive_make_range().
  *
  * Return: the page, or an error pointer.
  */
@@ -648,7 +648,7 @@ struct page *make_device_exclusive(struct mm_struct *mm, unsigned long addr,
 
 	addr &= PAGE_MASK;
 	do {
-		ret = make_device_exclusive_range(mm, addr, addr + PAGE_SIZE,
+		ret = device_exclusive_make_range(mm, addr, addr + PAGE_SIZE,
 						  &page, owner);
 	} while (ret == -EBUSY);
 	if (ret < 0)

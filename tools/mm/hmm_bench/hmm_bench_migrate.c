@@ -336,13 +336,13 @@ int bench_make_exclusive(struct bench_job *job)
 int bench_make_exclusive_range(struct bench_job *job)
 {
 	unsigned long nr = job->call.npages;
-	long had = make_device_exclusive_range(job->mm, job->range.start,
+	long had = device_exclusive_make_range(job->mm, job->range.start,
 					       job->range.end, job->pages,
 					       &bench_pagemap);
 
 	if (had < 0)
 		return had;
-	put_device_exclusive_range(job->pages, nr);
+	device_exclusive_put_range(job->pages, nr);
 	return had == nr ? 0 : -EBUSY;
 }
 #else
