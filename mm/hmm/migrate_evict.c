@@ -31,16 +31,12 @@ static struct folio *get_folio(unsigned long pfn)
 	return folio_try_get(folio) ? folio : NULL;
 }
 
-/*
- * May have been split, or freed and made anew, before it was referenced. Or its
- * data has moved elsewhere already, and with it the charge, but not yet the last
- * reference: what is mapped nowhere is nobody's.
- */
+/* False if it was split, or freed and allocated again, before it was referenced */
 static bool lock_folio(struct folio *folio, unsigned long pfn)
 {
 	if (!folio_trylock(folio))
 		return false;
-	if (page_folio(pfn_to_page(pfn)) == folio && folio_mapped(folio))
+	if (page_folio(pfn_to_page(pfn)) == folio)
 		return true;
 	folio_unlock(folio);
 	return false;
@@ -73,31 +69,57 @@ static unsigned long entry_of(struct folio *folio)
 }
 
 /**
- * migrate_device_pfn_lock() - take a page for a migration
+ * migrate_device_pfn_lock() - lock the folio of a page for a migration
  * @pfn: page frame number of a page of device memory
  *
- * The folio is locked if it is in use and nobody else has locked it. For entries
- * of migrate_device_unmap(), which restores it if it cannot be migrated.
+ * The folio is locked and referenced if it is in use and nobody else has locked
+ * it. For entries of migrate_device_unmap(), which restores what cannot be
+ * migrated.
  *
- * Context: Any but interrupts; does not sleep, so that a driver's lock can be
- * held.
+ * Context: Any but interrupts. Does not sleep and never drops the last reference
+ * to a folio, so that the caller can hold a lock that
+ * &dev_pagemap_ops.folio_free takes.
  *
  * Return: the entry: for a large folio, if @pfn is its first page, one with
- * %MIGRATE_PFN_COMPOUND, behind which those of its other pages have to be 0. 0 if
- * the page is free, locked, or not the first of its folio.
+ * %MIGRATE_PFN_COMPOUND, and the entries of its other pages must be 0. 0 if the
+ * page is free, locked, or not the first of its folio.
  */
 unsigned long migrate_device_pfn_lock(unsigned long pfn)
 {
-	struct folio *folio = take_folio(pfn);
+	struct folio *folio = folio_get_nontail_page(pfn_to_page(pfn));
 
 	if (!folio)
 		return 0;
-	if (folio_pfn(folio) == pfn)
-		return entry_of(folio);
-	drop_folio(folio);
-	return 0;
+	/*
+	 * If ours is the last reference by now, the folio is not locked any
+	 * more: the lock's holder had a reference. It is left to
+	 * migrate_device_unmap() to free it.
+	 */
+	while (!folio_trylock(folio))
+		if (atomic_add_unless(&folio->_refcount, -1, 1))
+			return 0;
+	return entry_of(folio);
 }
 EXPORT_SYMBOL(migrate_device_pfn_lock);
+
+/*
+ * A folio that is mapped nowhere is about to be freed. Its data may have moved, and
+ * its memory cgroup's charge with it.
+ */
+static void drop_unmapped(struct migrate_vma *migrate)
+{
+	unsigned long i, nr;
+
+	for (i = 0; i < migrate->npages; i += nr) {
+		struct folio *folio = migrate_folio_of(migrate->src[i]);
+
+		nr = migrate_entry_pages(migrate->src[i]);
+		if (!folio || folio_mapped(folio))
+			continue;
+		migrate->src[i] = 0;
+		migrate_let_go(migrate, folio);
+	}
+}
 
 /**
  * migrate_device_unmap() - unmap pages that were taken for a migration
@@ -119,6 +141,7 @@ unsigned long migrate_device_unmap(unsigned long *src_pfns,
 	struct migrate_vma migrate = without_vma(src_pfns, NULL, npages);
 
 	migrate.fault_page = fault_page;
+	drop_unmapped(&migrate);
 	return migrate_unmap(&migrate);
 }
 EXPORT_SYMBOL(migrate_device_unmap);
@@ -314,26 +337,27 @@ EXPORT_SYMBOL(migrate_device_finalize);
  */
 int migrate_device_coherent_folio(struct folio *folio)
 {
-	unsigned int order = folio_order(folio);
 	unsigned long src, dst = 0;
+	struct migrate_vma migrate = without_vma(&src, &dst, 1);
 	struct folio *to;
 	int ret = -EBUSY;
 
 	folio_lock(folio);
 	src = entry_of(folio);
-	if (!migrate_device_unmap(&src, 1, NULL))
+	/* If it has been unmapped, it is moved all the same: GUP looks again. */
+	if (!migrate_unmap(&migrate))
 		return -EBUSY;
 
-	to = folio_alloc(GFP_USER | __GFP_NOWARN, order);
+	to = folio_alloc(GFP_USER | __GFP_NOWARN, folio_order(folio));
 	if (to) {
 		folio_lock(to);
 		dst = entry_of(to) & ~MIGRATE_PFN_MIGRATE;
 	}
-	migrate_device_pages(&src, &dst, 1);
+	migrate_install(&migrate);
 	if (migrate_state_of(src) == MIGRATE_TAKEN) {
 		folio_copy(to, folio);
 		ret = 0;
 	}
-	migrate_device_finalize(&src, &dst, 1);
+	migrate_finalize(&migrate);
 	return ret;
 }

@@ -71,6 +71,9 @@ int migrate_split_moving(struct migrate_vma *migrate, unsigned long i,
 	bool held;
 	int ret;
 
+	/* By page frame, the caller may have no entries for the other pages. */
+	if (nr > migrate->npages - i)
+		return -EINVAL;
 	/* Neither are there anonymous folios of two pages. */
 	if (!folio_test_anon(folio) || order == 1 ||
 	    (order && folio_test_swapcache(folio)))

@@ -6,12 +6,14 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include "kselftest_harness.h"
 #include "hmm_move.h"
 
+#define LOCK_ROUNDS	500
 #define SEED		0x1000UL
 #define ORDER		4
 #define PAGES		16UL	/* of this order */
@@ -205,6 +207,81 @@ TEST_F(moves, locked_first_and_unmapped_later)
 	EXPECT_EQ(HUGE_PAGES, move.moved);
 	EXPECT_EQ(HUGE_PAGES, move.whole);
 	EXPECT_TRUE(pattern_is(self->map, HUGE_PAGES, SEED));
+}
+
+/* The array ends where a large folio begins: it can move as a whole only. */
+TEST_F(moves, a_folio_with_a_single_entry_is_not_split)
+{
+	struct hmm_move move;
+	__u64 pfn;
+
+	pattern_fill(self->map, HUGE_PAGES, SEED);
+	ASSERT_EQ(HUGE_PAGES,
+		  move_to_device(self->fd, self->map, HUGE_PAGES).moved);
+	pfn = pfn_at(self->probe, self->map);
+	move = move_pages_to(self->fd, (void *)pfn, 1,
+			     HMM_MOVE_BY_PFN | HMM_MOVE_IN_STEPS |
+			     HMM_MOVE_CUT_OFF, 0);
+	EXPECT_EQ(HUGE_PAGES, move.offered);
+	EXPECT_EQ(0, move.moved);
+	EXPECT_EQ(0, move.stray);
+	EXPECT_EQ(HUGE_PAGES, on_device(0, HUGE_PAGES));
+	EXPECT_TRUE(pattern_is(self->map, HUGE_PAGES, SEED));
+}
+
+/*
+ * The call that locks a page never drops the last reference to it: its caller may
+ * hold the lock that the device's folio_free() takes. Here the lock's holder drops
+ * the other one at any time.
+ */
+
+struct lock_loop {
+	int fd;
+	__u64 pfn;	/* 0 ends it */
+	__u64 locked;
+	__u64 freed;
+};
+
+static void lock_page_often(void *arg)
+{
+	struct lock_loop *loop = arg;
+	struct hmm_lock lock = { .calls = 1000 };
+
+	while ((lock.pfn = __atomic_load_n(&loop->pfn, __ATOMIC_SEQ_CST))) {
+		if (ioctl(loop->fd, HMM_MOVE_LOCK, &lock))
+			fatal("HMM_MOVE_LOCK");
+		loop->locked += lock.locked;
+		loop->freed += lock.freed;
+	}
+}
+
+TEST_F(moves, locking_a_page_does_not_free_it)
+{
+	struct lock_loop loop = { .fd = self->fd };
+	int holder = move_open(), i;
+	struct worker worker;
+
+	madvise(self->map, HUGE_BYTES, MADV_NOHUGEPAGE);
+	for (i = 0; i < LOCK_ROUNDS; i++) {
+		struct hmm_hold hold = { .lock = true };
+
+		write_pages(self->map, 1, 1);
+		ASSERT_EQ(1, move_to_device(self->fd, self->map, 1).moved);
+		hold.pfn = pfn_at(self->probe, self->map);
+		__atomic_store_n(&loop.pfn, hold.pfn, __ATOMIC_SEQ_CST);
+		if (!i)
+			worker_start(&worker, lock_page_often, &loop);
+		while (ioctl(holder, HMM_MOVE_HOLD, &hold))
+			ASSERT_EQ(EAGAIN, errno);
+		ASSERT_EQ(0, madvise(self->map, PAGE_BYTES, MADV_DONTNEED));
+		usleep(100);
+		let_go(holder);
+	}
+	__atomic_store_n(&loop.pfn, 0, __ATOMIC_SEQ_CST);
+	worker_join(&worker);
+	close(holder);
+	EXPECT_LT(0, loop.locked);
+	EXPECT_EQ(0, loop.freed);
 }
 
 /*

@@ -11,6 +11,7 @@
 #include <linux/mmap_lock.h>
 #include <linux/pagemap.h>
 #include <linux/sched/mm.h>
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
 
 #include "hmm_probe_move.h"
@@ -39,12 +40,26 @@ struct cargo {
 	u64 flags;
 };
 
+/* What follows the entries of src must stay 0. */
+#define CARGO_GUARD	HPAGE_PMD_NR
+
 static int cargo_init(struct cargo *cargo, unsigned long npages)
 {
 	cargo->npages = npages;
-	cargo->src = kvcalloc(2 * npages, sizeof(*cargo->src), GFP_KERNEL);
-	cargo->dst = cargo->src + npages;
-	return cargo->src ? 0 : -ENOMEM;
+	cargo->dst = kvcalloc(2 * npages + CARGO_GUARD, sizeof(*cargo->dst),
+			      GFP_KERNEL);
+	cargo->src = cargo->dst + npages;
+	return cargo->dst ? 0 : -ENOMEM;
+}
+
+static void cargo_destroy(struct cargo *cargo, struct hmm_move *move)
+{
+	const unsigned long *guard = cargo->src + cargo->npages;
+	unsigned int i;
+
+	for (i = 0; i < CARGO_GUARD; i++)
+		move->stray += !!guard[i];
+	kvfree(cargo->dst);
 }
 
 static unsigned long entry_pages(unsigned long entry)
@@ -96,8 +111,11 @@ static unsigned long supply_entry(struct cargo *cargo, unsigned long i)
 		order = cargo->order;
 		nr = max(nr, 1UL << order);
 	}
-	if (nr > cargo->npages - i)
+	if (nr > cargo->npages - i) {
+		if (cargo->flags & HMM_MOVE_CUT_OFF)
+			supply_at(cargo, i, 0, from);
 		return nr;
+	}
 	if (cargo->flags & HMM_MOVE_OVERSIZED) {
 		/* To be refused: there is nothing to copy. */
 		supply_at(cargo, i, cargo->order, NULL);
@@ -243,9 +261,38 @@ static int take_in_steps(struct cargo *cargo, struct probe_mover *mover,
 	migrate_device_unmap(cargo->src, cargo->npages, NULL);
 	return 0;
 }
+
+int probe_lock(struct hmm_lock *lock)
+{
+	u64 calls;
+
+	lock->locked = 0;
+	lock->freed = 0;
+	for (calls = 0; calls < lock->calls; calls++) {
+		unsigned long entry, nowhere = 0;
+
+		probe_memory_watch();
+		entry = migrate_device_pfn_lock(lock->pfn);
+		lock->freed += probe_memory_unwatch();
+		if (entry) {
+			lock->locked++;
+			migrate_device_unmap(&entry, 1, NULL);
+			migrate_device_finalize(&entry, &nowhere, 1);
+		}
+		if (fatal_signal_pending(current))
+			return -EINTR;
+		cond_resched();
+	}
+	return 0;
+}
 #else
 static int take_in_steps(struct cargo *cargo, struct probe_mover *mover,
 			 unsigned long pfn)
+{
+	return -EOPNOTSUPP;
+}
+
+int probe_lock(struct hmm_lock *lock)
 {
 	return -EOPNOTSUPP;
 }
@@ -360,7 +407,7 @@ int probe_carry(struct probe_mover *mover, struct hmm_move *move)
 	rc = move->flags & HMM_MOVE_BY_PFN ?
 		carry_by_pfn(&cargo, mover, move) :
 		carry_by_address(&cargo, move);
-	kvfree(cargo.src);
+	cargo_destroy(&cargo, move);
 	move->flushes = atomic64_read(&mover->flushes) - flushes;
 	return rc;
 }
@@ -409,6 +456,6 @@ vm_fault_t probe_serve(struct vm_fault *vmf)
 	if (cargo_init(&cargo, (migrate.end - migrate.start) >> PAGE_SHIFT))
 		return VM_FAULT_OOM;
 	carry_vma(&cargo, &migrate, &move);
-	kvfree(cargo.src);
+	cargo_destroy(&cargo, &move);
 	return move.rc ? VM_FAULT_SIGBUS : 0;
 }

@@ -16,6 +16,7 @@
 #include <linux/module.h>
 #include <linux/mutex.h>
 #include <linux/numa.h>
+#include <linux/sched.h>
 #include <linux/slab.h>
 #include <linux/spinlock.h>
 
@@ -32,6 +33,10 @@ static DEFINE_SPINLOCK(memory_lock);
 static DECLARE_BITMAP(used, NR_PAGES);
 static unsigned long lowest;
 static struct probe_memory_state state;
+
+/* The second is the watched task's. */
+static const struct task_struct *watched;
+static u64 freed_by_watched;
 
 static unsigned long first_pfn(void)
 {
@@ -87,6 +92,8 @@ static void memory_free(struct folio *folio)
 	lowest = min(lowest, at);
 	count_in_use(-(long)nr);
 	state.freed_locked += locked;
+	if (READ_ONCE(watched) == current)
+		freed_by_watched++;
 	spin_unlock_irqrestore(&memory_lock, flags);
 }
 
@@ -202,6 +209,19 @@ struct probe_memory_state probe_memory_look(void)
 {
 	guard(spinlock_irqsave)(&memory_lock);
 	return state;
+}
+
+/* Count what the current task frees from now on. One task does so at a time. */
+void probe_memory_watch(void)
+{
+	freed_by_watched = 0;
+	WRITE_ONCE(watched, current);
+}
+
+u64 probe_memory_unwatch(void)
+{
+	WRITE_ONCE(watched, NULL);
+	return freed_by_watched;
 }
 
 void probe_memory_forgive(void)

@@ -20,7 +20,7 @@
 #define WRONG_FLAGS	(HMM_MOVE_UNMARKED | HMM_MOVE_OVERSIZED)
 #define BY_PFN_FLAGS	(HMM_MOVE_BY_PFN | HMM_MOVE_EVICT | \
 			 HMM_MOVE_NOWHERE | HMM_MOVE_IN_STEPS | STAY_FLAGS | \
-			 WRONG_FLAGS | HMM_MOVE_COHERENT)
+			 WRONG_FLAGS | HMM_MOVE_COHERENT | HMM_MOVE_CUT_OFF)
 #define BY_ADDRESS_FLAGS (HMM_MOVE_TO_DEVICE | HMM_MOVE_COMPOUND | \
 			 HMM_MOVE_FOLIOS | HMM_MOVE_HINT | HMM_MOVE_JOIN | \
 			 HMM_MOVE_NOWHERE | HMM_MOVE_KEEP | STAY_FLAGS | \
@@ -146,6 +146,21 @@ static int move_serve(struct probe_mover *mover, struct hmm_serve __user *arg)
 	return rc;
 }
 
+static int move_lock(struct hmm_lock __user *arg)
+{
+	struct hmm_lock lock;
+	int rc;
+
+	if (copy_from_user(&lock, arg, sizeof(lock)))
+		return -EFAULT;
+	if (!probe_memory_has(lock.pfn, 1))
+		return -EINVAL;
+	rc = probe_lock(&lock);
+	if (rc)
+		return rc;
+	return copy_to_user(arg, &lock, sizeof(lock)) ? -EFAULT : 0;
+}
+
 /* Folios held */
 
 static int move_hold(struct probe_mover *mover, const void __user *arg)
@@ -247,6 +262,8 @@ static long move_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 		return move_go_on(mover);
 	case HMM_MOVE_COHERENT_AT:
 		return move_coherent(uarg);
+	case HMM_MOVE_LOCK:
+		return move_lock(uarg);
 	case HMM_MOVE_FILE:
 		return probe_file_open(uarg);
 	default:

@@ -67,6 +67,8 @@ bool probe_memory_has(u64 pfn, u64 npages);
 u64 probe_memory_backed(void);
 struct probe_memory_state probe_memory_look(void);
 void probe_memory_forgive(void);
+void probe_memory_watch(void);
+u64 probe_memory_unwatch(void);
 
 void probe_memory_dissolve(struct folio *folio, struct dev_pagemap *pagemap);
 
@@ -82,6 +84,7 @@ int probe_file_open(const struct hmm_file __user *arg);
 
 /* carry */
 int probe_carry(struct probe_mover *mover, struct hmm_move *move);
+int probe_lock(struct hmm_lock *lock);
 vm_fault_t probe_serve(struct vm_fault *vmf);
 void probe_serve_so(const struct hmm_serve *serve);
 u64 probe_served(void);

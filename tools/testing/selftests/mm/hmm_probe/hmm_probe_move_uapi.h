@@ -57,6 +57,11 @@
 #define HMM_MOVE_COHERENT	_BITULL(14)
 /* From system memory to system memory */
 #define HMM_MOVE_WITHIN		_BITULL(15)
+/*
+ * With IN_STEPS: there is one entry, also for a large folio, and its destination is
+ * small.
+ */
+#define HMM_MOVE_CUT_OFF	_BITULL(16)
 
 /**
  * struct hmm_move - a migration
@@ -181,6 +186,21 @@ struct hmm_file_state {
 	__u64 attached;
 };
 
+/**
+ * struct hmm_lock - lock a page for a migration and put it back, again and again
+ * @pfn: page frame number, which is the device's
+ * @calls: how often
+ * @locked: (out) how often it could be locked
+ * @freed: (out) how many folios were freed by the call that locks, whose caller
+ *	may hold the lock that the device's folio_free() takes
+ */
+struct hmm_lock {
+	__u64 pfn;
+	__u64 calls;
+	__u64 locked;
+	__u64 freed;
+};
+
 #define HMM_MOVE_RUN		_IOWR('h', 0xa0, struct hmm_move)
 #define HMM_MOVE_SERVE		_IOWR('h', 0xa1, struct hmm_serve)
 /* The counters only */
@@ -191,6 +211,8 @@ struct hmm_file_state {
 #define HMM_MOVE_AWAIT_STAY	_IO('h', 0xa5)
 #define HMM_MOVE_GO_ON		_IO('h', 0xa6)
 #define HMM_MOVE_COHERENT_AT	_IOWR('h', 0xa7, struct hmm_coherent)
+/* Where the API has it */
+#define HMM_MOVE_LOCK		_IOWR('h', 0xaa, struct hmm_lock)
 /* Returns a file descriptor */
 #define HMM_MOVE_FILE		_IOW('h', 0xa8, struct hmm_file)
 /* On that one */
