@@ -89,27 +89,24 @@ static inline void migrate_let_go(const struct migrate_vma *migrate,
 
 /*
  * By page frame, no lock keeps an anonymous folio's anon_vma once the folio is
- * unmapped: the processes may exit. So unmap takes a reference for each entry, if
- * its folio was mapped, and who has looked for its mappings once more drops it.
+ * unmapped: the processes may exit. So there is a reference to it for each entry,
+ * from before the folio is unmapped until its mappings were looked for once more.
  * The folio is locked in between, and so is the one that takes its place: either
  * has the same anon_vma.
  */
 static inline bool migrate_has_anon_vma(const struct migrate_vma *migrate,
-					unsigned long entry,
 					const struct folio *folio)
 {
-	return !migrate->vma && !(entry & MIGRATE_PFN_HERE) &&
-	       folio_test_anon(folio) && !folio_test_ksm(folio);
+	return !migrate->vma && folio_test_anon(folio) &&
+	       !folio_test_ksm(folio);
 }
 
 /* Map @to where @from was, in all page tables; the last look for mappings. */
 static inline void migrate_map(const struct migrate_vma *migrate,
-			       unsigned long entry, struct folio *from,
-			       struct folio *to)
+			       struct folio *from, struct folio *to)
 {
-	if (migrate->vma || !(entry & MIGRATE_PFN_HERE))
-		remove_migration_ptes(from, to, 0);
-	if (migrate_has_anon_vma(migrate, entry, to))
+	remove_migration_ptes(from, to, 0);
+	if (migrate_has_anon_vma(migrate, to))
 		put_anon_vma(folio_anon_vma(to));
 }
 

@@ -26,15 +26,13 @@
 #include <linux/migrate_device.h>
 
 /*
- * In src and nobody else's business.
+ * In src while a call lasts; drivers never see them.
  *
- * MIGRATE_PFN_OFF_LRU: the folio has been taken off the LRU; once it has moved,
- * its destination has never been there, but belongs there.
+ * MIGRATE_PFN_OFF_LRU, in unmap: the folio was isolated from the LRU.
  *
- * MIGRATE_PFN_HERE: all mappings that the folio has had were in the range, at
- * the place of the entry. Finalize need not look for others: who forks or moves
- * the mapping has to wait for the caller's mmap_lock. By page frame there is no
- * range: then it had none.
+ * MIGRATE_PFN_HERE: all mappings of the folio are in the range, at the place of
+ * the entry. In collect and unmap they have become migration entries, in finalize
+ * those have become mappings again. There are no others to look for.
  */
 #define MIGRATE_PFN_OFF_LRU	BIT(2)
 #define MIGRATE_PFN_HERE	BIT(5)

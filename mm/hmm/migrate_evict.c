@@ -102,9 +102,18 @@ unsigned long migrate_device_pfn_lock(unsigned long pfn)
 }
 EXPORT_SYMBOL(migrate_device_pfn_lock);
 
+/* See migrate_has_anon_vma(). False if the folio is mapped nowhere. */
+static bool hold_anon_vma(const struct migrate_vma *migrate,
+			  struct folio *folio)
+{
+	if (migrate_has_anon_vma(migrate, folio))
+		return folio_get_anon_vma(folio);
+	return folio_mapped(folio);
+}
+
 /*
- * A folio that is mapped nowhere is about to be freed. Its data may have moved, and
- * its memory cgroup's charge with it.
+ * What is mapped nowhere is about to be freed. Its data may have moved, and its
+ * memory cgroup's charge with it.
  */
 static void drop_unmapped(struct migrate_vma *migrate)
 {
@@ -114,7 +123,7 @@ static void drop_unmapped(struct migrate_vma *migrate)
 		struct folio *folio = migrate_folio_of(migrate->src[i]);
 
 		nr = migrate_entry_pages(migrate->src[i]);
-		if (!folio || folio_mapped(folio))
+		if (!folio || hold_anon_vma(migrate, folio))
 			continue;
 		migrate->src[i] = 0;
 		migrate_let_go(migrate, folio);
@@ -126,7 +135,8 @@ static void drop_unmapped(struct migrate_vma *migrate)
  * @src_pfns: entries from migrate_device_pfn_lock(), or 0
  * @npages: how many
  * @fault_page: the page that a CPU fault waits for, or %NULL; it is locked and
- *	referenced by who handles the fault
+ *	referenced by who handles the fault. migrate_device_finalize() knows of no
+ *	such page: not for what that is going to finalize.
  *
  * What cannot be migrated is put back, and its entry is 0 then.
  *
@@ -333,7 +343,7 @@ EXPORT_SYMBOL(migrate_device_finalize);
  *
  * Context: Process context, may sleep.
  *
- * Return: 0, or -EBUSY if the folio cannot be moved now.
+ * Return: 0 if it has moved or is mapped no more; -EBUSY if it cannot be moved now.
  */
 int migrate_device_coherent_folio(struct folio *folio)
 {
@@ -343,8 +353,12 @@ int migrate_device_coherent_folio(struct folio *folio)
 	int ret = -EBUSY;
 
 	folio_lock(folio);
+	/* GUP looks again, and finds what is there instead. */
+	if (!hold_anon_vma(&migrate, folio)) {
+		drop_folio(folio);
+		return 0;
+	}
 	src = entry_of(folio);
-	/* If it has been unmapped, it is moved all the same: GUP looks again. */
 	if (!migrate_unmap(&migrate))
 		return -EBUSY;
 

@@ -3,8 +3,9 @@
  * Finalize: migration entries become entries of the new page, or of the old one
  * where it stays, and whoever waits for them goes on.
  *
- * Folios that were mapped in the range only, which is most, have their entries
- * replaced in one pass over its page tables. For the others rmap finds them.
+ * Anonymous folios that are exclusive to their mapping, which is most, have their
+ * entries replaced in one pass over the range's page tables. For the others rmap
+ * finds them.
  */
 #include <linux/leafops.h>
 #include <linux/migrate.h>
@@ -31,11 +32,6 @@ static inline struct folio *target_of(const struct migrate_vma *migrate,
 	return migrate_folio_of(from);
 }
 
-static bool is_here(unsigned long entry)
-{
-	return entry & MIGRATE_PFN_HERE;
-}
-
 /* In one pass */
 
 /* Is it the migration entry that collect has left? It may have been zapped. */
@@ -44,43 +40,50 @@ static bool is_ours(softleaf_t entry, unsigned long pfn)
 	return softleaf_is_migration(entry) && softleaf_to_pfn(entry) == pfn;
 }
 
-/* @nr pages from @page on are about to be mapped. */
+/* @nr pages from @page on are about to be mapped, and are exclusive to that. */
 static __always_inline void add_rmap(struct vm_area_struct *vma,
 				     struct folio *folio, struct page *page,
 				     unsigned long addr, unsigned int nr,
-				     rmap_t flags,
 				     struct migrate_mapped *mapped)
 {
 	folio_ref_add(folio, nr);
 	if (nr > 1 || folio_test_large(folio))
-		folio_add_anon_rmap_ptes(folio, page, nr, vma, addr, flags);
+		folio_add_anon_rmap_ptes(folio, page, nr, vma, addr,
+					 RMAP_EXCLUSIVE);
 	else
 		migrate_mapped_add(mapped, folio,
 				   __folio_add_small_anon_rmap(folio, vma, addr,
-							       flags));
+							       RMAP_EXCLUSIVE));
 }
 
 /*
- * Map @page, and those behind it, where the migration entries of pages from @pfn
- * on are. Returns for how many of at most @max PTEs this was done, or is not to
- * be done.
+ * Map @page, and those that follow it, where the migration entries of pages from
+ * @pfn on are, if these were exclusive to their mapping: then there are no other
+ * entries of them. The folio is anonymous. Returns for how many of at most @max
+ * PTEs this was done or must not be done, which clears @all.
  */
 static __always_inline unsigned int map_run(struct vm_area_struct *vma,
 					    unsigned long addr, pte_t *ptep,
 					    unsigned long pfn,
 					    struct page *page, unsigned int max,
-					    struct migrate_mapped *mapped)
+					    struct migrate_mapped *mapped,
+					    bool *all)
 {
 	pte_t pte = ptep_get(ptep);
 	struct pgtable_leaf leaf;
 	unsigned int nr;
 
-	if (!is_ours(softleaf_from_pte(pte), pfn))
+	if (!is_ours(softleaf_from_pte(pte), pfn)) {
+		*all = false;
 		return 1;
+	}
 	nr = migrate_softleaf_run(ptep, pte, max);
 	leaf = pgtable_leaf_of_pte(pte);
-	add_rmap(vma, page_folio(page), page, addr, nr,
-		 leaf.exclusive ? RMAP_EXCLUSIVE : RMAP_NONE, mapped);
+	if (!leaf.exclusive) {
+		*all = false;
+		return nr;
+	}
+	add_rmap(vma, page_folio(page), page, addr, nr, mapped);
 	/* No flush: there was nothing that a CPU may have cached. */
 	pte = migrate_pte_end(vma, leaf, page);
 	migrate_set_run(vma->vm_mm, addr, ptep, pte, nr);
@@ -92,13 +95,13 @@ static __always_inline unsigned int map_run(struct vm_area_struct *vma,
 /* The same for all of a large folio, of which the range has @nr pages */
 static void map_large(struct vm_area_struct *vma, unsigned long addr,
 		      pte_t *ptep, unsigned long pfn, struct page *page,
-		      unsigned long nr, struct migrate_mapped *mapped)
+		      unsigned long nr, struct migrate_mapped *mapped, bool *all)
 {
 	unsigned long done = 0;
 
 	while (done < nr)
 		done += map_run(vma, addr + (done << PAGE_SHIFT), ptep + done,
-				pfn + done, page + done, nr - done, mapped);
+				pfn + done, page + done, nr - done, mapped, all);
 }
 
 /* Returns the number of PTEs that the entry is about. */
@@ -107,19 +110,29 @@ static unsigned long finalize_ptes(struct migrate_vma *migrate, pte_t *ptep,
 				   struct migrate_mapped *mapped)
 {
 	unsigned long i = migrate_index(migrate, addr);
-	unsigned long entry = migrate->src[i], nr;
+	unsigned long entry = migrate->src[i], nr = 1;
 	unsigned long pfn = entry >> MIGRATE_PFN_SHIFT;
+	struct folio *folio;
 	struct page *page;
+	bool all = true;
 
-	if (!is_here(entry))
+	if (!(entry & MIGRATE_PFN_VALID))
 		return 1;
-	page = folio_page(target_of(migrate, i), 0);
+	/* Of a file's, a writable entry need not be the only one. */
+	folio = target_of(migrate, i);
+	if (!folio_test_anon(folio))
+		return 1;
+	page = folio_page(folio, 0);
 	if (!migrate_is_large(entry)) {
-		map_run(migrate->vma, addr, ptep, pfn, page, 1, mapped);
-		return 1;
+		map_run(migrate->vma, addr, ptep, pfn, page, 1, mapped, &all);
+	} else {
+		nr = min(migrate_entry_pages(entry), max);
+		all = nr == migrate_entry_pages(entry);
+		map_large(migrate->vma, addr, ptep, pfn, page, nr, mapped,
+			  &all);
 	}
-	nr = min(migrate_entry_pages(entry), max);
-	map_large(migrate->vma, addr, ptep, pfn, page, nr, mapped);
+	if (all)
+		migrate->src[i] |= MIGRATE_PFN_HERE;
 	return nr;
 }
 
@@ -134,11 +147,17 @@ static void finalize_huge(struct migrate_vma *migrate, pmd_t *pmd,
 		.address = addr,
 		.pmd = pmd,
 	};
+	struct folio *folio = target_of(migrate, i);
+	softleaf_t entry;
 
-	if (is_here(migrate->src[i]) && pmd_is_migration_entry(*pmd) &&
-	    softleaf_to_folio(softleaf_from_pmd(*pmd)) ==
-	    migrate_folio_of(migrate->src[i]))
-		remove_migration_pmd(&pvmw, target_of(migrate, i));
+	if (!folio || !folio_test_anon(folio) || !pmd_is_migration_entry(*pmd))
+		return;
+	entry = softleaf_from_pmd(*pmd);
+	if (softleaf_is_migration_read(entry) ||
+	    softleaf_to_folio(entry) != migrate_folio_of(migrate->src[i]))
+		return;
+	remove_migration_pmd(&pvmw, folio);
+	migrate->src[i] |= MIGRATE_PFN_HERE;
 }
 
 static bool finalize_pmd(struct migrate_vma *migrate, pmd_t *pmd,
@@ -177,11 +196,11 @@ static void finalize_entry(struct migrate_vma *migrate, pmd_t *pmd,
 	pte_unmap_unlock(first, ptl);
 }
 
-/* The first entry from @i on that is about what is mapped in the range only */
-static unsigned long next_here(const struct migrate_vma *migrate,
-			       unsigned long i)
+/* The first entry from @i on that has a folio */
+static unsigned long next_valid(const struct migrate_vma *migrate,
+				unsigned long i)
 {
-	while (i < migrate->npages && !is_here(migrate->src[i]))
+	while (i < migrate->npages && !(migrate->src[i] & MIGRATE_PFN_VALID))
 		i++;
 	return i;
 }
@@ -190,10 +209,10 @@ static void finalize_here(struct migrate_vma *migrate)
 {
 	unsigned long i, addr, next;
 
-	/* By page frame, they are mapped nowhere. */
+	/* By page frame there is no range: rmap finds all. */
 	if (!migrate->vma)
 		return;
-	i = next_here(migrate, 0);
+	i = next_valid(migrate, 0);
 	if (i == migrate->npages)
 		return;
 	vma_assert_stabilised(migrate->vma);
@@ -205,7 +224,7 @@ static void finalize_here(struct migrate_vma *migrate)
 		pmd = mm_find_pmd(migrate->vma->vm_mm, addr);
 		if (pmd)
 			finalize_entry(migrate, pmd, addr, next);
-		i = next_here(migrate, migrate_index(migrate, next));
+		i = next_valid(migrate, migrate_index(migrate, next));
 	} while (i < migrate->npages);
 	if (migrate->vma->vm_flags & VM_LOCKED)
 		mlock_drain_local();
@@ -213,15 +232,21 @@ static void finalize_here(struct migrate_vma *migrate)
 
 /* Folios */
 
-/* What becomes mapped must be on its way to the LRU. */
+/*
+ * What becomes mapped must be on its way to the LRU. Sources were isolated from it,
+ * destinations have never been there.
+ */
 static void all_to_lru(const struct migrate_vma *migrate)
 {
 	unsigned long i;
 
 	for (i = 0; i < migrate->npages;
-	     i += migrate_entry_pages(migrate->src[i]))
-		if (migrate->src[i] & MIGRATE_PFN_OFF_LRU)
-			folio_add_lru(target_of(migrate, i));
+	     i += migrate_entry_pages(migrate->src[i])) {
+		struct folio *folio = target_of(migrate, i);
+
+		if (folio && !folio_is_zone_device(folio))
+			folio_add_lru(folio);
+	}
 }
 
 static void put_later(struct folio_batch *batch, struct folio *folio)
@@ -270,10 +295,10 @@ void migrate_finalize(struct migrate_vma *migrate)
 		if (!((entry | migrate->dst[i]) & MIGRATE_PFN_VALID))
 			continue;
 		if (entry & MIGRATE_PFN_VALID) {
-			if (!is_here(entry))
-				migrate_map(migrate, entry,
-					    migrate_folio_of(entry),
+			if (!(entry & MIGRATE_PFN_HERE))
+				migrate_map(migrate, migrate_folio_of(entry),
 					    target_of(migrate, i));
+			migrate->src[i] = entry & ~MIGRATE_PFN_HERE;
 			let_go(migrate, &batch, migrate_folio_of(entry));
 		}
 		let_go(migrate, &batch, migrate_folio_of(migrate->dst[i]));

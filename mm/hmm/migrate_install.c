@@ -154,17 +154,9 @@ static void install_folio(struct migrate_vma *migrate, unsigned long i)
 	if ((migrate_is_large(from) || (to && folio_test_large(to))) &&
 	    (!has_destination(migrate, i, migrate_entry_pages(from)) ||
 	     !match_orders(migrate, i)))
-		goto keep;
-	if (!to ||
-	    !move_folio(migrate, to, migrate_folio_of(migrate->src[i])))
-		goto keep;
-	if (folio_is_zone_device(to))
-		migrate->src[i] &= ~MIGRATE_PFN_OFF_LRU;
-	else
-		migrate->src[i] |= MIGRATE_PFN_OFF_LRU;
-	return;
-keep:
-	migrate_keep(migrate, i, MIGRATE_INSTALL);
+		to = NULL;
+	if (!to || !move_folio(migrate, to, migrate_folio_of(migrate->src[i])))
+		migrate_keep(migrate, i, MIGRATE_INSTALL);
 }
 
 /* Holes */

@@ -83,7 +83,7 @@ int migrate_split_moving(struct migrate_vma *migrate, unsigned long i,
 	if (ret)
 		return ret;
 
-	held = migrate_has_anon_vma(migrate, flags, folio);
+	held = migrate_has_anon_vma(migrate, folio);
 	if (order)
 		flags |= MIGRATE_PFN_COMPOUND;
 	migrate->src[i] = migrate_pfn(pfn) | flags;

@@ -124,16 +124,9 @@ static unsigned long isolate_all(struct migrate_vma *migrate)
 /* Is it mapped, where not only our entries have mapped it? */
 static bool is_elsewhere(const struct migrate_vma *migrate, unsigned long i)
 {
-	struct folio *folio;
-
-	if (!is_taken(migrate, i) || migrate->src[i] & MIGRATE_PFN_HERE)
-		return false;
-	folio = migrate_folio_of(migrate->src[i]);
-	if (!folio_mapped(folio))
-		return false;
-	/* It may have been unmapped since. */
-	return !migrate_has_anon_vma(migrate, migrate->src[i], folio) ||
-	       folio_get_anon_vma(folio);
+	return is_taken(migrate, i) &&
+	       !(migrate->src[i] & MIGRATE_PFN_HERE) &&
+	       folio_mapped(migrate_folio_of(migrate->src[i]));
 }
 
 /* In all page tables but ours, whose entries are replaced already */
@@ -143,13 +136,11 @@ static void unmap_all(struct migrate_vma *migrate)
 	unsigned long i;
 
 	for_each_entry(i, migrate) {
-		if (is_elsewhere(migrate, i)) {
-			try_to_migrate(migrate_folio_of(migrate->src[i]),
-				       TTU_BATCH_FLUSH);
-			unmapped = true;
-		} else if (!migrate->vma && migrate->src[i] & MIGRATE_PFN_VALID) {
-			migrate->src[i] |= MIGRATE_PFN_HERE;
-		}
+		if (!is_elsewhere(migrate, i))
+			continue;
+		try_to_migrate(migrate_folio_of(migrate->src[i]),
+			       TTU_BATCH_FLUSH);
+		unmapped = true;
 	}
 	if (unmapped)
 		try_to_unmap_flush();
@@ -223,7 +214,7 @@ static void restore(struct migrate_vma *migrate, unsigned long i)
 
 	if (migrate->src[i] & MIGRATE_PFN_OFF_LRU)
 		folio_add_lru(folio);
-	migrate_map(migrate, migrate->src[i], folio, folio);
+	migrate_map(migrate, folio, folio);
 	migrate_set(migrate, i, MIGRATE_UNMAP, 0);
 	migrate_let_go(migrate, folio);
 }
@@ -239,6 +230,7 @@ static unsigned long settle_all(struct migrate_vma *migrate, bool drained)
 		nr = migrate_entry_pages(migrate->src[i]);
 		if (migrate_state_of(migrate->src[i]) == MIGRATE_KEPT)
 			restore(migrate, i);
+		migrate->src[i] &= ~(MIGRATE_PFN_OFF_LRU | MIGRATE_PFN_HERE);
 		moving += !!(migrate->src[i] & MIGRATE_PFN_MIGRATE);
 	}
 	return moving;

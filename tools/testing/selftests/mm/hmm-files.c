@@ -2,16 +2,18 @@
 /*
  * Page cache that is migrated, from system memory to system memory: the file system
  * is told of all that was written, and what it keeps for a folio goes with it, or
- * the folio stays.
+ * the folio stays. All processes that map it have it back.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include "kselftest_harness.h"
+#include "hmm_device.h"
 #include "hmm_move.h"
 
 #define N	16UL
@@ -193,6 +195,101 @@ TEST_F(files, none_goes_to_the_device)
 	EXPECT_TRUE(move_in_use_is(self->fd, 0));
 	EXPECT_TRUE(pattern_is(self->map, N, SEED));
 	EXPECT_RECORDS_IN_PLACE();
+}
+
+/*
+ * Shared memory that two processes map, writable both: each has its mappings back,
+ * and they are counted as a file's, whether the pages move or stay.
+ */
+
+#define MANY		4096UL
+
+static long work_touch(char *addr, size_t npages, __u64 seed)
+{
+	return pattern_is(addr, npages, seed);
+}
+
+FIXTURE(shared)
+{
+	int fd;
+	char *map;
+	size_t npages;
+	struct child child;
+};
+
+FIXTURE_VARIANT(shared)
+{
+	bool huge;
+	__u64 flags;
+};
+
+FIXTURE_VARIANT_ADD(shared, small_moves)
+{
+	.flags = HMM_MOVE_WITHIN,
+};
+
+FIXTURE_VARIANT_ADD(shared, small_stays)
+{
+	.flags = HMM_MOVE_WITHIN | HMM_MOVE_NOWHERE,
+};
+
+/* As drivers do that do not say where all goes */
+FIXTURE_VARIANT_ADD(shared, small_to_the_device)
+{
+	.flags = HMM_MOVE_TO_DEVICE,
+};
+
+FIXTURE_VARIANT_ADD(shared, huge_stays)
+{
+	.huge = true,
+	.flags = HMM_MOVE_WITHIN | HMM_MOVE_NOWHERE | HMM_MOVE_COMPOUND,
+};
+
+FIXTURE_SETUP(shared)
+{
+	self->fd = move_open();
+	if (self->fd < 0)
+		SKIP(return, "no /dev/hmm_probe_move");
+	self->npages = variant->huge ? HUGE_PAGES : MANY;
+	self->map = mmap(NULL, 2 * HUGE_BYTES + MANY * PAGE_BYTES,
+			 PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
+			 0);
+	ASSERT_NE(MAP_FAILED, self->map);
+	if (variant->huge) {
+		uintptr_t at = (uintptr_t)self->map + HUGE_BYTES - 1;
+
+		self->map = (char *)(at & ~(HUGE_BYTES - 1));
+		madvise(self->map, HUGE_BYTES, MADV_HUGEPAGE);
+	}
+	pattern_fill(self->map, self->npages, SEED);
+	child_start(&self->child);
+	ASSERT_TRUE(child_do(&self->child, work_touch, self->map, self->npages,
+			     SEED));
+}
+
+FIXTURE_TEARDOWN(shared)
+{
+	child_stop(&self->child);
+	close(self->fd);
+}
+
+TEST_F(shared, both_processes_keep_their_mappings)
+{
+	long anon = vm_event("nr_anon_pages"), mapped = vm_event("nr_mapped");
+	long slack = self->npages / 2 + 300;	/* what CPUs have not told yet */
+	size_t i;
+
+	for (i = 0; i < 4; i++)
+		move_pages_to(self->fd, self->map, self->npages, variant->flags,
+			      0);
+	EXPECT_TRUE(child_do(&self->child, work_touch, self->map, self->npages,
+			     SEED));
+	EXPECT_TRUE(pattern_is(self->map, self->npages, SEED));
+	EXPECT_GT(slack, labs(vm_event("nr_anon_pages") - anon));
+	EXPECT_GT(slack, labs(vm_event("nr_mapped") - mapped));
+	pattern_fill(self->map, self->npages, OTHER);
+	EXPECT_TRUE(child_do(&self->child, work_touch, self->map, self->npages,
+			     OTHER));
 }
 
 TEST_HARNESS_MAIN

@@ -21,7 +21,12 @@ int move_open(void)
 
 int move_try(int fd, struct hmm_move *move)
 {
-	return ioctl(fd, HMM_MOVE_RUN, move);
+	int ret = ioctl(fd, HMM_MOVE_RUN, move);
+
+	if (!ret && move->stray)
+		fatal("%llu entries say what they must not",
+		      (unsigned long long)move->stray);
+	return ret;
 }
 
 struct hmm_move move_pages_to(int fd, void *addr, size_t npages, __u64 flags,

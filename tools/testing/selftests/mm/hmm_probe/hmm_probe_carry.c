@@ -52,11 +52,24 @@ static int cargo_init(struct cargo *cargo, unsigned long npages)
 	return cargo->dst ? 0 : -ENOMEM;
 }
 
+#define KNOWN_BITS	(MIGRATE_PFN_VALID | MIGRATE_PFN_MIGRATE | \
+			 MIGRATE_PFN_WRITE | MIGRATE_PFN_COMPOUND | \
+			 ~0UL << MIGRATE_PFN_SHIFT)
+
+static void check_bits(const struct cargo *cargo, struct hmm_move *move)
+{
+	unsigned long i;
+
+	for (i = 0; i < cargo->npages; i++)
+		move->stray += !!(cargo->src[i] & ~KNOWN_BITS);
+}
+
 static void cargo_destroy(struct cargo *cargo, struct hmm_move *move)
 {
 	const unsigned long *guard = cargo->src + cargo->npages;
 	unsigned int i;
 
+	check_bits(cargo, move);
 	for (i = 0; i < CARGO_GUARD; i++)
 		move->stray += !!guard[i];
 	kvfree(cargo->dst);
@@ -141,6 +154,8 @@ static void count_offers(const struct cargo *cargo, struct hmm_move *move)
 {
 	unsigned long i, nr;
 
+	check_bits(cargo, move);
+
 	for (i = 0; i < cargo->npages; i += nr) {
 		nr = entry_pages(cargo->src[i]);
 		if (!(cargo->src[i] & (MIGRATE_PFN_VALID | MIGRATE_PFN_MIGRATE)))
@@ -159,6 +174,7 @@ static void count_moves(const struct cargo *cargo, struct hmm_move *move)
 {
 	unsigned long i;
 
+	check_bits(cargo, move);
 	for (i = 0; i < cargo->npages; i++) {
 		struct page *to = migrate_pfn_to_page(cargo->dst[i]);
 		unsigned long nr;

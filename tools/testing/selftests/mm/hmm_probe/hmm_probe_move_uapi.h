@@ -80,7 +80,8 @@
  * @locked: (out) pages that held out because they are locked
  * @referenced: (out) ... because they are referenced
  * @unsupplied: (out) ... because there was no destination
- * @stray: (out) entries that are not 0 although they are about nothing
+ * @stray: (out) entries that are not 0 although they are about nothing, or have
+ *	bits that the API does not define, and what was written behind the last one
  * @reserved: must be zero
  */
 struct hmm_move {
