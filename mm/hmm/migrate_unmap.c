@@ -27,71 +27,6 @@ static bool is_taken(const struct migrate_vma *migrate, unsigned long i)
 	return migrate_state_of(migrate->src[i]) == MIGRATE_TAKEN;
 }
 
-/**
- * struct lru_run - folios that leave one list of the LRU one after another
- * @lruvec: its lruvec, whose lock is held; NULL if none is
- * @list: the list
- * @zone: the zone of all of them
- * @nr: how many pages have left, of which the statistics do not know yet
- * @folios: how many folios have left since the lock was taken
- */
-struct lru_run {
-	struct lruvec *lruvec;
-	enum lru_list list;
-	enum zone_type zone;
-	long nr;
-	unsigned int folios;
-};
-
-static void account_run(struct lru_run *run)
-{
-	if (run->nr)
-		update_lru_size(run->lruvec, run->list, run->zone, -run->nr);
-	run->nr = 0;
-}
-
-static void end_run(struct lru_run *run)
-{
-	if (!run->lruvec)
-		return;
-	account_run(run);
-	lruvec_unlock_irq(run->lruvec);
-	run->lruvec = NULL;
-}
-
-/* Interrupts are off while the lock is held: not for all folios at a time. */
-static void lock_run(struct lru_run *run, struct folio *folio)
-{
-	if (run->lruvec && run->folios < SWAP_CLUSTER_MAX &&
-	    folio_matches_lruvec(folio, run->lruvec))
-		return;
-	if (run->lruvec) {
-		end_run(run);
-		cond_resched();
-	}
-	run->lruvec = folio_lruvec_lock_irq(folio);
-	run->folios = 0;
-}
-
-/* The folio is no longer marked as being on the LRU. */
-static void take_off_lru(struct lru_run *run, struct folio *folio)
-{
-	enum lru_list list = folio_lru_list(folio);
-	enum zone_type zone = folio_zonenum(folio);
-
-	lock_run(run, folio);
-	run->folios++;
-	if (lru_gen_del_folio(run->lruvec, folio, false))
-		return;
-	if (list != run->list || zone != run->zone)
-		account_run(run);
-	if (list != LRU_UNEVICTABLE)
-		list_del(&folio->lru);
-	run->list = list;
-	run->zone = zone;
-	run->nr += folio_nr_pages(folio);
-}
-
 /*
  * Isolate all folios that are on the LRU. Each is kept by the reference that
  * collect took. Returns how many were not there.
@@ -110,14 +45,12 @@ static unsigned long isolate_all(struct migrate_vma *migrate)
 		folio = migrate_folio_of(migrate->src[i]);
 		if (folio_is_zone_device(folio))
 			continue;
-		if (!folio_test_clear_lru(folio)) {
+		if (folio_isolate_lru_run(folio, &run))
+			migrate->src[i] |= MIGRATE_PFN_OFF_LRU;
+		else
 			missed++;
-			continue;
-		}
-		take_off_lru(&run, folio);
-		migrate->src[i] |= MIGRATE_PFN_OFF_LRU;
 	}
-	end_run(&run);
+	lru_run_end(&run);
 	return missed;
 }
 
