@@ -13,7 +13,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <lib/test_hmm_uapi.h>
+/* Ours, whatever kernel the other headers are from */
+#include "../../../../lib/test_hmm_uapi.h"
 
 #include "hmm_common.h"
 #include "hmm_pagemap.h"
@@ -678,10 +679,18 @@ void swap_stop(struct swap *swap)
 
 int dmirror_open(unsigned int device)
 {
+	struct hmm_dmirror_cmd never_dirty = {
+		.npages = HMM_DMIRROR_FLAG_NEVER_DIRTY,
+	};
 	char path[32];
+	int fd;
 
 	snprintf(path, sizeof(path), "/dev/hmm_dmirror%u", device);
-	return open(path, O_RDWR | O_CLOEXEC);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	if (fd >= 0 && from_environment("HMM_NEVER_DIRTY", 0) &&
+	    ioctl(fd, HMM_DMIRROR_FLAGS, &never_dirty))
+		fatal("HMM_DMIRROR_FLAGS: %s", strerror(errno));
+	return fd;
 }
 
 int dmirror_command(int fd, unsigned long request, void *addr, size_t npages)

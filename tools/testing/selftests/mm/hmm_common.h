@@ -208,7 +208,11 @@ bool swap_start(struct swap *swap, size_t bytes);
 bool swap_out(void *map, size_t npages);
 void swap_stop(struct swap *swap);
 
-/* The dummy devices of test_hmm: 0 and 1 private, 2 and 3 coherent. */
+/*
+ * The dummy devices of test_hmm: 0 and 1 private, 2 and 3 coherent. With
+ * HMM_NEVER_DIRTY=1 in the environment they mark nothing that they write to as
+ * dirty, like 7.3's own.
+ */
 
 int dmirror_open(unsigned int device);
 int dmirror_command(int fd, unsigned long request, void *addr, size_t npages);
