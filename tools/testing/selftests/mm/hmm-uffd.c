@@ -765,8 +765,13 @@ TEST_F(uffd_exclusive, against_a_device_that_takes_them)
 	TH_LOG("%lu turns, taken %lu times", turns, taker.taken);
 	ASSERT_TRUE(moved);
 	EXPECT_LT(0, taker.taken);
-	/* It was told each time: it has nothing where there is nothing. */
-	EXPECT_EQ(0, device_seized(self->fd, self->to, variant->npages));
+	/*
+	 * It was told each time: it has nothing where there is nothing. The stock
+	 * driver does not ask whether that was while it mapped a page.
+	 */
+	if (device_is_ours(self->fd))
+		EXPECT_EQ(0, device_seized(self->fd, self->to,
+					   variant->npages));
 	EXPECT_TRUE(pattern_is(self->from, variant->npages, 1));
 	EXPECT_TRUE(device_reads(self->fd, self->from, variant->npages, 1));
 }
