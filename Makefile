@@ -47,7 +47,7 @@ help:
 #= TIMEOUT   seconds that the VM, or one test, may take
 #= RUN       the command for make vm
 #= FILES     files and folders copied into the VM for it
-#= TESTS     which selftests make quick runs (default: all, and KUnit)
+#= TESTS     which selftests make quick and make driver run (default: all, and more)
 #= CHAOS     which programs make chaos runs: sqlite3 cc sort python3 stress-ng (default: all)
 #= SEEDS     of make bench, a boot of each kernel for each (1 2 3)
 #= ROWS      which rows make bench measures, by name: 'present-* one-page' (default: all)
@@ -84,7 +84,7 @@ assemble: fetch
 built: assemble
 	@scripts/build-kernel $(IMPL) $(CONFIG) >/dev/null
 
-.PHONY: run test quick prove fuzz chaos torture litmus consumers kselftest mm bench shell vm kernel deb lint clean distclean
+.PHONY: run test quick prove driver fuzz chaos torture litmus consumers kselftest mm bench shell vm kernel deb lint clean distclean
 
 #: make kernel    build the kernel; the last line is the build folder, for make -C FOLDER M=...
 kernel: assemble
@@ -107,6 +107,10 @@ prove: override export IMPL := base
 prove: override export KDIR := $(BUILD)/base/$(CONFIG)
 prove: built
 	@scripts/test prove
+
+#: make driver    the stock kernel's own dummy driver on our kernel, under hmm-tests and our selftests; TESTS as above
+driver: built
+	@scripts/test driver
 
 #: make fuzz      a million random commands to the dummy devices, under KASAN
 fuzz: override export CONFIG := kasan

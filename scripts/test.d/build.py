@@ -115,15 +115,30 @@ class Builder:
         """The one that measures, built likewise."""
         return self.module("tools/mm/hmm_bench")
 
+    def stock_driver(self):
+        """The stock tree's dummy driver, unmodified, as a module for the kernel that is to be tested."""
+        out = os.path.join(self.modules_out, "stock_driver")
+        self._copy([os.path.join(self.stock, "lib", name) for name in ("test_hmm.c", "test_hmm_uapi.h")], out)
+        with open(os.path.join(out, "Makefile"), "w", encoding="ascii") as makefile:
+            makefile.write("obj-m := test_hmm.o\n")
+        return self._kernel_module(out, "test_hmm")
+
     def module(self, folder):
         """Build a module of one of our folders, which is not written to."""
         source, name = os.path.join(self.repository, folder), os.path.basename(folder)
         out = os.path.join(self.modules_out, name)
+        self._copy(glob.glob(os.path.join(source, "*.[ch]")) + [os.path.join(source, "Makefile")], out)
+        return self._kernel_module(out, name)
+
+    @staticmethod
+    def _copy(paths, out):
         os.makedirs(out, exist_ok=True)
-        for path in glob.glob(os.path.join(source, "*.[ch]")) + [os.path.join(source, "Makefile")]:
+        for path in paths:
             copy = os.path.join(out, os.path.basename(path))
             if not newer_than(copy, [path]):
                 shutil.copy2(path, copy)
+
+    def _kernel_module(self, out, name):
         run(["make", "-s", "--no-print-directory", "-C", self.kernel_build, f"M={out}", "modules"])
         return os.path.join(out, f"{name}.ko")
 
