@@ -107,15 +107,21 @@ static __u64 coherent_start(void)
 	return found ? strtoull(found + strlen(name), NULL, 0) : 0;
 }
 
+bool move_coherent_look(int fd, struct hmm_coherent *coherent)
+{
+	*coherent = (struct hmm_coherent) { .start = coherent_start() };
+	if (!coherent->start)
+		return false;
+	if (ioctl(fd, HMM_MOVE_COHERENT_AT, coherent))
+		fatal("HMM_MOVE_COHERENT_AT: %s", strerror(errno));
+	return true;
+}
+
 long move_coherent_in_use(int fd)
 {
-	struct hmm_coherent coherent = { .start = coherent_start() };
+	struct hmm_coherent coherent;
 
-	if (!coherent.start)
-		return -1;
-	if (ioctl(fd, HMM_MOVE_COHERENT_AT, &coherent))
-		fatal("HMM_MOVE_COHERENT_AT: %s", strerror(errno));
-	return coherent.in_use;
+	return move_coherent_look(fd, &coherent) ? (long)coherent.in_use : -1;
 }
 
 bool move_coherent_in_use_is(int fd, long pages)

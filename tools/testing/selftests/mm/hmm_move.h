@@ -24,7 +24,9 @@ struct hmm_serve move_served(int fd);
 /* Device pages in use become as many soon. */
 bool move_in_use_is(int fd, __u64 pages);
 
-/* Pages in use of the coherent device; -1 if no memory is reserved for it */
+/* The coherent device; false if no memory is reserved for it */
+bool move_coherent_look(int fd, struct hmm_coherent *coherent);
+/* Its pages in use, or -1 */
 long move_coherent_in_use(int fd);
 bool move_coherent_in_use_is(int fd, long pages);
 /* A file of the probe's file system */

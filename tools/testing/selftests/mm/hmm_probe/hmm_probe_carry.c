@@ -25,7 +25,8 @@
  * @join: they are all of that order
  * @to_device: where to
  * @nowhere: nowhere at all
- * @mover: who has ordered it, keeps the first page, and lets it go on
+ * @mover: who has ordered it, and keeps the first page
+ * @stay: where it stays
  * @flags: HMM_MOVE_* of the order
  */
 struct cargo {
@@ -37,6 +38,7 @@ struct cargo {
 	bool to_device;
 	bool nowhere;
 	struct probe_mover *mover;
+	struct probe_stay *stay;
 	u64 flags;
 };
 
@@ -200,7 +202,7 @@ static void keep_first(const struct cargo *cargo)
 static void stay(struct cargo *cargo, u64 where)
 {
 	if (cargo->flags & where)
-		probe_move_stay(cargo->mover);
+		probe_stay(cargo->stay, cargo->flags & HMM_MOVE_STUBBORN);
 }
 
 /* By address */
@@ -338,6 +340,7 @@ static int carry_by_pfn(struct cargo *cargo, struct probe_mover *mover,
 struct probe_evict {
 	struct migrate_evict evict;
 	struct hmm_move *move;
+	struct probe_stay *stay;
 };
 
 static void evict_supply(struct migrate_evict *evict, unsigned long *src,
@@ -350,9 +353,12 @@ static void evict_supply(struct migrate_evict *evict, unsigned long *src,
 		.dst = dst,
 		.npages = npages,
 		.order = probe->move->order,
+		.stay = probe->stay,
+		.flags = probe->move->flags,
 	};
 
-	probe->move->supplies++;
+	if (!probe->move->supplies++)
+		stay(&cargo, HMM_MOVE_STAY_UNMAPPED);
 	count_offers(&cargo, probe->move);
 	supply(&cargo);
 }
@@ -376,7 +382,7 @@ static void evict_holds_out(struct migrate_evict *evict, unsigned long pfn,
 	}
 }
 
-static int carry_all(struct hmm_move *move)
+static int carry_all(struct probe_mover *mover, struct hmm_move *move)
 {
 	struct probe_evict probe = {
 		.evict = {
@@ -389,6 +395,7 @@ static int carry_all(struct hmm_move *move)
 			.holds_out = evict_holds_out,
 		},
 		.move = move,
+		.stay = &mover->stay,
 	};
 
 	move->rc = migrate_device_evict(&probe.evict);
@@ -396,7 +403,7 @@ static int carry_all(struct hmm_move *move)
 	return 0;
 }
 #else
-static int carry_all(struct hmm_move *move)
+static int carry_all(struct probe_mover *mover, struct hmm_move *move)
 {
 	return -EOPNOTSUPP;
 }
@@ -411,12 +418,13 @@ int probe_carry(struct probe_mover *mover, struct hmm_move *move)
 		.to_device = move->flags & HMM_MOVE_TO_DEVICE,
 		.nowhere = move->flags & HMM_MOVE_NOWHERE,
 		.mover = mover,
+		.stay = &mover->stay,
 		.flags = move->flags,
 	};
 	int rc;
 
 	if (move->flags & HMM_MOVE_EVICT)
-		return carry_all(move);
+		return carry_all(mover, move);
 	rc = cargo_init(&cargo, move->npages);
 	if (rc)
 		return rc;
@@ -432,11 +440,13 @@ int probe_carry(struct probe_mover *mover, struct hmm_move *move)
 
 static struct hmm_serve serving = { .pages = 1 };
 static atomic64_t served;
+static atomic64_t next_stays;	/* HMM_MOVE_STAY_* of the next fault */
 
 void probe_serve_so(const struct hmm_serve *serve)
 {
 	serving = *serve;
 	atomic64_set(&served, 0);
+	atomic64_set(&next_stays, serve->flags & PROBE_STAY_FLAGS);
 	probe_memory_forgive();
 }
 
@@ -459,7 +469,11 @@ static void choose_window(struct migrate_vma *migrate, unsigned long addr)
 
 vm_fault_t probe_serve(struct vm_fault *vmf)
 {
-	struct cargo cargo = { .order = HPAGE_PMD_ORDER };
+	struct cargo cargo = {
+		.order = HPAGE_PMD_ORDER,
+		.stay = &probe_fault_stay,
+		.flags = atomic64_xchg(&next_stays, 0),
+	};
 	struct migrate_vma migrate = {
 		.vma = vmf->vma,
 		.flags = select_by(serving.flags),

@@ -21,9 +21,9 @@
 static DEFINE_MUTEX(map_lock);		/* is_mapped, until exit */
 static bool is_mapped;
 
-static DEFINE_SPINLOCK(coherent_lock);	/* used and in_use */
+static DEFINE_SPINLOCK(coherent_lock);	/* used and state */
 static DECLARE_BITMAP(used, NR_PAGES);
-static unsigned long in_use;
+static struct probe_memory_state state;
 
 static void coherent_free(struct folio *folio);
 
@@ -46,13 +46,13 @@ static unsigned long first_pfn(void)
 /* Pages in use hold the module together. */
 static void count_in_use(long pages)
 {
-	unsigned long before = in_use;
+	u64 before = state.in_use;
 
 	lockdep_assert_held(&coherent_lock);
-	in_use += pages;
+	state.in_use += pages;
 	if (!before)
 		__module_get(THIS_MODULE);
-	else if (!in_use)
+	else if (!state.in_use)
 		module_put(THIS_MODULE);
 }
 
@@ -60,12 +60,14 @@ static void coherent_free(struct folio *folio)
 {
 	unsigned long at = folio_pfn(folio) - first_pfn();
 	unsigned long nr = folio_nr_pages(folio);
+	bool locked = folio_test_locked(folio);
 
 	if (nr > 1)
 		probe_memory_dissolve(folio, &coherent_pagemap);
 	guard(spinlock_irqsave)(&coherent_lock);
 	bitmap_clear(used, at, nr);
 	count_in_use(-(long)nr);
+	state.freed_locked += locked;
 }
 
 static unsigned long take_pages(unsigned long nr)
@@ -103,10 +105,10 @@ bool probe_coherent_has(u64 pfn, u64 npages)
 	       npages <= NR_PAGES && pfn - first_pfn() <= NR_PAGES - npages;
 }
 
-u64 probe_coherent_in_use(void)
+struct probe_memory_state probe_coherent_look(void)
 {
 	guard(spinlock_irqsave)(&coherent_lock);
-	return in_use;
+	return state;
 }
 
 /* From @start on, once and for all */

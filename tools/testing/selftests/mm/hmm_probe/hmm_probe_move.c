@@ -16,16 +16,18 @@
 
 #include "hmm_probe_move.h"
 
-#define STAY_FLAGS	(HMM_MOVE_STAY_UNMAPPED | HMM_MOVE_STAY_MOVED)
 #define WRONG_FLAGS	(HMM_MOVE_UNMARKED | HMM_MOVE_OVERSIZED)
 #define BY_PFN_FLAGS	(HMM_MOVE_BY_PFN | HMM_MOVE_EVICT | \
-			 HMM_MOVE_NOWHERE | HMM_MOVE_IN_STEPS | STAY_FLAGS | \
-			 WRONG_FLAGS | HMM_MOVE_COHERENT | HMM_MOVE_CUT_OFF)
+			 HMM_MOVE_NOWHERE | HMM_MOVE_IN_STEPS | WRONG_FLAGS | \
+			 HMM_MOVE_COHERENT | HMM_MOVE_CUT_OFF | \
+			 PROBE_STAY_FLAGS)
 #define BY_ADDRESS_FLAGS (HMM_MOVE_TO_DEVICE | HMM_MOVE_COMPOUND | \
 			 HMM_MOVE_FOLIOS | HMM_MOVE_HINT | HMM_MOVE_JOIN | \
-			 HMM_MOVE_NOWHERE | HMM_MOVE_KEEP | STAY_FLAGS | \
-			 WRONG_FLAGS | HMM_MOVE_COHERENT | HMM_MOVE_WITHIN)
-#define SERVE_FLAGS	(HMM_MOVE_COMPOUND | HMM_MOVE_FOLIOS)
+			 HMM_MOVE_NOWHERE | HMM_MOVE_KEEP | WRONG_FLAGS | \
+			 HMM_MOVE_COHERENT | HMM_MOVE_WITHIN | PROBE_STAY_FLAGS)
+#define EXCLUSIVE_FLAGS	(HMM_MOVE_EXCLUSIVE | HMM_MOVE_STAY_MOVED | \
+			 HMM_MOVE_STUBBORN)
+#define SERVE_FLAGS	(HMM_MOVE_COMPOUND | HMM_MOVE_FOLIOS | PROBE_STAY_FLAGS)
 
 static DEFINE_MUTEX(hold_lock);		/* what files hold */
 
@@ -48,11 +50,13 @@ static int check_pfns(const struct hmm_move *move)
 
 static int check_addresses(const struct hmm_move *move)
 {
+	u64 known = move->flags & HMM_MOVE_EXCLUSIVE ? EXCLUSIVE_FLAGS :
+						       BY_ADDRESS_FLAGS;
 	u64 end;
 
 	if (move->flags & HMM_MOVE_JOIN && !SELECT_FOLIOS)
 		return -EOPNOTSUPP;
-	if (move->flags & ~BY_ADDRESS_FLAGS || !PAGE_ALIGNED(move->addr) ||
+	if (move->flags & ~known || !PAGE_ALIGNED(move->addr) ||
 	    check_add_overflow(move->addr, move->npages << PAGE_SHIFT, &end))
 		return -EINVAL;
 	return 0;
@@ -82,7 +86,8 @@ static int move_run(struct probe_mover *mover, struct hmm_move __user *arg)
 	if (rc)
 		return rc;
 	/* A move is of the address space whose flushes are counted. */
-	if (current->mm != mover->flush_counter.mm)
+	if (current->mm != mover->flush_counter.mm &&
+	    !(move.flags & HMM_MOVE_EXCLUSIVE))
 		return -ESRCH;
 	move.offered = 0;
 	move.holes = 0;
@@ -94,7 +99,8 @@ static int move_run(struct probe_mover *mover, struct hmm_move __user *arg)
 	move.referenced = 0;
 	move.unsupplied = 0;
 	move.stray = 0;
-	rc = probe_carry(mover, &move);
+	rc = move.flags & HMM_MOVE_EXCLUSIVE ? probe_exclusive(mover, &move) :
+					       probe_carry(mover, &move);
 	if (rc)
 		return rc;
 	return copy_to_user(arg, &move, sizeof(move)) ? -EFAULT : 0;
@@ -117,6 +123,7 @@ static int move_served(struct probe_mover *mover, struct hmm_serve __user *arg)
 
 static int move_coherent(struct hmm_coherent __user *arg)
 {
+	struct probe_memory_state state;
 	struct hmm_coherent coherent;
 	int rc;
 
@@ -125,7 +132,9 @@ static int move_coherent(struct hmm_coherent __user *arg)
 	rc = probe_coherent_map(coherent.start);
 	if (rc)
 		return rc;
-	coherent.in_use = probe_coherent_in_use();
+	state = probe_coherent_look();
+	coherent.in_use = state.in_use;
+	coherent.freed_locked = state.freed_locked;
 	return copy_to_user(arg, &coherent, sizeof(coherent)) ? -EFAULT : 0;
 }
 
@@ -210,36 +219,6 @@ int probe_move_let_go(struct probe_mover *mover)
 	return 0;
 }
 
-/* Migrations that stay between two steps */
-
-#define STAY_TIMEOUT	(10 * HZ)
-
-void probe_move_stay(struct probe_mover *mover)
-{
-	WRITE_ONCE(mover->stays, true);
-	wake_up_all(&mover->wq);
-	wait_event_killable(mover->wq, !READ_ONCE(mover->stays));
-	WRITE_ONCE(mover->stays, false);
-}
-
-static int move_await_stay(struct probe_mover *mover)
-{
-	long left = wait_event_killable_timeout(mover->wq,
-						READ_ONCE(mover->stays),
-						STAY_TIMEOUT);
-
-	return left > 0 ? 0 : left ?: -ETIMEDOUT;
-}
-
-static int move_go_on(struct probe_mover *mover)
-{
-	if (!READ_ONCE(mover->stays))
-		return -ENOENT;
-	WRITE_ONCE(mover->stays, false);
-	wake_up_all(&mover->wq);
-	return 0;
-}
-
 static long move_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 {
 	struct probe_mover *mover = file->private_data;
@@ -257,9 +236,13 @@ static long move_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 	case HMM_MOVE_LET_GO:
 		return probe_move_let_go(mover);
 	case HMM_MOVE_AWAIT_STAY:
-		return move_await_stay(mover);
+		return probe_stay_await(&mover->stay);
 	case HMM_MOVE_GO_ON:
-		return move_go_on(mover);
+		return probe_stay_end(&mover->stay);
+	case HMM_MOVE_AWAIT_FAULT:
+		return probe_stay_await(&probe_fault_stay);
+	case HMM_MOVE_FAULT_GO_ON:
+		return probe_stay_end(&probe_fault_stay);
 	case HMM_MOVE_COHERENT_AT:
 		return move_coherent(uarg);
 	case HMM_MOVE_LOCK:
@@ -299,7 +282,7 @@ static int move_open(struct inode *inode, struct file *file)
 	mover = kzalloc_obj(*mover);
 	if (!mover)
 		return -ENOMEM;
-	init_waitqueue_head(&mover->wq);
+	init_waitqueue_head(&mover->stay.wq);
 	mover->flush_counter.ops = &flush_counter_ops;
 	rc = mmu_notifier_register(&mover->flush_counter, current->mm);
 	if (rc) {

@@ -4,6 +4,8 @@
  *
  *	hmm_probe_move.c	files, arguments and their bounds; what files hold
  *	hmm_probe_carry.c	migrations and CPU faults
+ *	hmm_probe_exclusive.c	exclusive access
+ *	hmm_probe_stay.c	migrations that stay between two steps
  *	hmm_probe_memory.c	the device's memory
  *	hmm_probe_coherent.c	... that the CPU can address
  *	hmm_probe_file.c	files whose pages are moved
@@ -28,22 +30,33 @@
 #define TO_DEVICE	0
 #endif
 
+#define PROBE_STAY_FLAGS (HMM_MOVE_STAY_UNMAPPED | HMM_MOVE_STAY_MOVED | \
+			 HMM_MOVE_STUBBORN)
+
+/**
+ * struct probe_stay - where one migration at a time stays
+ * @wq: it, and whoever waits until it does
+ * @stays: it does
+ */
+struct probe_stay {
+	struct wait_queue_head wq;
+	bool stays;
+};
+
 /**
  * struct probe_mover - an open file
  * @flush_counter: subscribed from open() to release()
  * @flushes: how often the address space was flushed
  * @held: a folio, referenced
  * @locked: and locked
- * @wq: where a migration stays, and who waits until it does
- * @stays: it does
+ * @stay: where its migration stays
  */
 struct probe_mover {
 	struct mmu_notifier flush_counter;
 	atomic64_t flushes;
 	struct folio *held;
 	bool locked;
-	struct wait_queue_head wq;
-	bool stays;
+	struct probe_stay stay;
 };
 
 /**
@@ -77,10 +90,20 @@ int probe_coherent_map(u64 start);
 void probe_coherent_exit(void);
 struct folio *probe_coherent_alloc(unsigned int order);
 bool probe_coherent_has(u64 pfn, u64 npages);
-u64 probe_coherent_in_use(void);
+struct probe_memory_state probe_coherent_look(void);
 
 /* file */
 int probe_file_open(const struct hmm_file __user *arg);
+
+/* exclusive */
+int probe_exclusive(struct probe_mover *mover, struct hmm_move *move);
+
+/* stay */
+extern struct probe_stay probe_fault_stay;
+
+void probe_stay(struct probe_stay *stay, bool stubborn);
+int probe_stay_await(struct probe_stay *stay);
+int probe_stay_end(struct probe_stay *stay);
 
 /* carry */
 int probe_carry(struct probe_mover *mover, struct hmm_move *move);
@@ -92,7 +115,6 @@ u64 probe_served(void);
 /* move */
 int probe_move_let_go(struct probe_mover *mover);
 void probe_move_keep(struct probe_mover *mover, struct folio *folio);
-void probe_move_stay(struct probe_mover *mover);
 int probe_move_init(void);
 void probe_move_exit(void);
 

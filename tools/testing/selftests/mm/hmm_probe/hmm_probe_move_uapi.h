@@ -46,6 +46,7 @@
 /*
  * Stay between two steps until HMM_MOVE_GO_ON: when the pages are unmapped, and
  * when they have moved and are not yet mapped again. A kill ends it as well.
+ * With EVICT only the first round stays, when its pages are unmapped.
  */
 #define HMM_MOVE_STAY_UNMAPPED	_BITULL(10)
 #define HMM_MOVE_STAY_MOVED	_BITULL(11)
@@ -58,10 +59,18 @@
 /* From system memory to system memory */
 #define HMM_MOVE_WITHIN		_BITULL(15)
 /*
+ * Nothing moves: the pages become exclusive to the device. With STAY_MOVED their
+ * folios stay locked, without mmap_lock. Any process may ask for this; the
+ * address space is the one that opened the file.
+ */
+#define HMM_MOVE_EXCLUSIVE	_BITULL(16)
+/* A kill does not end the stay. Half a minute does. */
+#define HMM_MOVE_STUBBORN	_BITULL(17)
+/*
  * With IN_STEPS: there is one entry, also for a large folio, and its destination is
  * small.
  */
-#define HMM_MOVE_CUT_OFF	_BITULL(16)
+#define HMM_MOVE_CUT_OFF	_BITULL(18)
 
 /**
  * struct hmm_move - a migration
@@ -78,7 +87,8 @@
  * @flushes: (out) TLB flushes of the file's address space, see struct hmm_serve
  * @supplies: (out) rounds: how often HMM_MOVE_EVICT asked for destinations
  * @locked: (out) pages that held out because they are locked
- * @referenced: (out) ... because they are referenced
+ * @referenced: (out) ... because they are referenced; or pages of folios that
+ *	others than the device still have, at the end of exclusive access
  * @unsupplied: (out) ... because there was no destination
  * @stray: (out) entries that are not 0 although they are about nothing, or have
  *	bits that the API does not define, and what was written behind the last one
@@ -107,7 +117,8 @@ struct hmm_move {
 /**
  * struct hmm_serve - how CPU faults are served from now on
  * @pages: the aligned window around the fault that is migrated, a power of 2
- * @flags: HMM_MOVE_COMPOUND and HMM_MOVE_FOLIOS
+ * @flags: HMM_MOVE_COMPOUND and HMM_MOVE_FOLIOS; with HMM_MOVE_STAY_* the next
+ *	fault stays, until HMM_MOVE_FAULT_GO_ON
  * @limit: after that many faults, whole huge pages are brought back whatever
  *	@flags say, so that who runs in circles gets out; 0 for never
  * @faults: (out) faults since the last HMM_MOVE_SERVE
@@ -154,10 +165,12 @@ struct hmm_hold {
  * @start: physical address, aligned to that of a huge page, of reserved memory
  *	that is the probe's until it is unloaded
  * @in_use: (out) pages in use
+ * @freed_locked: (out) folios that were locked when they were freed, so far
  */
 struct hmm_coherent {
 	__u64 start;
 	__u64 in_use;
+	__u64 freed_locked;
 };
 
 /* Attach a record to each folio. */
@@ -213,10 +226,13 @@ struct hmm_lock {
 #define HMM_MOVE_GO_ON		_IO('h', 0xa6)
 #define HMM_MOVE_COHERENT_AT	_IOWR('h', 0xa7, struct hmm_coherent)
 /* Where the API has it */
-#define HMM_MOVE_LOCK		_IOWR('h', 0xaa, struct hmm_lock)
+#define HMM_MOVE_LOCK		_IOWR('h', 0xac, struct hmm_lock)
 /* Returns a file descriptor */
 #define HMM_MOVE_FILE		_IOW('h', 0xa8, struct hmm_file)
 /* On that one */
 #define HMM_FILE_STATE		_IOR('h', 0xa9, struct hmm_file_state)
+/* As HMM_MOVE_AWAIT_STAY and HMM_MOVE_GO_ON, of the CPU fault that stays */
+#define HMM_MOVE_AWAIT_FAULT	_IO('h', 0xaa)
+#define HMM_MOVE_FAULT_GO_ON	_IO('h', 0xab)
 
 #endif /* _HMM_PROBE_MOVE_UAPI_H */
