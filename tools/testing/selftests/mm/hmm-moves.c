@@ -224,7 +224,6 @@ TEST_F(moves, a_folio_with_a_single_entry_is_not_split)
 			     HMM_MOVE_CUT_OFF, 0);
 	EXPECT_EQ(HUGE_PAGES, move.offered);
 	EXPECT_EQ(0, move.moved);
-	EXPECT_EQ(0, move.stray);
 	EXPECT_EQ(HUGE_PAGES, on_device(0, HUGE_PAGES));
 	EXPECT_TRUE(pattern_is(self->map, HUGE_PAGES, SEED));
 }

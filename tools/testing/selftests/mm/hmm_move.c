@@ -23,9 +23,9 @@ int move_try(int fd, struct hmm_move *move)
 {
 	int ret = ioctl(fd, HMM_MOVE_RUN, move);
 
-	if (!ret && move->stray)
-		fatal("%llu entries say what they must not",
-		      (unsigned long long)move->stray);
+	if (!ret && move->undefined)
+		fatal("%llu entries have what the API does not define",
+		      (unsigned long long)move->undefined);
 	return ret;
 }
 

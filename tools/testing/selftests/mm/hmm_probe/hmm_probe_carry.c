@@ -63,7 +63,7 @@ static void check_bits(const struct cargo *cargo, struct hmm_move *move)
 	unsigned long i;
 
 	for (i = 0; i < cargo->npages; i++)
-		move->stray += !!(cargo->src[i] & ~KNOWN_BITS);
+		move->undefined += !!(cargo->src[i] & ~KNOWN_BITS);
 }
 
 static void cargo_destroy(struct cargo *cargo, struct hmm_move *move)
@@ -73,7 +73,7 @@ static void cargo_destroy(struct cargo *cargo, struct hmm_move *move)
 
 	check_bits(cargo, move);
 	for (i = 0; i < CARGO_GUARD; i++)
-		move->stray += !!guard[i];
+		move->undefined += !!guard[i];
 	kvfree(cargo->dst);
 }
 

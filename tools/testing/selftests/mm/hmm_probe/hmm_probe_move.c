@@ -99,6 +99,7 @@ static int move_run(struct probe_mover *mover, struct hmm_move __user *arg)
 	move.referenced = 0;
 	move.unsupplied = 0;
 	move.stray = 0;
+	move.undefined = 0;
 	rc = move.flags & HMM_MOVE_EXCLUSIVE ? probe_exclusive(mover, &move) :
 					       probe_carry(mover, &move);
 	if (rc)

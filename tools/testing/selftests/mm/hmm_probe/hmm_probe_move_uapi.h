@@ -90,8 +90,9 @@
  * @referenced: (out) ... because they are referenced; or pages of folios that
  *	others than the device still have, at the end of exclusive access
  * @unsupplied: (out) ... because there was no destination
- * @stray: (out) entries that are not 0 although they are about nothing, or have
- *	bits that the API does not define, and what was written behind the last one
+ * @stray: (out) entries that are not 0 although they are about nothing
+ * @undefined: (out) entries with bits that the API does not define, and what was
+ *	written behind the last one
  * @reserved: must be zero
  */
 struct hmm_move {
@@ -111,6 +112,7 @@ struct hmm_move {
 	__u64 referenced;
 	__u64 unsupplied;
 	__u64 stray;
+	__u64 undefined;
 	__u64 reserved[2];
 };
 
