@@ -39,7 +39,8 @@ help:
 	@sed -n 's/^#= //p' Makefile
 
 #= IMPL      ours (default), or base: the stock kernel's own HMM
-#= CONFIG    run (default), debug (KASAN, lockdep and more), kasan, kcsan or bench: see configs/
+#= CONFIG    run (default), debug (KASAN, lockdep and more), kasan, kcsan, bench,
+#=           or wide (as much mm as a distribution has): see configs/
 #= KSRC      your own clean kernel tree, taken instead of Debian's source package
 #= KARGS     more kernel parameters
 #= QARGS     more QEMU options

@@ -64,6 +64,8 @@ class Settings:
             # Where KASAN's shadow begins depends on 5-level paging by way of an alternative: an interrupt while
             # that is patched in, at boot, is reported as a wild access.
             arguments.append("no5lvl")
+        if self.has_option("CONFIG_NUMA_EMU"):
+            arguments.append("numa=fake=2U")
         return arguments + self.kernel_arguments
 
 
