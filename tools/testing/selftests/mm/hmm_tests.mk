@@ -15,10 +15,12 @@ HMM_TESTS := hmm-range hmm-defects hmm-oracle hmm-stress hmm-failure hmm-fuzz \
 	hmm-orders hmm-devices hmm-fork hmm-invalidate hmm-remap hmm-advise \
 	hmm-marks hmm-hugetlb hmm-memcg hmm-mlock hmm-uffd hmm-driver \
 	hmm-matrix hmm-migrate-defects hmm-moves hmm-migrate-failure \
-	hmm-evict-race hmm-turmoil hmm-migrate-zap hmm-snapshot
+	hmm-evict-race hmm-turmoil hmm-migrate-zap hmm-snapshot hmm-aging \
+	hmm-readers
 HMM_DIR := $(patsubst %/,%,$(dir $(lastword $(MAKEFILE_LIST))))
 HMM_COMMON := $(addprefix $(HMM_DIR)/,hmm_common.c hmm_device.c hmm_access.c \
-	hmm_group.c hmm_inject.c hmm_folios.c hmm_move.c hmm_exclusive.c hmm_notify.c)
+	hmm_group.c hmm_inject.c hmm_folios.c hmm_move.c hmm_exclusive.c hmm_notify.c \
+	hmm_owned.c)
 # What single programs consist of besides
 HMM_MATRIX := $(HMM_DIR)/hmm_matrix_memory.c
 HMM_NOTIFIER := $(HMM_DIR)/hmm_changes.c
