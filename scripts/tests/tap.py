@@ -137,24 +137,33 @@ class SameOnBase(unittest.TestCase):
 
     def setUp(self):
         self.same = expect.SameOnBase()
-        self.same.learn(suite_of(old=FAILED, good=PASSED))
 
-    def judged(self, judge, **outcomes):
+    def judged(self, judge, suite):
         """The outcomes that are left."""
-        suite = suite_of(**outcomes)
         judge(suite)
         return [case.outcome for case in suite.cases]
 
-    def test_known_ones_are_forgiven(self):
-        self.assertEqual(self.judged(self.same.forgive, old=FAILED, good=PASSED), [SKIPPED, PASSED])
-        self.assertEqual(self.same.again, [])
+    def test_failures_are_doubted(self):
+        self.assertEqual(self.judged(self.same.doubt, suite_of(good=PASSED)), [PASSED])
+        self.assertEqual(self.same.doubtful, [])
+        self.assertEqual(self.judged(self.same.doubt, suite_of(bad=FAILED, good=PASSED)), [SKIPPED, PASSED])
+        self.assertEqual(self.same.doubtful, ["stock:program"])
 
-    def test_new_ones_are_run_again(self):
-        self.assertEqual(self.judged(self.same.forgive, old=FAILED, good=FAILED), [SKIPPED, SKIPPED])
-        self.assertEqual(self.same.again, ["stock:program"])
+    def test_reports_on_the_console_are_not(self):
+        for name in ("stock:program: console", "boot of mm-ours-1: console"):
+            suite = suite_of(report=FAILED)
+            suite.name = name
+            self.assertEqual(self.judged(self.same.doubt, suite), [FAILED])
+        self.assertEqual(self.same.doubtful, [])
 
-    def test_new_ones_count_then(self):
-        self.assertEqual(self.judged(self.same.forgive_same, old=FAILED, good=FAILED), [SKIPPED, FAILED])
+    def test_old_ones_are_forgiven_and_new_ones_count(self):
+        self.same.learn(suite_of(old=FAILED, good=PASSED))
+        self.assertEqual(self.judged(self.same.judge, suite_of(old=FAILED, good=FAILED)), [SKIPPED, FAILED])
+
+    def test_what_fails_by_chance(self):
+        suite = suite_of(collapse_max_ptes_swap=FAILED, collapse_full=FAILED)
+        suite.name = "stock:khugepaged"
+        self.assertEqual(self.judged(self.same.judge, suite), [SKIPPED, FAILED])
 
 
 class Console(unittest.TestCase):

@@ -509,7 +509,7 @@ TEST_F_TIMEOUT(hmm_slow_process, idle_mprotect_beside_busy_processors, 120)
 {
 	long n = 2 * sysconf(_SC_NPROCESSORS_ONLN);
 
-	if (from_environment("HMM_QUICK", 0))
+	if (how_brief())
 		SKIP(return, "takes long");
 	self->pid = fork_off();
 	if (!self->pid)

@@ -620,7 +620,7 @@ static bool device_is_empty(unsigned int number)
 
 static void read_environment(void)
 {
-	bool quick = from_environment("HMM_QUICK", 0);
+	bool quick = how_brief();
 
 	wanted_calls = from_environment("HMM_FUZZ_CALLS", quick ? 20000 : 1000000);
 	seed = from_environment("HMM_FUZZ_SEED", (__u64)time(NULL) << 16 ^ getpid());

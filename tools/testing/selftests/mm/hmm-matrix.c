@@ -9,7 +9,7 @@
  * A test is named after its cell: matrix.MEMORY_DEVICE.USE.
  *
  *	HMM_SEED	where the random choices start (printed by what fails)
- *	HMM_QUICK	1 takes fewer pages
+ *	HMM_QUICK	1 takes fewer pages, 2 still fewer
  */
 #include <errno.h>
 #include <stdarg.h>
@@ -29,6 +29,7 @@
 
 #define PAGES		66		/* more than the driver copies at once */
 #define QUICK_PAGES	12
+#define SLOW_PAGES	5
 #define TOUCHED_PAGES	16		/* each is fought for */
 #define THREADS		4
 #define PROCESSES	3
@@ -454,7 +455,14 @@ static size_t pages_to_use(const struct memory *memory)
 {
 	if (memory->touched)
 		return TOUCHED_PAGES;
-	return from_environment("HMM_QUICK", 0) ? QUICK_PAGES : PAGES;
+	switch (how_brief()) {
+	case LONG_RUN:
+		return PAGES;
+	case SHORT_RUN:
+		return QUICK_PAGES;
+	default:
+		return SLOW_PAGES;
+	}
 }
 
 /* Only single commands take a huge page as a whole; others work inside it. */

@@ -238,9 +238,7 @@ static bool run_step(struct _test_data_migrate_failure *self,
 
 static int next_step(int nth)
 {
-	bool quick = from_environment("HMM_QUICK", 0);
-
-	return quick && nth >= ALL_UP_TO ? nth + STRIDE : nth + 1;
+	return how_brief() && nth >= ALL_UP_TO ? nth + STRIDE : nth + 1;
 }
 
 #define SWEEP(path, saboteur)						\

@@ -1306,7 +1306,7 @@ FIXTURE_SETUP(hmm_event)
 {
 	struct place *place = &self->place;
 
-	if (from_environment("HMM_QUICK", 0) &&
+	if (how_brief() &&
 	    (variant->change == change_collapse ||
 	     variant->change == change_merge || variant->memory == memory_pud))
 		SKIP(return, "takes long where the kernel is slow");

@@ -10,8 +10,8 @@
  * Every layout follows from its seed. A mismatch prints the seed, how to run
  * that layout alone, the layout, the page and both values.
  *
- *	HMM_LAYOUTS	layouts for each form of the call (2000, or 200 with
- *			HMM_QUICK=1)
+ *	HMM_LAYOUTS	layouts for each form of the call (2000, 200 with
+ *			HMM_QUICK=1, 20 with HMM_QUICK=2)
  *	HMM_SEED	first seed; the others count up from it
  *	HMM_VERBOSE	print every layout
  */
@@ -615,9 +615,9 @@ static bool check_layout(struct lab *lab)
 
 static unsigned long number_of_layouts(void)
 {
-	bool quick = from_environment("HMM_QUICK", 0);
+	static const unsigned long layouts[] = { 2000, 200, 20 };
 
-	return from_environment("HMM_LAYOUTS", quick ? 200 : 2000);
+	return from_environment("HMM_LAYOUTS", layouts[how_brief()]);
 }
 
 static void lab_open(struct lab *lab)

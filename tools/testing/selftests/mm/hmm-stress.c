@@ -39,9 +39,7 @@
 
 static unsigned long rounds(void)
 {
-	bool quick = from_environment("HMM_QUICK", 0);
-
-	return from_environment("HMM_ROUNDS", quick ? 10 : 40);
+	return from_environment("HMM_ROUNDS", how_brief() ? 10 : 40);
 }
 
 static void sleep_ms(unsigned int ms)

@@ -64,7 +64,7 @@ static void move_about(void *arg)
 
 static bool is_quick(void)
 {
-	return from_environment("HMM_QUICK", 0);
+	return how_brief();
 }
 
 /* The mover has been everywhere since this was called; in short form, nearly. */

@@ -344,6 +344,13 @@ unsigned long from_environment(const char *name, unsigned long standard)
 	return value && *value ? strtoul(value, NULL, 0) : standard;
 }
 
+enum brevity how_brief(void)
+{
+	unsigned long wanted = from_environment("HMM_QUICK", LONG_RUN);
+
+	return wanted > SHORTEST_RUN ? SHORTEST_RUN : wanted;
+}
+
 static ssize_t read_line(const char *path, char *line, size_t size)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC);

@@ -177,6 +177,11 @@ void read_pages(void *addr, size_t npages);
 /* A number in the environment; @standard where there is none */
 unsigned long from_environment(const char *name, unsigned long standard);
 
+/* HMM_QUICK: 1 is for a short run, 2 for a short run on a slow kernel. */
+enum brevity { LONG_RUN, SHORT_RUN, SHORTEST_RUN };
+
+enum brevity how_brief(void);
+
 /* The number in a file below /sys or /proc, -1 if there is none */
 long read_number(const char *path);
 
