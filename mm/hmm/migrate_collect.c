@@ -410,6 +410,15 @@ static void flush_before(struct migrate_walk *w, unsigned long addr,
 		flush_tlb_range(w->vma, addr, addr + nr * PAGE_SIZE);
 }
 
+/* Of anonymous memory that has no swap space the bit is all there is. */
+static __always_inline void make_dirty(struct folio *folio)
+{
+	if (!folio_test_anon(folio) || folio_test_swapcache(folio))
+		folio_mark_dirty(folio);
+	else if (!folio_test_dirty(folio))
+		folio_set_dirty(folio);
+}
+
 /*
  * PTEs, of a run of at most @nr, the first of which is @pte, @writable or not,
  * become migration entries. Returns how many: none if the folio is pinned. No
@@ -442,9 +451,8 @@ static __always_inline unsigned int take_run(struct migrate_walk *w,
 	leaf = pgtable_leaf_of_pte(pte);
 	leaf.exclusive = exclusive;
 	leaf = pgtable_leaf_begin_migration(leaf);
-	/* A file system may keep more than the bit, such as dirty buffers. */
-	if (leaf.dirty && !(folio_test_anon(folio) && folio_test_dirty(folio)))
-		folio_mark_dirty(folio);
+	if (leaf.dirty)
+		make_dirty(folio);
 	migrate_set_run(mm, addr, ptep, pgtable_leaf_to_pte(leaf, w->vma), nr);
 	return nr;
 }
@@ -492,7 +500,8 @@ static void give_back(struct migrate_walk *w, struct folio *folio, pte_t *ptep,
 			SetPageAnonExclusive(page + i);
 		migrate_set_run(w->vma->vm_mm, addr + done * PAGE_SIZE,
 				ptep + done,
-				migrate_pte_end(w->vma, leaf, page), run);
+				migrate_pte_end(w->vma, leaf, folio, page),
+				run);
 	}
 	lazy_mmu_mode_resume();
 }

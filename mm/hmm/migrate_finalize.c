@@ -21,15 +21,20 @@
 #include "migrate_mapped.h"
 #include "migrate_pte.h"
 
-/* Whose pages are mapped in the end */
-static inline struct folio *target_of(const struct migrate_vma *migrate,
+/* Has @to become what @from was? */
+static inline bool has_moved(unsigned long from, unsigned long to)
+{
+	return to & MIGRATE_PFN_VALID &&
+	       migrate_state_of(from) == MIGRATE_TAKEN;
+}
+
+/* The entry of what is mapped in the end */
+static inline unsigned long target_of(const struct migrate_vma *migrate,
 				      unsigned long i)
 {
 	unsigned long from = migrate->src[i], to = migrate->dst[i];
 
-	if (to & MIGRATE_PFN_VALID && migrate_state_of(from) == MIGRATE_TAKEN)
-		return migrate_folio_of(to);
-	return migrate_folio_of(from);
+	return has_moved(from, to) ? to : from;
 }
 
 /* In one pass */
@@ -57,14 +62,15 @@ static __always_inline void add_rmap(struct vm_area_struct *vma,
 }
 
 /*
- * Map @page, and those that follow it, where the migration entries of pages from
- * @pfn on are, if these were exclusive to their mapping: then there are no other
- * entries of them. The folio is anonymous. Returns for how many of at most @max
- * PTEs this was done or must not be done, which clears @all.
+ * Map @page of @folio, and those that follow it, where the migration entries of
+ * pages from @pfn on are, if these were exclusive to their mapping: then there are
+ * no other entries of them. The folio is anonymous. Returns for how many of at most
+ * @max PTEs this was done or must not be done, which clears @all.
  */
 static __always_inline unsigned int map_run(struct vm_area_struct *vma,
 					    unsigned long addr, pte_t *ptep,
 					    unsigned long pfn,
+					    struct folio *folio,
 					    struct page *page, unsigned int max,
 					    struct migrate_mapped *mapped,
 					    bool *all)
@@ -83,9 +89,9 @@ static __always_inline unsigned int map_run(struct vm_area_struct *vma,
 		*all = false;
 		return nr;
 	}
-	add_rmap(vma, page_folio(page), page, addr, nr, mapped);
+	add_rmap(vma, folio, page, addr, nr, mapped);
 	/* No flush: there was nothing that a CPU may have cached. */
-	pte = migrate_pte_end(vma, leaf, page);
+	pte = migrate_pte_end(vma, leaf, folio, page);
 	migrate_set_run(vma->vm_mm, addr, ptep, pte, nr);
 	if (pte_present(pte))
 		update_mmu_cache_range(NULL, vma, addr, ptep, nr);
@@ -94,14 +100,15 @@ static __always_inline unsigned int map_run(struct vm_area_struct *vma,
 
 /* The same for all of a large folio, of which the range has @nr pages */
 static void map_large(struct vm_area_struct *vma, unsigned long addr,
-		      pte_t *ptep, unsigned long pfn, struct page *page,
+		      pte_t *ptep, unsigned long pfn, struct folio *folio,
 		      unsigned long nr, struct migrate_mapped *mapped, bool *all)
 {
 	unsigned long done = 0;
 
 	while (done < nr)
 		done += map_run(vma, addr + (done << PAGE_SHIFT), ptep + done,
-				pfn + done, page + done, nr - done, mapped, all);
+				pfn + done, folio, folio_page(folio, done),
+				nr - done, mapped, all);
 }
 
 /* Returns the number of PTEs that the entry is about. */
@@ -113,22 +120,21 @@ static unsigned long finalize_ptes(struct migrate_vma *migrate, pte_t *ptep,
 	unsigned long entry = migrate->src[i], nr = 1;
 	unsigned long pfn = entry >> MIGRATE_PFN_SHIFT;
 	struct folio *folio;
-	struct page *page;
 	bool all = true;
 
 	if (!(entry & MIGRATE_PFN_VALID))
 		return 1;
 	/* Of a file's, a writable entry need not be the only one. */
-	folio = target_of(migrate, i);
+	folio = migrate_folio_of(target_of(migrate, i));
 	if (!folio_test_anon(folio))
 		return 1;
-	page = folio_page(folio, 0);
 	if (!migrate_is_large(entry)) {
-		map_run(migrate->vma, addr, ptep, pfn, page, 1, mapped, &all);
+		map_run(migrate->vma, addr, ptep, pfn, folio,
+			folio_page(folio, 0), 1, mapped, &all);
 	} else {
 		nr = min(migrate_entry_pages(entry), max);
 		all = nr == migrate_entry_pages(entry);
-		map_large(migrate->vma, addr, ptep, pfn, page, nr, mapped,
+		map_large(migrate->vma, addr, ptep, pfn, folio, nr, mapped,
 			  &all);
 	}
 	if (all)
@@ -147,7 +153,7 @@ static void finalize_huge(struct migrate_vma *migrate, pmd_t *pmd,
 		.address = addr,
 		.pmd = pmd,
 	};
-	struct folio *folio = target_of(migrate, i);
+	struct folio *folio = migrate_folio_of(target_of(migrate, i));
 	softleaf_t entry;
 
 	if (!folio || !folio_test_anon(folio) || !pmd_is_migration_entry(*pmd))
@@ -242,35 +248,57 @@ static void all_to_lru(const struct migrate_vma *migrate)
 
 	for (i = 0; i < migrate->npages;
 	     i += migrate_entry_pages(migrate->src[i])) {
-		struct folio *folio = target_of(migrate, i);
+		unsigned long entry = target_of(migrate, i);
+		struct page *page = migrate_pfn_to_page(entry);
 
-		if (folio && !folio_is_zone_device(folio))
-			folio_add_lru(folio);
+		if (page && !is_zone_device_page(page))
+			folio_add_lru(page_folio(page));
 	}
 }
 
-static void put_later(struct folio_batch *batch, struct folio *folio)
+/*
+ * Of small folios, many are freed now, and in batches that is cheap. Large ones go
+ * at once: there are few of them, and what waits in a batch is missed by whoever is
+ * short of memory.
+ */
+static inline void let_source_go(const struct migrate_vma *migrate,
+				 struct folio *folio, bool moved,
+				 struct folio_batch *batch)
 {
+	if (!moved || folio_test_large(folio) || folio_is_zone_device(folio)) {
+		migrate_let_go(migrate, folio);
+		return;
+	}
 	folio_unlock(folio);
 	if (!folio_batch_add(batch, folio))
 		folios_put(batch);
 }
 
-/*
- * Large folios go at once: there are few of them, and what waits in a batch is
- * missed by whoever is short of memory.
- */
-static inline void let_go(struct migrate_vma *migrate,
-			  struct folio_batch *batch, struct folio *folio)
+/* The first entry from @i on that has a folio on either side */
+static __always_inline unsigned long
+next_either(const struct migrate_vma *migrate, unsigned long i)
 {
-	if (!folio || migrate_is_lent(migrate, folio))
-		return;
-	if (folio_test_large(folio)) {
-		folio_unlock(folio);
-		folio_put(folio);
-	} else {
-		put_later(batch, folio);
-	}
+	const unsigned long *src = migrate->src, *dst = migrate->dst;
+	unsigned long npages = migrate->npages;
+
+	while (i < npages && !((src[i] | dst[i]) & MIGRATE_PFN_VALID))
+		i++;
+	return i;
+}
+
+/* The source of entry @i is mapped again, or its destination is. */
+static inline void finish_source(struct migrate_vma *migrate, unsigned long i,
+				 struct folio_batch *batch)
+{
+	unsigned long entry = migrate->src[i];
+	bool moved = has_moved(entry, migrate->dst[i]);
+	struct folio *folio = migrate_folio_of(entry);
+
+	if (!(entry & MIGRATE_PFN_HERE))
+		migrate_map(migrate, folio, moved ?
+			    migrate_folio_of(migrate->dst[i]) : folio);
+	migrate->src[i] = entry & ~MIGRATE_PFN_HERE;
+	let_source_go(migrate, folio, moved, batch);
 }
 
 /**
@@ -288,20 +316,13 @@ void migrate_finalize(struct migrate_vma *migrate)
 	folio_batch_init(&batch);
 	all_to_lru(migrate);
 	finalize_here(migrate);
-	for (i = 0; i < migrate->npages; i++) {
-		unsigned long entry = migrate->src[i];
-
-		/* The pages of a large folio but the first are nothing. */
-		if (!((entry | migrate->dst[i]) & MIGRATE_PFN_VALID))
-			continue;
-		if (entry & MIGRATE_PFN_VALID) {
-			if (!(entry & MIGRATE_PFN_HERE))
-				migrate_map(migrate, migrate_folio_of(entry),
-					    target_of(migrate, i));
-			migrate->src[i] = entry & ~MIGRATE_PFN_HERE;
-			let_go(migrate, &batch, migrate_folio_of(entry));
-		}
-		let_go(migrate, &batch, migrate_folio_of(migrate->dst[i]));
+	for (i = next_either(migrate, 0); i < migrate->npages;
+	     i = next_either(migrate, i + 1)) {
+		if (migrate->src[i] & MIGRATE_PFN_VALID)
+			finish_source(migrate, i, &batch);
+		if (migrate->dst[i] & MIGRATE_PFN_VALID)
+			migrate_let_go(migrate,
+				       migrate_folio_of(migrate->dst[i]));
 	}
 	folios_put(&batch);
 }

@@ -19,12 +19,12 @@ static inline bool migrate_pte_writable(pte_t pte)
 	return softleaf_is_device_private_write(softleaf_from_pte(pte));
 }
 
-/* What the migration entry @leaf becomes when @page is to be mapped instead */
+/* What the migration entry @leaf becomes when @page of @folio is mapped instead */
 static __always_inline pte_t migrate_pte_end(struct vm_area_struct *vma,
 					     struct pgtable_leaf leaf,
+					     const struct folio *folio,
 					     const struct page *page)
 {
-	const struct folio *folio = page_folio(page);
 	enum pgtable_leaf_kind kind = folio_is_device_private(folio) ?
 				      PGTABLE_LEAF_PRIVATE :
 				      PGTABLE_LEAF_PRESENT;
