@@ -106,24 +106,16 @@ static bool move_file_folio(struct folio *to, struct folio *from)
 /*
  * The device may write to it, and entries do not tell. Nor is it freed lazily any
  * more: what it holds then is not what was said to be of no use. What may be
- * dropped at any time never goes to swap, however, and pages of a device may have
- * the bit from their last use.
+ * dropped at any time never goes to swap, however.
  */
 static void expect_device_writes(const struct migrate_vma *migrate,
-				 struct folio *to, const struct folio *from)
+				 struct folio *folio)
 {
-	bool swaps = folio_test_swapbacked(from);
-
-	if (!folio_test_dirty(to))
-		folio_set_dirty(to);
-	if (migrate->vma)
-		swaps = !(migrate->vma->vm_flags & VM_DROPPABLE);
-	if (folio_test_swapbacked(to) == swaps)
-		return;
-	if (swaps)
-		folio_set_swapbacked(to);
-	else
-		folio_clear_swapbacked(to);
+	if (!folio_test_dirty(folio))
+		folio_set_dirty(folio);
+	if (!folio_test_swapbacked(folio) && migrate->vma &&
+	    !(migrate->vma->vm_flags & VM_DROPPABLE))
+		folio_set_swapbacked(folio);
 }
 
 static bool move_folio(const struct migrate_vma *migrate, struct folio *to,
@@ -142,7 +134,7 @@ static bool move_folio(const struct migrate_vma *migrate, struct folio *to,
 		return false;
 	folio_migrate_flags(to, from);
 	if (folio_is_zone_device(to))
-		expect_device_writes(migrate, to, from);
+		expect_device_writes(migrate, to);
 	return true;
 }
 
