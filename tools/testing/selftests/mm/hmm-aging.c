@@ -11,10 +11,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 #include <linux/mempolicy.h>
+#include <mm/gup_test.h>
 
 #include "kselftest_harness.h"
 #include "hmm_group.h"
@@ -40,6 +42,46 @@ do {									\
 	EXPECT_TRUE(owned_take(&self->owned));				\
 	pattern_fill(self->map, self->npages, OTHER);			\
 	EXPECT_OWNED_DATA(OTHER);					\
+} while (0)
+
+/*
+ * What is exclusive as a whole stays so where it is only looked at: its entry is
+ * not split, and the device not told. The stock kernel takes page by page.
+ */
+struct whole {
+	long splits;
+	__u64 told;
+};
+
+static bool is_whole(struct owned *owned)
+{
+	return owned->kind == OWNED_EXCLUSIVE && owned->huge &&
+	       device_is_ours(owned->fd);
+}
+
+static struct whole whole_now(struct owned *owned)
+{
+	struct whole now = {};
+
+	if (is_whole(owned)) {
+		now.splits = vm_event("thp_split_pmd");
+		now.told = device_invalidations(owned->fd);
+	}
+	return now;
+}
+
+#define EXPECT_HUGE()							\
+	EXPECT_EQ((long)(HUGE_BYTES / 1024), huge_kib(self->map))
+
+#define EXPECT_STILL_WHOLE(before)					\
+do {									\
+	struct whole was = before, now = whole_now(&self->owned);	\
+									\
+	EXPECT_EQ(was.splits, now.splits);				\
+	EXPECT_EQ(was.told, now.told);					\
+	if (is_whole(&self->owned))					\
+		EXPECT_HUGE();						\
+	EXPECT_STILL_OWNED();						\
 } while (0)
 
 /* Idle page tracking */
@@ -90,6 +132,7 @@ static void flush_tlb(char *map, size_t bytes)
 TEST_F(aging, idle_until_the_cpu_reads)
 {
 	__u64 pfn = self->owned.pfn;
+	struct whole before;
 
 	if (access(IDLE_BITMAP, F_OK))
 		SKIP(return, "no idle page tracking");
@@ -101,12 +144,13 @@ TEST_F(aging, idle_until_the_cpu_reads)
 		pfn = pagemap_pfn(self->map);
 		flush_tlb(self->map, self->bytes);
 	}
+	before = whole_now(&self->owned);
 	if (!idle_set(pfn) && self->owned.kind == OWNED_COHERENT)
 		SKIP(return, "the bitmap ends where system memory does");
 	ASSERT_TRUE(idle_set(pfn));
-	EXPECT_STILL_OWNED();
+	EXPECT_STILL_WHOLE(before);
 	EXPECT_EQ(self->owned.kind != OWNED_COHERENT, is_idle(pfn));
-	EXPECT_STILL_OWNED();
+	EXPECT_STILL_WHOLE(before);
 	if (self->owned.kind == OWNED_EXCLUSIVE) {
 		EXPECT_TRUE(device_reads(self->fd, self->map, self->npages, 1));
 		EXPECT_TRUE(is_idle(pfn));
@@ -122,6 +166,7 @@ TEST_F(aging, idle_until_the_cpu_reads)
 /* Including the page frames of coherent device memory */
 TEST_F(aging, idle_marks_of_all_memory)
 {
+	struct whole before = whole_now(&self->owned);
 	__u64 bits = ~0ULL;
 	__u64 pfn;
 
@@ -131,7 +176,7 @@ TEST_F(aging, idle_marks_of_all_memory)
 		bits = ~0ULL;
 	/* It ends where memory does. */
 	EXPECT_LT(HUGE_PAGES, pfn);
-	EXPECT_STILL_OWNED();
+	EXPECT_STILL_WHOLE(before);
 	EXPECT_USABLE();
 }
 
@@ -273,6 +318,87 @@ TEST_F(aging, eviction_of_old_generations)
 	EXPECT_USABLE();
 }
 
+/*
+ * Somebody has a reference: reclaim scans the memory and asks whether it has been
+ * accessed, but cannot evict it. False if it does not scan.
+ */
+static bool scan_pinned(struct owned *owned, struct group *group)
+{
+	long scanned = vm_event("pgscan_anon");
+	int tries;
+
+	for (tries = 0; tries < 20; tries++) {
+		vm_order("drop_caches", "1");
+		/* There is not as much to be had. */
+		group_write(group->path, "memory.reclaim", "4M swappiness=max");
+		if (vm_event("pgscan_anon") >= scanned + (long)owned->npages)
+			return true;
+	}
+	return false;
+}
+
+static void expect_only_scanned(struct __test_metadata *_metadata,
+				struct _test_data_aging *self, struct group *group)
+{
+	struct pinned pinned;
+	long splits;
+
+	pin_page(&pinned, self->map);
+	EXPECT_TRUE(owned_take(&self->owned));
+	splits = vm_event("thp_split_pmd");
+	EXPECT_TRUE(scan_pinned(&self->owned, group));
+	EXPECT_EQ(splits, vm_event("thp_split_pmd"));
+	EXPECT_STILL_OWNED();
+	EXPECT_HUGE();
+	EXPECT_TRUE(unpin_page(&pinned, 1));
+}
+
+/* Memory stays charged to the cgroup in which it was allocated. */
+static void scan_in_group(struct __test_metadata *_metadata,
+			  struct _test_data_aging *self)
+{
+	struct owned *owned = &self->owned;
+	struct group group = {};
+	const char *reason;
+	bool there;
+
+	if (!in_system_memory(owned) && !is_whole(owned))
+		SKIP(return, "not exclusive as a whole");
+	if (!owned->huge)
+		SKIP(return, "more pages than one would have to be pinned");
+	if (!swap_start(&self->swap, SWAP_BYTES))
+		SKIP(return, "no zram to swap to");
+	EXPECT_TRUE(owned_end(owned));
+	owned->fd = -1;
+	if (!enter_group(&group)) {
+		leave_group(&group);
+		SKIP(return, "no memory cgroup");
+	}
+	there = owned_start(owned, &reason);
+	if (there) {
+		self->fd = owned->fd;
+		self->map = owned->map;
+		expect_only_scanned(_metadata, self, &group);
+	}
+	leave_group(&group);
+	ASSERT_TRUE(there);
+	EXPECT_USABLE();
+}
+
+TEST_F(aging, scan_of_pinned_memory)
+{
+	scan_in_group(_metadata, self);
+}
+
+/* With active and inactive lists in place of the generations */
+TEST_F(aging, scan_of_pinned_memory_on_two_lists)
+{
+	if (!access(LRU_ENABLED, F_OK) &&
+	    !setting_change(&self->settings[0], LRU_ENABLED, "0"))
+		SKIP(return, "generations cannot be switched off");
+	scan_in_group(_metadata, self);
+}
+
 /* DAMON */
 
 #define KDAMONDS	"/sys/kernel/mm/damon/admin/kdamonds/"
@@ -360,6 +486,26 @@ TEST_F(aging, damon_watches_addresses)
 	ASSERT_TRUE(damon_run("fvaddr", "stat", -1, start, start + self->bytes,
 			      DAMON_ROUNDS));
 	EXPECT_STILL_OWNED();
+	EXPECT_USABLE();
+}
+
+/* By reverse mapping */
+TEST_F(aging, damon_watches_page_frames)
+{
+	__u64 start = self->owned.pfn * PAGE_BYTES;
+	struct whole before;
+
+	if (access(KDAMONDS, F_OK))
+		SKIP(return, "no DAMON");
+	if (!self->owned.huge && self->owned.kind != OWNED_COHERENT)
+		SKIP(return, "its page frames may lie anywhere");
+	if (self->owned.kind == OWNED_PRIVATE)
+		SKIP(return, "no such page frame");
+	vm_order("drop_caches", "1");
+	before = whole_now(&self->owned);
+	ASSERT_TRUE(damon_run("paddr", "stat", -1, start, start + self->bytes,
+			      DAMON_ROUNDS));
+	EXPECT_STILL_WHOLE(before);
 	EXPECT_USABLE();
 }
 
@@ -552,6 +698,94 @@ TEST_F(aging, damon_migrates_between_nodes)
 	ASSERT_TRUE(damon_run("fvaddr", "migrate_cold", 1, start,
 			      start + self->bytes, DAMON_ROUNDS));
 	EXPECT_NODE_OR_OWNED(1);
+	EXPECT_USABLE();
+}
+
+/* Where it is, with the CPU's access to it */
+static int node_of(char *map)
+{
+	read_pages(map, 1);
+	return !!count_status(map, 1, 1);
+}
+
+/* The reason if DAMON cannot migrate it by page frame, or NULL */
+static const char *why_no_frames(struct owned *owned)
+{
+	if (access(NODE_1, F_OK))
+		return "one node";
+	if (access(KDAMONDS, F_OK))
+		return "no DAMON";
+	if (owned->kind == OWNED_PRIVATE)
+		return "no such page frame";
+	return owned->huge ? NULL : "its page frames may lie anywhere";
+}
+
+static bool damon_migrates(struct owned *owned, int node)
+{
+	__u64 start = owned->pfn * PAGE_BYTES;
+
+	vm_order("drop_caches", "1");
+	return damon_run("paddr", "migrate_cold", node, start,
+			 start + owned->bytes, DAMON_ROUNDS);
+}
+
+/* By page frame an exclusive page is found, moved, and not exclusive then. */
+TEST_F(aging, damon_migrates_page_frames)
+{
+	const char *reason = why_no_frames(&self->owned);
+	struct whole before;
+	int node;
+
+	if (reason)
+		SKIP(return, "%s", reason);
+	node = node_of(self->map);
+	EXPECT_NODE(node);
+	ASSERT_TRUE(owned_take(&self->owned));
+	before = whole_now(&self->owned);
+	ASSERT_TRUE(damon_migrates(&self->owned, !node));
+	if (!in_system_memory(&self->owned))
+		EXPECT_EQ(0, owned_count(&self->owned));
+	if (is_whole(&self->owned)) {
+		EXPECT_LT(before.told, device_invalidations(self->fd));
+		EXPECT_EQ(before.splits, vm_event("thp_split_pmd"));
+		EXPECT_HUGE();
+	}
+	EXPECT_OWNED_DATA(1);
+	EXPECT_NODE(!node);
+	EXPECT_USABLE();
+}
+
+/* The device is told, but the entry stays. */
+TEST_F(aging, damon_cannot_migrate_pinned_page_frames)
+{
+	const char *reason = why_no_frames(&self->owned);
+	struct pin_longterm_test pin = {
+		.addr = (uintptr_t)self->map,
+		.size = self->bytes,
+	};
+	struct whole before;
+	int node, gup;
+
+	if (reason)
+		SKIP(return, "%s", reason);
+	gup = open("/sys/kernel/debug/gup_test", O_RDWR | O_CLOEXEC);
+	if (gup < 0)
+		SKIP(return, "no gup_test in debugfs");
+	node = node_of(self->map);
+	ASSERT_EQ(0, ioctl(gup, PIN_LONGTERM_TEST_START, &pin));
+	EXPECT_TRUE(owned_take(&self->owned));
+	before = whole_now(&self->owned);
+	EXPECT_TRUE(damon_migrates(&self->owned, !node));
+	if (is_whole(&self->owned)) {
+		EXPECT_LT(before.told, device_invalidations(self->fd));
+		EXPECT_EQ(before.splits, vm_event("thp_split_pmd"));
+		EXPECT_HUGE();
+		EXPECT_EQ(0, present_pages(self->map, self->npages));
+	}
+	EXPECT_EQ(0, ioctl(gup, PIN_LONGTERM_TEST_STOP));
+	close(gup);
+	EXPECT_OWNED_DATA(1);
+	EXPECT_NODE(node);
 	EXPECT_USABLE();
 }
 

@@ -4,6 +4,7 @@
  * where they can, and with their data come through everything.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +15,7 @@
 
 #include "kselftest_harness.h"
 #include "hmm_access.h"
+#include "hmm_exclusive.h"
 
 #define N	HUGE_PAGES
 #define BYTES	HUGE_BYTES
@@ -24,10 +26,13 @@ FIXTURE(exclusive_huge)
 	int fd;
 	int other;
 	char *map;
+	struct setting balanced;
 };
 
 FIXTURE_SETUP(exclusive_huge)
 {
+	/* Its scans are invalidations at any time. */
+	setting_change(&self->balanced, "/proc/sys/kernel/numa_balancing", "0");
 	self->fd = dmirror_open(0);
 	self->other = dmirror_open(1);
 	if (self->fd < 0 || self->other < 0)
@@ -43,6 +48,7 @@ FIXTURE_TEARDOWN(exclusive_huge)
 {
 	close(self->fd);
 	close(self->other);
+	setting_restore(&self->balanced);
 }
 
 /* Commands */
@@ -74,27 +80,6 @@ static size_t taken(int fd, char *addr, size_t npages)
 	for (i = 0; i < npages; i++)
 		count += has(fd, addr + i * PAGE_BYTES);
 	return count;
-}
-
-/* KiB of the mapping at @addr that huge entries are about, or -1 */
-static long huge_kib(const void *addr)
-{
-	FILE *smaps = fopen("/proc/self/smaps", "r");
-	unsigned long start, end;
-	bool here = false;
-	char line[512];
-	long kib = -1;
-
-	while (smaps && kib < 0 && fgets(line, sizeof(line), smaps)) {
-		if (sscanf(line, "%lx-%lx ", &start, &end) == 2)
-			here = start <= (uintptr_t)addr &&
-			       (uintptr_t)addr < end;
-		else if (here)
-			sscanf(line, "AnonHugePages: %ld kB", &kib);
-	}
-	if (smaps)
-		fclose(smaps);
-	return kib;
 }
 
 #define must_be_huge(addr)	EXPECT_EQ((long)(BYTES / 1024), huge_kib(addr))
@@ -326,6 +311,104 @@ TEST_F(exclusive_huge, soft_dirty)
 	EXPECT_TRUE(is_soft_dirty(self->map));
 	read_pages(self->map, N);
 	EXPECT_TRUE(is_soft_dirty(self->map));
+}
+
+/* Found by reverse mapping */
+
+TEST_F(exclusive_huge, split)
+{
+	int file = open("/sys/kernel/debug/split_huge_pages",
+			O_WRONLY | O_CLOEXEC);
+
+	if (file < 0)
+		SKIP(return, "no split_huge_pages in debugfs");
+	take_whole();
+	/* Of the LRU's folios, all: those in batches are none of them. */
+	vm_order("drop_caches", "1");
+	EXPECT_EQ(1, write(file, "1", 1));
+	close(file);
+	EXPECT_EQ(0, taken(self->fd, self->map, N));
+	must_not_be_huge(self->map);
+	EXPECT_TRUE(device_reads(self->fd, self->map, N, 1));
+	EXPECT_TRUE(pattern_is(self->map, N, 1));
+	ASSERT_EQ(0, take(self->fd, self->map, N, 1));
+	EXPECT_EQ(N, taken(self->fd, self->map, N));
+	pattern_fill(self->map, N, 2);
+	EXPECT_TRUE(device_reads(self->fd, self->map, N, 2));
+}
+
+/* As nothing comes of it, nobody looks for entries. */
+TEST_F(exclusive_huge, split_while_referenced)
+{
+	int file = open("/sys/kernel/debug/split_huge_pages",
+			O_WRONLY | O_CLOEXEC);
+	struct pinned pinned;
+
+	if (file < 0)
+		SKIP(return, "no split_huge_pages in debugfs");
+	pin_page(&pinned, self->map);
+	take_whole();
+	vm_order("drop_caches", "1");
+	EXPECT_EQ(1, write(file, "1", 1));
+	close(file);
+	EXPECT_EQ(N, taken(self->fd, self->map, N));
+	must_be_huge(self->map);
+	EXPECT_TRUE(unpin_page(&pinned, 1));
+	EXPECT_TRUE(pattern_is(self->map, N, 1));
+}
+
+TEST_F(exclusive_huge, reclaim)
+{
+	struct reclaimer reclaimer;
+	struct swap swap;
+	int tries;
+
+	if (!swap_start(&swap, 16 * BYTES))
+		SKIP(return, "no zram");
+	if (!reclaimer_start(&reclaimer)) {
+		swap_stop(&swap);
+		SKIP(return, "no memory.reclaim");
+	}
+	take_whole();
+	for (tries = 0; tries < 50; tries++) {
+		if (swapped_pages(self->map, N) == N &&
+		    !taken(self->fd, self->map, N))
+			break;
+		reclaimer_run(&reclaimer, 4 * BYTES);
+	}
+	reclaimer_stop(&reclaimer);
+	EXPECT_GT(50, tries);
+	EXPECT_EQ(0, taken(self->fd, self->map, N));
+	EXPECT_TRUE(device_reads(self->fd, self->map, N, 1));
+	EXPECT_TRUE(pattern_is(self->map, N, 1));
+	ASSERT_EQ(0, take(self->fd, self->map, N, 1));
+	pattern_fill(self->map, N, 2);
+	EXPECT_TRUE(device_reads(self->fd, self->map, N, 2));
+	EXPECT_EQ(0, munmap(self->map, BYTES));
+	swap_stop(&swap);
+}
+
+/* The kernel splits it, and moves one page out of the way. */
+TEST_F(exclusive_huge, soft_offline)
+{
+	int file = open("/sys/devices/system/memory/soft_offline_page",
+			O_WRONLY | O_CLOEXEC);
+	__u64 pfn = pagemap_pfn(self->map + 7 * PAGE_BYTES);
+
+	if (file < 0)
+		SKIP(return, "no soft_offline_page");
+	ASSERT_NE(0, pfn);
+	take_whole();
+	vm_order("drop_caches", "1");
+	EXPECT_LT(0, dprintf(file, "%#llx", pfn * PAGE_BYTES));
+	close(file);
+	EXPECT_EQ(0, taken(self->fd, self->map, N));
+	EXPECT_TRUE(device_reads(self->fd, self->map, N, 1));
+	EXPECT_TRUE(pattern_is(self->map, N, 1));
+	EXPECT_NE(pfn, pagemap_pfn(self->map + 7 * PAGE_BYTES));
+	ASSERT_EQ(0, take(self->fd, self->map, N, 1));
+	pattern_fill(self->map, N, 2);
+	EXPECT_TRUE(device_reads(self->fd, self->map, N, 2));
 }
 
 /* userfaultfd */

@@ -281,6 +281,26 @@ size_t present_pages(char *addr, size_t npages)
 	return pagemap_count(addr, npages, PAGEMAP_PRESENT);
 }
 
+long huge_kib(const void *addr)
+{
+	FILE *smaps = fopen("/proc/self/smaps", "r");
+	unsigned long start, end;
+	bool here = false;
+	char line[512];
+	long kib = -1;
+
+	while (smaps && kib < 0 && fgets(line, sizeof(line), smaps)) {
+		if (sscanf(line, "%lx-%lx ", &start, &end) == 2)
+			here = start <= (uintptr_t)addr &&
+			       (uintptr_t)addr < end;
+		else if (here)
+			sscanf(line, "AnonHugePages: %ld kB", &kib);
+	}
+	if (smaps)
+		fclose(smaps);
+	return kib;
+}
+
 bool is_soft_dirty(void *addr)
 {
 	return dirty_pages(addr, 1);

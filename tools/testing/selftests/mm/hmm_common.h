@@ -138,6 +138,8 @@ __u64 pagemap_pfn(void *addr);
 size_t present_pages(char *addr, size_t npages);
 /* Of device memory, too */
 size_t swapped_pages(char *addr, size_t npages);
+/* KiB of the mapping at @addr that huge entries are about, or -1 */
+long huge_kib(const void *addr);
 /* Has the page been written to since soft_dirty_clear()? */
 bool is_soft_dirty(void *addr);
 size_t dirty_pages(char *addr, size_t npages);
