@@ -7,8 +7,9 @@
  * The rules are those of PTEs, see exclusive.c. To split an entry ends nothing:
  * the device goes on to have all of the pages, and nobody has to be told.
  *
- * What rmap looks for it looks for in PTEs: page_vma_mapped_walk() splits what it
- * finds. fork() maps the page again before it looks, as does who moves pages for
+ * Reverse mapping finds them as they are, and whoever only wants to know of
+ * accesses leaves them so; migration replaces them, and reclaim splits them first.
+ * fork() maps the page again before it looks, as does who moves pages for
  * userfaultfd.
  */
 #include <linux/mm.h>
