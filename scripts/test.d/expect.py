@@ -89,10 +89,10 @@ class SameOnBase:
 class Expected:
     """A list of what must fail: program and test, "console" and a regular expression for what the kernel may say,
     "last" and a program that leaves the kernel in no state for others, "chance", program and a pattern of tests that
-    fail now and then, "crash", program and a test that the kernel does not survive, or "without" and a program that
-    is not run.
+    fail now and then, "crash", program and a test that the kernel does not survive, which runs alone, "hangs", program
+    and the last part of a test's name, of tests that are not run because others wait for what they leave locked.
     """
-    WORDS = ("console", "last", "chance", "crash", "without")
+    WORDS = ("console", "last", "chance", "crash", "hangs")
 
     def __init__(self, name, where, otherwise):
         """A row's test fails WHERE; OTHERWISE is what it means if it does not."""
@@ -100,9 +100,9 @@ class Expected:
         self.where, self.otherwise = where, otherwise
         self._console = [" ".join(row[1:]) for row in rows if row[0] == "console"]
         self._last = {row[1] for row in rows if row[0] == "last"}
-        self._without = {row[1] for row in rows if row[0] == "without"}
         self._chance = [(row[1], row[2]) for row in rows if row[0] == "chance"]
         self._crashing = [(row[1], row[2]) for row in rows if row[0] == "crash"]
+        self._hanging = {row[2] for row in rows if row[0] == "hangs"}
         self._tests = {(row[0], row[1]) for row in rows if row[0] not in self.WORDS}
         self._rows = []
 
@@ -113,16 +113,15 @@ class Expected:
     def in_order(self, names):
         """Suites that are to run, in the order in which they can."""
         programs = {name: name.rpartition(":")[2] for name in names}
-        return sorted((name for name in names if programs[name] not in self._without),
-                      key=lambda name: programs[name] in self._last)
+        return sorted(names, key=lambda name: programs[name] in self._last)
 
     def crashing(self):
         """Suites of the tests to run alone."""
         return [f"selftest-case:{program}:{name}" for program, name in self._crashing]
 
-    def crashing_test_names(self):
-        """The last part of their names, by which the harness leaves them out."""
-        return sorted({name.rpartition(".")[2] for _, name in self._crashing})
+    def left_out(self):
+        """The last parts of the names of tests that the harness leaves out."""
+        return sorted({name.rpartition(".")[2] for _, name in self._crashing} | self._hanging)
 
     def judge_crash(self, suite):
         """Of a test that runs alone there is one result, and how it failed does not matter."""
