@@ -806,7 +806,7 @@ TEST_F(aging, numa_balancing)
 
 	if (access(NODE_1, F_OK))
 		SKIP(return, "one node");
-	if (!setting_change(&self->settings[0], OWNED_BALANCED, "1") ||
+	if (!setting_change(&self->settings[0], NUMA_BALANCING, "1") ||
 	    !setting_change(&self->settings[1], DELAY, "1") ||
 	    !setting_change(&self->settings[2], PERIOD_MIN, "20") ||
 	    !setting_change(&self->settings[3], PERIOD_MAX, "20"))

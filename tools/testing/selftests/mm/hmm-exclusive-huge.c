@@ -26,13 +26,10 @@ FIXTURE(exclusive_huge)
 	int fd;
 	int other;
 	char *map;
-	struct setting balanced;
 };
 
 FIXTURE_SETUP(exclusive_huge)
 {
-	/* Its scans are invalidations at any time. */
-	setting_change(&self->balanced, "/proc/sys/kernel/numa_balancing", "0");
 	self->fd = dmirror_open(0);
 	self->other = dmirror_open(1);
 	if (self->fd < 0 || self->other < 0)
@@ -48,7 +45,6 @@ FIXTURE_TEARDOWN(exclusive_huge)
 {
 	close(self->fd);
 	close(self->other);
-	setting_restore(&self->balanced);
 }
 
 /* Commands */

@@ -463,6 +463,25 @@ void setting_restore(struct setting *setting)
 	setting->path[0] = '\0';
 }
 
+/*
+ * The scans of NUMA balancing are invalidations at any time, and take from devices
+ * what a test has just given them: they are off, but where they are the subject.
+ */
+static struct setting balancing;
+static pid_t balancing_stopped_by;
+
+static void __attribute__((constructor)) balancing_stop(void)
+{
+	balancing_stopped_by = getpid();
+	setting_change(&balancing, NUMA_BALANCING, "0");
+}
+
+static void __attribute__((destructor)) balancing_restore(void)
+{
+	if (getpid() == balancing_stopped_by)
+		setting_restore(&balancing);
+}
+
 /* Memory */
 
 void *map_at(void *addr, size_t bytes, int prot, int flags, int fd)

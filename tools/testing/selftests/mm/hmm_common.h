@@ -203,6 +203,8 @@ bool setting_change(struct setting *setting, const char *path,
 		    const char *value);
 void setting_restore(struct setting *setting);
 
+#define NUMA_BALANCING	"/proc/sys/kernel/numa_balancing"
+
 /* A compressed RAM disk, and swap space on one */
 struct swap {
 	int disk;	/* number, or -1 */

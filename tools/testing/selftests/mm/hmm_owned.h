@@ -46,9 +46,7 @@ size_t owned_count(struct owned *owned);
 /* Unmaps it; false if pages of the device's memory stay in use. */
 bool owned_end(struct owned *owned);
 
-/* Its scans are invalidations at any time: off, but where they are the subject. */
-#define OWNED_BALANCED	"/proc/sys/kernel/numa_balancing"
-#define OWNED_SETTINGS	5
+#define OWNED_SETTINGS	4
 
 /* A kselftest_harness.h fixture of such memory, with a variant for each kind */
 #define OWNED_FIXTURE(name)						\
@@ -112,8 +110,6 @@ FIXTURE_SETUP(name)							\
 	self->swap.disk = -1;						\
 	self->file = -1;						\
 	self->owned = variant->owned;					\
-	setting_change(&self->settings[OWNED_SETTINGS - 1],		\
-		       OWNED_BALANCED, "0");				\
 	if (!owned_start(&self->owned, &reason))			\
 		SKIP(return, "%s", reason);				\
 	self->fd = self->owned.fd;					\
