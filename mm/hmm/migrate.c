@@ -56,8 +56,8 @@ static int check_setup(const struct migrate_vma *args)
  *
  * For what it wants to migrate, the driver then allocates destinations, locks
  * them, copies, and stores each by migrate_pfn() in ->dst, large ones with
- * %MIGRATE_PFN_COMPOUND. An entry of ->dst that stays 0 leaves its page where it
- * is. Destinations may be smaller than what they are for: then that is split.
+ * %MIGRATE_PFN_COMPOUND in the entry of their first page only. An entry of ->dst
+ * that stays 0 leaves its page where it is. Destinations may be smaller than what they are for: then that is split.
  * After that come migrate_vma_pages() and migrate_vma_finalize(), whatever the
  * driver has achieved.
  *

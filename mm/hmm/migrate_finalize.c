@@ -259,7 +259,7 @@ static void all_to_lru(const struct migrate_vma *migrate)
 /*
  * Of small folios, many are freed now, and in batches that is cheap. Large ones go
  * at once: there are few of them, and what waits in a batch is missed by whoever is
- * short of memory.
+ * short of memory. So do those of a device, which the lent one is among.
  */
 static inline void let_source_go(const struct migrate_vma *migrate,
 				 struct folio *folio, bool moved,
