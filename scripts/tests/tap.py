@@ -178,6 +178,10 @@ class Console(unittest.TestCase):
                      "kmemleak: 3 new suspected memory leaks (see /sys/kernel/debug/kmemleak)"):
             self.assertEqual(console.complaints([f"[    1.0] {line}"]), [0], line)
 
+    def test_the_oom_killer_where_it_is_asked_for(self):
+        for name, expected in (("hmm-migrate-zap", []), ("python3", [0])):
+            self.assertEqual(console.complaints([f"[    1.0] {name} invoked oom-killer: gfp_mask=0xcc0"]), expected)
+
     def test_harmless(self):
         for line in ("Kernel command line: panic=-1 BUG: ", "x[1]: segfault at 0 ip 0", "Run /init as init process"):
             self.assertEqual(console.complaints([f"[    1.0] {line}"]), [], line)

@@ -6,9 +6,10 @@
  * they must be freed once, unlocked.
  *
  * The memory belongs to a child, which zaps it, exits, calls exec() or is
- * reaped.
+ * reaped, by process_mrelease() or by the OOM killer.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/membarrier.h>
 #include <signal.h>
 #include <string.h>
@@ -19,6 +20,7 @@
 
 #include "kselftest_harness.h"
 #include "hmm_access.h"
+#include "hmm_group.h"
 #include "hmm_move.h"
 
 #ifndef SYS_pidfd_open
@@ -34,6 +36,9 @@
 #define SEED		0x3000UL
 #define OTHER		0x700000UL
 #define SMALL_PAGES	16
+#define GROUP_LIMIT	"8M"
+#define GORGE_BYTES	(64UL << 20)
+#define REAP_SECONDS	60
 #define WHOLE		(HMM_MOVE_COMPOUND | HMM_MOVE_FOLIOS)
 #define TO_DEVICE	(HMM_MOVE_TO_DEVICE | HMM_MOVE_HINT | WHOLE)
 
@@ -67,6 +72,7 @@ struct zapped {
 	struct held held;
 	struct worker toucher;
 	size_t left;		/* pages of folios that are mapped after it all */
+	struct group group;	/* for the OOM killer */
 };
 
 static bool is_ours(void)
@@ -138,6 +144,7 @@ static struct {
 	struct held held;
 	struct held lingers;
 	struct worker toucher;
+	char *room;
 } here;
 
 static long work_open(char *addr, size_t npages, __u64 unused)
@@ -202,6 +209,20 @@ static long work_linger(char *addr, size_t npages, __u64 unused)
 	};
 	held_start(&here.lingers);
 	return here.lingers.fd;
+}
+
+/* For more memory than the cgroup has; while pages are held, nothing is mapped. */
+static long work_make_room(char *addr, size_t npages, __u64 unused)
+{
+	here.room = map_anon_small(GORGE_BYTES);
+	return 0;
+}
+
+/* Does not return. */
+static long work_gorge(char *addr, size_t npages, __u64 unused)
+{
+	pattern_fill(here.room, GORGE_BYTES / PAGE_BYTES, SEED);
+	return 0;
 }
 
 static long work_dontneed(char *addr, size_t npages, __u64 unused)
@@ -325,6 +346,8 @@ static void zapped_teardown(struct __test_metadata *_metadata,
 		move_coherent_look(zapped->fd, &coherent);
 		EXPECT_EQ(zapped->freed_locked, coherent.freed_locked);
 	}
+	EXPECT_TRUE(group_remove(&zapped->group));
+	group_unmount(&zapped->group);
 	close(zapped->fd);
 	close(zapped->probe);
 }
@@ -473,17 +496,18 @@ static void zap_exec(struct __test_metadata *_metadata, struct zapped *zapped)
 	zapped_finish(_metadata, zapped);
 }
 
-/* As the OOM reaper does, while a thread still has the address space. */
-static void zap_mrelease(struct __test_metadata *_metadata,
-			 struct zapped *zapped)
+/* The child is killed and reaped while a thread still has the address space. */
+static void zap_reaped(struct __test_metadata *_metadata,
+		       struct zapped *zapped,
+		       void (*reap)(struct __test_metadata *_metadata,
+				    struct zapped *zapped))
 {
 	int lingers = -1;
 
 	zapped_hold(zapped);
 	if (zapped->holder != BY_CHILD)
 		lingers = child_file(zapped, work_linger);
-	ASSERT_EQ(0, kill(zapped->child.pid, SIGKILL));
-	EXPECT_EQ(0, syscall(SYS_process_mrelease, zapped->pidfd, 0));
+	reap(_metadata, zapped);
 	if (zapped->holder == BY_CHILD) {
 		zapped_go_on(zapped);
 	} else {
@@ -492,6 +516,64 @@ static void zap_mrelease(struct __test_metadata *_metadata,
 		close(lingers);
 	}
 	EXPECT_EQ(SIGKILL, zapped_wait(zapped));
+}
+
+static void reap_by_call(struct __test_metadata *_metadata,
+			 struct zapped *zapped)
+{
+	ASSERT_EQ(0, kill(zapped->child.pid, SIGKILL));
+	EXPECT_EQ(0, syscall(SYS_process_mrelease, zapped->pidfd, 0));
+}
+
+static void zap_mrelease(struct __test_metadata *_metadata,
+			 struct zapped *zapped)
+{
+	zap_reaped(_metadata, zapped, reap_by_call);
+}
+
+/* Waits until the kernel's log, from where @log is, says that it has reaped @pid. */
+static bool is_reaped(int log, pid_t pid)
+{
+	time_t end = time(NULL) + REAP_SECONDS;
+	char line[1024], wanted[64];
+	ssize_t n;
+
+	snprintf(wanted, sizeof(wanted), "oom_reaper: reaped process %d ", pid);
+	do {
+		n = read(log, line, sizeof(line) - 1);
+		line[n > 0 ? n : 0] = '\0';
+		if (strstr(line, wanted))
+			return true;
+		if (n < 0)
+			usleep(10000);
+	} while (time(NULL) < end);
+	return false;
+}
+
+static void reap_by_killer(struct __test_metadata *_metadata,
+			   struct zapped *zapped)
+{
+	int log = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	const char *group = zapped->group.path;
+	char pid[16];
+
+	ASSERT_LE(0, log);
+	ASSERT_LE(0, lseek(log, 0, SEEK_END));
+	snprintf(pid, sizeof(pid), "%d", zapped->child.pid);
+	EXPECT_TRUE(group_write(group, "memory.max", GROUP_LIMIT));
+	EXPECT_TRUE(group_write(group, "memory.swap.max", "0"));
+	EXPECT_TRUE(group_write(group, "cgroup.procs", pid));
+	child_tell(&zapped->child, work_gorge, NULL, 0, 0);
+	EXPECT_TRUE(is_reaped(log, zapped->child.pid));
+	close(log);
+}
+
+static void zap_oom(struct __test_metadata *_metadata, struct zapped *zapped)
+{
+	if (!group_make(&zapped->group))
+		SKIP(return, "no memory cgroups");
+	child_answer(zapped, work_make_room);
+	zap_reaped(_metadata, zapped, reap_by_killer);
 }
 
 /* Moves by address, and CPU faults: what needs mmap_lock */
@@ -881,6 +963,86 @@ TEST_F(zap_unlocked, exec)
 TEST_F(zap_unlocked, mrelease)
 {
 	zap_mrelease(_metadata, &self->zapped);
+}
+
+/*
+ * The OOM reaper comes two seconds after the kill, and does what
+ * process_mrelease() does: some of the ways are enough.
+ */
+FIXTURE(zap_oom)
+{
+	struct zapped zapped;
+};
+
+FIXTURE_VARIANT(zap_oom)
+{
+	struct way way;
+	enum holder holder;
+};
+
+FIXTURE_SETUP(zap_oom)
+{
+	zapped_setup(_metadata, &self->zapped, &variant->way, variant->holder);
+}
+
+FIXTURE_TEARDOWN(zap_oom)
+{
+	zapped_teardown(_metadata, &self->zapped);
+}
+
+FIXTURE_VARIANT_ADD(zap_oom, to_device_ptes)
+{
+	.way = { .flags = TO_DEVICE | HMM_MOVE_STAY_UNMAPPED },
+	.holder = BY_CHILD,
+};
+
+FIXTURE_VARIANT_ADD(zap_oom, to_device_pmd)
+{
+	.way = { .flags = TO_DEVICE | HMM_MOVE_STAY_MOVED, .huge = true },
+	.holder = BY_CHILD,
+};
+
+FIXTURE_VARIANT_ADD(zap_oom, fault_pmd)
+{
+	.way = { .flags = HMM_MOVE_STAY_MOVED, .fault = true, .huge = true },
+	.holder = BY_CHILD,
+};
+
+FIXTURE_VARIANT_ADD(zap_oom, evict_ptes)
+{
+	.way = { .flags = HMM_MOVE_BY_PFN | HMM_MOVE_STAY_UNMAPPED },
+	.holder = BY_NOBODY,
+};
+
+FIXTURE_VARIANT_ADD(zap_oom, evict_pmd)
+{
+	.way = { .flags = HMM_MOVE_BY_PFN | HMM_MOVE_STAY_UNMAPPED,
+		 .huge = true },
+	.holder = BY_NOBODY,
+};
+
+FIXTURE_VARIANT_ADD(zap_oom, coherent_evict_pmd)
+{
+	.way = { .flags = HMM_MOVE_BY_PFN | HMM_MOVE_STAY_MOVED,
+		 .huge = true, .coherent = true },
+	.holder = BY_NOBODY,
+};
+
+FIXTURE_VARIANT_ADD(zap_oom, exclusive_ptes)
+{
+	.way = { .flags = EXCLUSIVE },
+	.holder = BY_NOBODY,
+};
+
+FIXTURE_VARIANT_ADD(zap_oom, exclusive_pmd)
+{
+	.way = { .flags = EXCLUSIVE, .huge = true },
+	.holder = BY_NOBODY,
+};
+
+TEST_F(zap_oom, killed)
+{
+	zap_oom(_metadata, &self->zapped);
 }
 
 TEST_HARNESS_MAIN
