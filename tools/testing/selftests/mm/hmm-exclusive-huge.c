@@ -126,6 +126,18 @@ TEST_F(exclusive_huge, again_and_again)
 	must_be_huge(self->map);
 }
 
+/* It is huge already, and the device keeps it. */
+TEST_F(exclusive_huge, collapse)
+{
+	take_whole();
+	EXPECT_EQ(0, madvise(self->map, BYTES, MADV_COLLAPSE)) {
+		TH_LOG("%s", strerror(errno));
+	}
+	EXPECT_EQ(N, taken(self->fd, self->map, N));
+	EXPECT_TRUE(pattern_is(self->map, N, 1));
+	must_be_huge(self->map);
+}
+
 TEST_F(exclusive_huge, another_device)
 {
 	take_whole();
