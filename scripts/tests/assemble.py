@@ -76,6 +76,16 @@ class Assemble(unittest.TestCase):
         for path, text in BASE_FILES.items():
             self.assertEqual((self.top / "build/base/src" / path).read_text(), text)
 
+    def test_a_link_to_the_base_is_not_written_through(self):
+        base = self.top / "build/base/src"
+        elsewhere = self.top / "elsewhere"
+        base.rename(elsewhere)
+        base.symlink_to(elsewhere)
+        self.assertIn("mm/ours/new.c", self.assembled())
+        self.assertFalse(self.src.is_symlink())
+        for path, text in BASE_FILES.items():
+            self.assertEqual((elsewhere / path).read_text(), text)
+
     def test_only_what_changed_is_written(self):
         self.assembled()
         before = self.times()
