@@ -890,6 +890,47 @@ TEST_F(aging_frames, no_idle_marks)
 	EXPECT_TRUE(pattern_is(self->map, N, 1));
 }
 
+/* Folios change from one kind of LRU to the other while they are isolated from it. */
+
+#define TOGGLED_PAGES	1024UL
+#define TOGGLED_ROUNDS	20
+
+static void toggle_generations(void *stop)
+{
+	struct setting setting;
+	int i;
+
+	for (i = 0; !__atomic_load_n((bool *)stop, __ATOMIC_RELAXED); i++) {
+		if (!setting_change(&setting, LRU_ENABLED, i % 2 ? "7" : "0"))
+			fatal(LRU_ENABLED ": %s", strerror(errno));
+		usleep(10000);
+	}
+}
+
+TEST_F_TIMEOUT(aging_frames, moves_while_generations_come_and_go, 120)
+{
+	struct setting setting;
+	struct worker toggler;
+	bool stop = false;
+	char *map;
+	int i;
+
+	if (!setting_change(&setting, LRU_ENABLED, "7"))
+		SKIP(return, "no generations in the LRU");
+	map = map_anon_small(TOGGLED_PAGES * PAGE_BYTES);
+	pattern_fill(map, TOGGLED_PAGES, OTHER);
+	worker_start(&toggler, toggle_generations, &stop);
+	for (i = 0; i < TOGGLED_ROUNDS; i++) {
+		ASSERT_EQ(TOGGLED_PAGES,
+			  move_to_device(self->fd, map, TOGGLED_PAGES).moved);
+		EXPECT_TRUE(pattern_is(map, TOGGLED_PAGES, OTHER));
+	}
+	__atomic_store_n(&stop, true, __ATOMIC_RELAXED);
+	worker_join(&toggler);
+	setting_restore(&setting);
+	munmap(map, TOGGLED_PAGES * PAGE_BYTES);
+}
+
 TEST_F(aging_frames, damon_does_not_page_them_out)
 {
 	__u64 start = move_served(self->fd).first_pfn * PAGE_BYTES;
