@@ -1,34 +1,33 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Device-exclusive access, how it begins: entries that map anonymous pages
- * writable become exclusive entries, which the CPU cannot use. How it ends is in
- * exclusive_restore.c.
+ * Start of device-exclusive access: entries that map anonymous pages writable
+ * become exclusive entries, which the CPU cannot use. exclusive_restore.c ends
+ * it.
  *
- * Invariant: an entry becomes exclusive, or stops to be, with the page's folio
- * locked; only who zaps it, and so drops the page, needs no lock. So what a call
- * has taken stays taken until the caller, who has programmed his device by then,
- * lets go of the folios:
+ * Invariant: an entry is made exclusive, or restored, with the page's folio
+ * locked. Only zapping it, which drops the page, needs no folio lock. So pages
+ * stay exclusive until the caller has programmed its device and unlocks the
+ * folios:
  *
- *	who makes exclusive			a CPU that accesses the page
+ *	make exclusive				CPU access
  *
  *	lock the folio
- *	tell all others to let go
+ *	invalidate all other users
  *	entry: exclusive, flush			fault
  *	return					lock the folio: sleep
  *	program the device			  :
- *	unlock the folio			  : have it
- *						tell all to let go
- *						entry: mapped
+ *	unlock the folio			  : locked
+ *						invalidate all users
+ *						entry: present
  *
- * It serves both: the device gets at the page once at least, and so does the
- * CPU, whom nobody can overtake at the lock for ever.
+ * Both sides make progress: the device accesses the page at least once, and the
+ * CPU cannot be overtaken at the folio lock forever.
  *
- * In what order several folios have to be locked nobody knows. So only the first
- * one is waited for, before anything else is locked; the others are tried.
+ * Folio locks have no order. Only the first folio is waited for, with no other
+ * locked; the rest are trylocked.
  *
- * An entry that is exclusive already stays as it is. Whose it was is told to let
- * go, as is everybody but the caller, by the one notification that a call
- * makes.
+ * An entry that is already exclusive stays as it is. The single invalidation of
+ * each call reaches its previous owner, as it reaches everyone but the caller.
  */
 #include <linux/device_exclusive.h>
 #include <linux/hugetlb.h>
@@ -45,21 +44,21 @@
 #include "exclusive_pmd.h"
 #include "exclusive_pte.h"
 
-/* How often the first page is looked for again, when others have changed it */
+/* How often to retry when the first page changes after it was faulted in */
 #define EXCLUSIVE_ATTEMPTS	16
 
 /**
  * struct exclusive_call - one call, which holds mmap_lock
  * @mm: the address space
  * @start: first address
- * @end: behind the last one
- * @pages: what was taken
- * @vma: of the first page
- * @owner: who is not told to let go
- * @first: the folio of the first page, locked, until that is taken
- * @taken: number of pages taken
- * @unmapped: first address in the page table that has to be flushed
- * @unmapped_end: behind the last one; 0 if there is none
+ * @end: end of the range, exclusive
+ * @pages: the pages made exclusive so far
+ * @vma: the VMA of the first page
+ * @owner: the notifier owner that ignores the invalidation
+ * @first: the folio of the first page, locked, until its page is in @pages
+ * @taken: number of pages in @pages
+ * @unmapped: start of what must be flushed in this page table
+ * @unmapped_end: its end, exclusive; 0 if there is nothing to flush
  */
 struct exclusive_call {
 	struct mm_struct *mm;
@@ -74,9 +73,9 @@ struct exclusive_call {
 	unsigned long unmapped_end;
 };
 
-/* What can be had */
+/* Which pages can be made exclusive */
 
-/* Private and writable: whatever is mapped there writable is anonymous. */
+/* Private and writable: every writable page in it is anonymous. */
 static bool is_suitable(const struct vm_area_struct *vma)
 {
 	const vm_flags_t unsuitable = VM_SHARED | VM_SHADOW_STACK | VM_HUGETLB |
@@ -85,7 +84,7 @@ static bool is_suitable(const struct vm_area_struct *vma)
 	return vma->vm_flags & VM_WRITE && !(vma->vm_flags & unsuitable);
 }
 
-/* The page that @pte is about, if it can be had as it is */
+/* The page of @pte if it can be made exclusive without a fault, or NULL */
 static struct page *takeable_page(struct vm_area_struct *vma,
 				  unsigned long addr, pte_t pte)
 {
@@ -105,7 +104,7 @@ static struct page *takeable_page(struct vm_area_struct *vma,
 	return NULL;
 }
 
-/* Is there nothing that a fault would have to do? */
+/* Would a write fault have nothing to do? */
 static bool is_ready(struct vm_area_struct *vma, unsigned long addr, pte_t pte)
 {
 	return (pte_present(pte) && pte_write(pte)) ||
@@ -114,7 +113,7 @@ static bool is_ready(struct vm_area_struct *vma, unsigned long addr, pte_t pte)
 
 /* Faulting in, before anything is locked */
 
-/* The end of the PTEs from @ptep on that are as ready as the first one is */
+/* The end of the PTEs from @ptep on that are as ready, or not, as the first */
 static unsigned long alike_until(struct vm_area_struct *vma, pte_t *ptep,
 				 unsigned long addr, unsigned long end,
 				 bool *ready)
@@ -127,7 +126,7 @@ static unsigned long alike_until(struct vm_area_struct *vma, pte_t *ptep,
 	return addr;
 }
 
-/* How far do things stand as they stand at @addr? */
+/* The same for the entries from @addr on, below one PMD */
 static unsigned long look_until(struct vm_area_struct *vma, unsigned long addr,
 				unsigned long end, bool *ready)
 {
@@ -154,8 +153,8 @@ static unsigned long look_until(struct vm_area_struct *vma, unsigned long addr,
 }
 
 /*
- * What cannot be faulted in is left out, but for the first page. Returns 0 or the
- * reason why nothing more needs to be tried.
+ * Pages that cannot be faulted in are skipped, except for the first. Returns 0,
+ * or an errno if the call must fail.
  */
 static long fault_in(const struct exclusive_call *c, unsigned long addr,
 		     unsigned long end)
@@ -175,13 +174,13 @@ static long fault_in(const struct exclusive_call *c, unsigned long addr,
 	return 0;
 }
 
-/* For the first page a fault says better than we could why it is not to be had. */
+/* A write fault on the first page gives the most precise errno. */
 static long why_unsuitable(const struct exclusive_call *c)
 {
 	return fault_in(c, c->start, c->start + PAGE_SIZE) ?: -EOPNOTSUPP;
 }
 
-/* VMAs are looked for only where the range has several: they are seldom. */
+/* Ranges with several VMAs are rare: look up the next one only there. */
 static struct vm_area_struct *next_vma(const struct exclusive_call *c,
 				       const struct vm_area_struct *vma)
 {
@@ -219,8 +218,8 @@ static long make_ready(const struct exclusive_call *c)
 /* The first folio */
 
 /*
- * The folio of the first page, with a reference, or NULL if it is not ready any
- * more
+ * The folio of the first page, with a reference, or NULL if the page is not
+ * ready any more
  */
 static struct folio *first_folio(struct vm_area_struct *vma, pmd_t *pmd,
 				 unsigned long addr)
@@ -261,8 +260,8 @@ static struct folio *find_first(const struct exclusive_call *c)
 }
 
 /*
- * Wait for it. It is not there if somebody was quicker. A single page need not
- * be looked at before.
+ * Wait for its lock. c->first stays NULL if the page changed after it was
+ * faulted in. For a single page, try the page table before the fault.
  */
 static long lock_first(struct exclusive_call *c)
 {
@@ -297,9 +296,9 @@ static void unlock_first(struct exclusive_call *c)
 	c->first = NULL;
 }
 
-/* Taking */
+/* Replacing entries */
 
-/* Lock and reference: one of each for all pages that the call takes of a folio */
+/* One lock and one reference for all pages of a folio that this call gets */
 static bool take_folio(struct exclusive_call *c, struct folio *folio,
 		       const struct page *page, unsigned long i)
 {
@@ -336,10 +335,10 @@ static void flush_later(struct exclusive_call *c, unsigned long addr,
 }
 
 /*
- * The device is about to write to @folio, whether or not its driver says so: were
- * it clean, reclaim could take it for unchanged, or for lazily freed, once it is
- * restored. Without what has to be told to a mapping: there is none but the swap
- * cache's.
+ * The device may write to @folio, whether or not its driver marks it dirty
+ * later. If it stayed clean, reclaim could drop it after it is restored, as
+ * unchanged or as lazily freed. The only mapping that may have to be told is
+ * the swap cache.
  */
 static void mark_dirty(struct folio *folio)
 {
@@ -350,9 +349,10 @@ static void mark_dirty(struct folio *folio)
 }
 
 /*
- * @nr PTEs that map @page and those behind it become exclusive. Until they are
- * flushed CPUs may write to the pages, but not so that it does not show: who
- * writes through an entry that was clean looks at the PTE again.
+ * @nr PTEs that map @page and the pages after it become exclusive. Until they
+ *	are
+ * flushed, CPUs may still write to the pages, but no such write is lost: a CPU
+ * that writes through a clean entry reads the PTE again.
  */
 static void set_aside(struct vm_area_struct *vma, pte_t *ptep,
 		      unsigned long addr, struct page *page, unsigned int nr)
@@ -371,7 +371,7 @@ static void set_aside(struct vm_area_struct *vma, pte_t *ptep,
 	mark_dirty(page_folio(page));
 }
 
-/* How many PTEs, of at most @max, are about consecutive pages of a folio? */
+/* How many PTEs, of at most @max, are of consecutive pages of the folio? */
 static unsigned int run_of(struct folio *folio, struct page *page, pte_t *ptep,
 			   pte_t pte, unsigned int max)
 {
@@ -407,7 +407,7 @@ static unsigned int take_run(struct exclusive_call *c,
 	return nr;
 }
 
-/* One flush for all, before the lock is dropped: a restored entry needs none. */
+/* One flush for all, before the lock is dropped; restoring needs no flush. */
 static void take_ptes(struct exclusive_call *c, struct vm_area_struct *vma,
 		      pmd_t *pmd, unsigned long addr, unsigned long end)
 {
@@ -448,8 +448,8 @@ static void take_huge(struct exclusive_call *c, struct vm_area_struct *vma,
 }
 
 /*
- * Returns false if there is a page table. So there is where only some pages of
- * a huge one are asked for: the folio stays whole, but gets PTEs.
+ * Returns false if there is a page table. If only a part of a huge page is
+ * asked for, its PMD is split, and the folio stays whole.
  */
 static bool take_pmd(struct exclusive_call *c, struct vm_area_struct *vma,
 		     pmd_t *pmd, unsigned long addr, unsigned long end)
@@ -469,7 +469,7 @@ static bool take_pmd(struct exclusive_call *c, struct vm_area_struct *vma,
 	return whole || !ready;
 }
 
-/* What one PMD is about */
+/* The part of the range that is below one PMD */
 static void take_entry(struct exclusive_call *c, struct vm_area_struct *vma,
 		       unsigned long addr, unsigned long end)
 {
@@ -501,7 +501,7 @@ static void take_all(struct exclusive_call *c)
 
 /* Interface */
 
-/* Takes all there is to be taken, if the first page is. */
+/* Make all pages exclusive that can be, if the first one can. */
 static long attempt(struct exclusive_call *c)
 {
 	struct mmu_notifier_range range;
@@ -523,38 +523,39 @@ static long attempt(struct exclusive_call *c)
 }
 
 /**
- * device_exclusive_make_range() - give a device pages for itself
- * @mm: of the process
+ * device_exclusive_make_range() - give a device exclusive access to pages
+ * @mm: the address space
  * @start: address of the first page
- * @end: address behind the last one
- * @pages: what is had, of as many pages as there are in the range: the page that
- *	   is at the address, which the CPU cannot access from now on, or NULL
- * @owner: for the event MMU_NOTIFY_EXCLUSIVE, which the caller's own notifier
- *	   has to ignore if it has this owner
+ * @end: end of the range, exclusive
+ * @pages: receives an entry for each page of the range: the page, if the CPU
+ *	   can no longer access it, or NULL
+ * @owner: of the event MMU_NOTIFY_EXCLUSIVE, which the caller's own notifier
+ *	   must ignore if it has this owner
  *
- * What a write fault would have to do is done first. The folios of all pages had
- * are locked and referenced, once each. While they are, no CPU can take a page
- * back; the address space may lose it, for which there are notifiers. The caller
- * programs its device under a lock of its own, as after hmm_range_fault(), and
- * hands the array to device_exclusive_put_range() then. It must do so before it
- * calls again, or waits for anything that may need a folio: only the lock of the
- * first page's folio is waited for, the others are taken if they are free.
+ * Faults the pages in for writing first. The folio of each page in @pages is
+ * locked and referenced, once a folio. Until it is unlocked, no CPU can get the
+ * page back; the address space may still lose the page, and tells notifiers.
+ * The caller programs its device under a lock of its own, as after
+ * hmm_range_fault(), and passes @pages to device_exclusive_put_range(). It must
+ * do so before it calls this again, or waits for anything that may need one of
+ * the folios: only the lock of the first page's folio is waited for, the others
+ * are trylocked.
  *
- * A CPU that accesses a page gets it back, and the rest of its folio as well if
- * the device has that. Before, notifiers are told MMU_NOTIFY_CLEAR.
+ * A CPU access restores the page, and with it the other exclusive pages of its
+ * folio, after an invalidation with MMU_NOTIFY_CLEAR.
  *
- * Pages can be had in private writable mappings, but for those of hugetlb, and if
- * they are anonymous by the time a write fault is done. Who has got a reference
- * to a page, as by pin_user_pages(), can go on to access it. The pages count as
- * written to; no driver has to say so.
+ * Only pages in private writable mappings other than hugetlb can be made
+ * exclusive, and only if they are anonymous after a write fault. Users who hold
+ * a reference, as from pin_user_pages(), can still access the page. The pages
+ * are marked dirty; drivers need not do that.
  *
  * Context: Process context, may sleep. mmap_lock is held, and not dropped.
  *
- * Return: the number of pages had, which the first one is among, or why that is
- * not to be had: -EFAULT if there is none that may be written to, -EOPNOTSUPP if
- * it is not of a kind that can be had, -EINTR if a fatal signal has come, -EBUSY
- * if it has changed sixteen times between the fault and what follows, or another
- * errno of a fault.
+ * Return: the number of pages made exclusive, always including the first, or a
+ * negative errno: -EFAULT if the first page is not writable, -EOPNOTSUPP if it
+ * is not of a kind that can be made exclusive, -EINTR after a fatal signal,
+ * -EBUSY if the page changed sixteen times after the fault, or another errno of
+ * a fault.
  */
 long device_exclusive_make_range(struct mm_struct *mm, unsigned long start,
 				 unsigned long end, struct page **pages,
@@ -588,7 +589,7 @@ long device_exclusive_make_range(struct mm_struct *mm, unsigned long start,
 }
 EXPORT_SYMBOL_GPL(device_exclusive_make_range);
 
-/* Let go of the stretch that ends with pages[last]. Returns how long it is. */
+/* Put the stretch of pages that ends with pages[last]. Returns its length. */
 static unsigned long put_stretch(struct page **pages, unsigned long last)
 {
 	struct page *page = pages[last];
@@ -609,32 +610,31 @@ static unsigned long put_stretch(struct page **pages, unsigned long last)
 }
 
 /**
- * device_exclusive_put_range() - let go of what device_exclusive_make_range() took
- * @pages: as it has filled them in; cleared
- * @npages: how many it was asked for
+ * device_exclusive_put_range() - unlock and put the folios of exclusive pages
+ * @pages: as device_exclusive_make_range() left them; cleared
+ * @npages: number of entries in @pages
  *
- * The device may go on to use the pages until its driver's notifier is told of a
- * change.
+ * The device may go on using the pages until its driver's notifier is called.
  */
 void device_exclusive_put_range(struct page **pages, unsigned long npages)
 {
 	unsigned long end, nr;
 
-	/* From behind: what belongs together is looked for in front. */
+	/* Backwards: a stretch is looked for before its last page. */
 	for (end = npages; end; end -= nr)
 		nr = pages[end - 1] ? put_stretch(pages, end - 1) : 1;
 }
 EXPORT_SYMBOL_GPL(device_exclusive_put_range);
 
 /**
- * make_device_exclusive() - give a device a page for itself
- * @mm: of the process
- * @addr: where the page is
+ * make_device_exclusive() - give a device exclusive access to one page
+ * @mm: the address space
+ * @addr: address of the page
  * @owner: as for device_exclusive_make_range()
- * @foliop: the page's folio, locked and referenced
+ * @foliop: receives the page's folio, locked and referenced
  *
- * For one page what device_exclusive_make_range() is for many. It does not give
- * up while others change what is at the address.
+ * As device_exclusive_make_range() for one page, but retries without limit
+ * while the page changes.
  *
  * Context: As for device_exclusive_make_range().
  *

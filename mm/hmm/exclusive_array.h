@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The pages that a call for exclusive access has taken, in the order of their
- * addresses. A folio is locked once, at the first of its pages; which one that is
- * shows in the array, as long as the pages lie as they lie in the folio.
+ * The pages that a call has made exclusive, in the order of their addresses.
+ * Each folio is locked once, for the first of its pages. The array shows which
+ * one that is, as long as the pages have the same order as in the folio.
  *
  *	pages:	A2 A3 A4 B0 A6 A7 C0 ..
  *		^  -----    -----
- *		|  stretch: one after the other
- *		A is locked here, and seen from A6 by looking back
+ *		|  stretch: consecutive pages
+ *		A is locked here, which looking back from A6 finds
  *
- * Pure: pages are told apart, not looked at. Also built by KUnit.
+ * Pure: compares page pointers and does not dereference them. KUnit builds it,
+ * too.
  */
 #ifndef _MM_HMM_EXCLUSIVE_ARRAY_H
 #define _MM_HMM_EXCLUSIVE_ARRAY_H
@@ -17,8 +18,9 @@
 #include <linux/mm.h>
 
 /*
- * @page, number @idx of its folio, is at @i, or is about to be. Is one of those
- * before it of the same folio? Not found is what has been mapped elsewhere.
+ * @page, number @idx of its folio, is at @i, or is about to be. Is a page
+ *	before
+ * it of the same folio? A page that is out of order is not found.
  */
 static inline bool exclusive_met_before(struct page *const *pages,
 					unsigned long i,
@@ -33,7 +35,9 @@ static inline bool exclusive_met_before(struct page *const *pages,
 	return false;
 }
 
-/* How many pages are in the stretch that ends at @i with number @idx of a folio? */
+/*
+ * The length of the stretch that ends at @i, with page number @idx of a folio
+ */
 static inline unsigned long exclusive_stretch(struct page *const *pages,
 					      unsigned long i,
 					      unsigned long idx)

@@ -1,16 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Huge pages that a device has for itself as a whole, in entries of PMDs: how
- * they come to be, how they are mapped again, and what becomes of them where
- * something needs PTEs.
+ * Device-exclusive PMDs: how they are made, restored, and split where something
+ * needs PTEs.
  *
- * The rules are those of PTEs, see exclusive.c. To split an entry ends nothing:
- * the device goes on to have all of the pages, and nobody has to be told.
+ * The rules are those of PTEs, see exclusive.c. A split needs no invalidation:
+ * the device keeps exclusive access to all of the pages.
  *
- * Reverse mapping finds them as they are, and whoever only wants to know of
- * accesses leaves them so; migration replaces them, and reclaim splits them first.
- * fork() maps the page again before it looks, as does who moves pages for
- * userfaultfd.
+ * Reverse mapping finds exclusive PMDs whole. Aging and idle tracking leave
+ * them alone, migration replaces them, reclaim splits them first. fork() and
+ * UFFDIO_MOVE restore them first.
  */
 #include <linux/mm.h>
 #include <linux/mmu_notifier.h>
@@ -25,7 +23,7 @@
 
 /* Entries */
 
-/* What maps a huge page where @taken has stood for it */
+/* The PMD that maps the huge page again, in place of the exclusive @taken */
 static pmd_t exclusive_pmd_end(struct vm_area_struct *vma, pmd_t taken)
 {
 	struct folio *folio = exclusive_pmd_folio(taken);
@@ -39,12 +37,13 @@ static pmd_t exclusive_pmd_end(struct vm_area_struct *vma, pmd_t taken)
 }
 
 /**
- * exclusive_pmd_ready() - can a huge page be had as it is?
- * @vma: where
+ * exclusive_pmd_ready() - can a huge page be made exclusive without a fault?
+ * @vma: its VMA
  * @addr: the address
  * @pmd: the entry; the page table lock is held
  *
- * Return: whether it maps the page writable, or would if it was not exclusive.
+ * Return: true if @pmd is writable, or exclusive and would be restored
+ * writable.
  */
 bool exclusive_pmd_ready(struct vm_area_struct *vma, unsigned long addr,
 			 pmd_t pmd)
@@ -57,12 +56,12 @@ bool exclusive_pmd_ready(struct vm_area_struct *vma, unsigned long addr,
 
 /**
  * exclusive_pmd_begin() - make an entry exclusive
- * @vma: where
- * @addr: the address, that of the huge page
+ * @vma: its VMA
+ * @addr: address of the huge page
  * @pmdp: the entry, which maps it writable
  *
- * It is never empty meanwhile: who zaps passes over what is empty. That no CPU
- * has it cached any more is done when this returns.
+ * The entry is never empty in between, since zapping skips empty entries.
+ * Flushes the TLB.
  *
  * Context: The page table lock and the folio's are held.
  */
@@ -77,7 +76,7 @@ void exclusive_pmd_begin(struct vm_area_struct *vma, unsigned long addr,
 	set_pmd_at(vma->vm_mm, addr, pmdp, pgtable_leaf_to_pmd(leaf, vma));
 }
 
-/* Mapping again */
+/* Restoring */
 
 /* The folio is locked. Its entry may have been zapped, or split. */
 static void restore_pmd(struct vm_area_struct *vma, pmd_t *pmdp,
@@ -103,8 +102,8 @@ static void restore_pmd(struct vm_area_struct *vma, pmd_t *pmdp,
 }
 
 /**
- * do_huge_pmd_device_exclusive() - a CPU fault on a PMD of a page that a device has
- * @vmf: the fault; its orig_pmd is such an entry
+ * do_huge_pmd_device_exclusive() - handle a CPU fault on an exclusive PMD
+ * @vmf: the fault; its orig_pmd is exclusive
  *
  * Context: As do_device_exclusive().
  *
@@ -127,7 +126,7 @@ vm_fault_t do_huge_pmd_device_exclusive(struct vm_fault *vmf)
 	return ret;
 }
 
-/* The folio that is exclusive as a whole, with a reference, or NULL */
+/* The folio of an exclusive PMD, with a reference, or NULL */
 static struct folio *get_exclusive_folio(struct mm_struct *mm, pmd_t *pmdp)
 {
 	spinlock_t *ptl = pmd_lock(mm, pmdp);
@@ -142,16 +141,18 @@ static struct folio *get_exclusive_folio(struct mm_struct *mm, pmd_t *pmdp)
 }
 
 /**
- * present_device_exclusive_pmd() - map a huge page for who cannot do without
- * @vma: where
- * @pmdp: its entry
- * @addr: the address, that of the huge page
+ * present_device_exclusive_pmd() - restore an exclusive PMD
+ * @vma: its VMA
+ * @pmdp: the entry
+ * @addr: address of the huge page
  *
- * If mmap_lock is held for writing it stays so.
+ * Does not drop mmap_lock.
  *
- * Context: Process context, may sleep. mmap_lock is held, or the lock of the VMA.
+ * Context: Process context, may sleep. mmap_lock is held, or the lock of the
+ * VMA.
  *
- * Return: 0, also if there is none, or -EINTR if a fatal signal has come.
+ * Return: 0, also if the entry is not exclusive, or -EINTR after a fatal
+ * signal.
  */
 int present_device_exclusive_pmd(struct vm_area_struct *vma, pmd_t *pmdp,
 				 unsigned long addr)
@@ -172,7 +173,7 @@ int present_device_exclusive_pmd(struct vm_area_struct *vma, pmd_t *pmdp,
 
 /* Splitting */
 
-/* Fill a page table that nobody knows yet with what @taken is, in parts. */
+/* Fill a page table that is not visible yet with the parts of @taken. */
 static void fill_table(struct vm_area_struct *vma, pgtable_t table,
 		       unsigned long addr, pmd_t taken)
 {
@@ -193,11 +194,11 @@ static void fill_table(struct vm_area_struct *vma, pgtable_t table,
 
 /**
  * split_device_exclusive_pmd() - an exclusive PMD becomes exclusive PTEs
- * @vma: where
+ * @vma: its VMA
  * @pmdp: the entry
- * @addr: the address, that of the huge page
+ * @addr: address of the huge page
  *
- * Its folio stays whole.
+ * The folio stays whole.
  *
  * Context: The page table lock is held.
  */
@@ -210,7 +211,7 @@ void split_device_exclusive_pmd(struct vm_area_struct *vma, pmd_t *pmdp,
 	bool exclusive = PageAnonExclusive(page);
 	pgtable_t table;
 
-	/* As many mappings as there will be, before the one there is goes */
+	/* Add the new mappings before the old one is removed. */
 	folio_ref_add(folio, HPAGE_PMD_NR - 1);
 	folio_add_anon_rmap_ptes(folio, page, HPAGE_PMD_NR, vma, addr,
 				 exclusive ? RMAP_EXCLUSIVE : RMAP_NONE);
@@ -218,7 +219,7 @@ void split_device_exclusive_pmd(struct vm_area_struct *vma, pmd_t *pmdp,
 
 	table = pgtable_trans_huge_withdraw(vma->vm_mm, pmdp);
 	fill_table(vma, table, addr, taken);
-	/* Who walks without locks, and sees the table, sees what is in it. */
+	/* A lockless walker that sees the table also sees its entries. */
 	smp_wmb();
 	pmd_populate(vma->vm_mm, pmdp, table);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Huge pages that a device has for itself as a whole: what exclusive_pte.h is for
- * PTEs. The page table lock is held.
+ * Device-exclusive PMDs, as exclusive_pte.h for PTEs. The page table lock is
+ * held.
  */
 #ifndef _MM_HMM_EXCLUSIVE_PMD_H
 #define _MM_HMM_EXCLUSIVE_PMD_H
@@ -9,7 +9,7 @@
 #include <linux/leafops.h>
 #include <linux/mm.h>
 
-/* The folio that @pmd is about, which is mapped or exclusive */
+/* The folio of @pmd, which is present or exclusive */
 static inline struct folio *exclusive_pmd_folio(pmd_t pmd)
 {
 	if (pmd_present(pmd))

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * From a PTE that maps a page to the entry that stands for it while a device has
- * it for itself, and back again. Both count as a mapping of the page: its
- * mapcount and its reference stay.
+ * Convert a PTE to a device-exclusive entry of the same page, and back. Either
+ * counts as a mapping: the page keeps its mapcount and its reference.
  */
 #ifndef _MM_HMM_EXCLUSIVE_PTE_H
 #define _MM_HMM_EXCLUSIVE_PTE_H
@@ -12,7 +11,7 @@
 
 #include "migrate_pte.h"
 
-/* What takes the place of @pte, which maps a page writable */
+/* The exclusive entry for @pte, which maps a page writable */
 static inline pte_t exclusive_pte_begin(struct vm_area_struct *vma, pte_t pte)
 {
 	struct pgtable_leaf leaf = pgtable_leaf_of_pte(pte);
@@ -20,7 +19,7 @@ static inline pte_t exclusive_pte_begin(struct vm_area_struct *vma, pte_t pte)
 	return pgtable_leaf_to_pte(pgtable_leaf_begin_exclusive(leaf), vma);
 }
 
-/* The page that a device has for itself where @pte is, or NULL */
+/* The page of an exclusive entry, or NULL if @pte is something else */
 static inline struct page *exclusive_pte_page(pte_t pte)
 {
 	softleaf_t entry;
@@ -32,7 +31,7 @@ static inline struct page *exclusive_pte_page(pte_t pte)
 						     NULL;
 }
 
-/* What maps @page where @taken has stood for it */
+/* The PTE that maps @page again, in place of the exclusive entry @taken */
 static inline pte_t exclusive_pte_end(struct vm_area_struct *vma,
 				      struct page *page, pte_t taken)
 {
@@ -45,9 +44,10 @@ static inline pte_t exclusive_pte_end(struct vm_area_struct *vma,
 }
 
 /*
- * How many entries from @ptep on, of at most @max, differ from the first one,
- * @taken, in nothing but the page, and are restored alike? All are of the folio
- * of @page.
+ * How many entries from @ptep on, of at most @max, differ from the first,
+ * @taken, only in the page, and are restored in the same way? All are of the
+ * folio of
+ * @page.
  */
 static inline unsigned int exclusive_pte_run(pte_t *ptep, pte_t taken,
 					     struct page *page,

@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Device-exclusive access, how it ends: exclusive entries map their pages again,
- * for a CPU that accesses one, for UFFDIO_MOVE and for fork().
+ * End of device-exclusive access: exclusive entries are restored for CPU
+ * accesses, UFFDIO_MOVE and fork().
  *
- * The folio is locked, see exclusive.c, and notifiers have been told. All that the
- * device has of the folio in one stretch comes back at once: the first access
- * costs the device what it has to do to let go, the others need not cost more.
+ * The folio is locked, see exclusive.c, after an invalidation. All consecutive
+ * exclusive entries of the folio are restored together, so that the device is
+ * interrupted once, and not for each page.
  *
- * Nothing has to be flushed: CPUs cannot have cached entries that were not
- * present.
+ * No TLB flush is needed: CPUs do not cache entries that are not present.
  */
 #include <linux/mm.h>
 #include <linux/mmu_notifier.h>
@@ -20,9 +19,9 @@
 #include "exclusive_pte.h"
 
 /**
- * struct exclusive_span - a stretch of exclusive entries, of one folio
+ * struct exclusive_span - consecutive exclusive entries of one folio
  * @start: first address
- * @end: behind the last one
+ * @end: end of the span, exclusive
  */
 struct exclusive_span {
 	unsigned long start;
@@ -32,8 +31,8 @@ struct exclusive_span {
 /* Entries */
 
 /*
- * Restore the exclusive entry at @ptep, which is of @page, and those behind it
- * that are alike. Returns how many, of at most @max.
+ * Restore the exclusive entry at @ptep, of @page, and those after it that are
+ * restored in the same way. Returns how many, of at most @max.
  */
 static unsigned int restore_run(struct vm_area_struct *vma, unsigned long addr,
 				pte_t *ptep, struct page *page,
@@ -49,7 +48,7 @@ static unsigned int restore_run(struct vm_area_struct *vma, unsigned long addr,
 	return nr;
 }
 
-/* Restore all entries of @folio from @addr on, before @end in the page table. */
+/* Restore the exclusive entries of @folio between @addr and @end. */
 static void restore_ptes(struct vm_area_struct *vma, const struct folio *folio,
 			 pte_t *ptep, unsigned long addr, unsigned long end)
 {
@@ -68,9 +67,9 @@ static void restore_ptes(struct vm_area_struct *vma, const struct folio *folio,
 /* Faults */
 
 /*
- * Widen @span, that of @page, which is exclusive, by what is of the folio before
- * and behind it. Looked at are all entries that may be, in their order, to take
- * apart few of them.
+ * Extend @span, which covers @page, by the exclusive entries of the folio
+ * before and after it. All candidates are visited in order, because it is
+ * cheaper to compare an entry with the one that is expected than to decode it.
  */
 static void widen(struct exclusive_span *span, const struct vm_area_struct *vma,
 		  pte_t *ptep, struct page *page)
@@ -105,7 +104,7 @@ static void widen(struct exclusive_span *span, const struct vm_area_struct *vma,
 	}
 }
 
-/* What is to be restored for the fault? False if there is nothing any more. */
+/* What to restore for the fault. False if the entry has changed. */
 static bool find_span(const struct vm_fault *vmf, struct exclusive_span *span)
 {
 	bool found;
@@ -137,8 +136,8 @@ static void restore_one(const struct vm_fault *vmf, pte_t *ptep)
 }
 
 /*
- * Nobody makes entries exclusive, nor restores them, while the folio is locked;
- * those that are zapped are passed over.
+ * While the folio is locked, nobody else makes its entries exclusive or
+ * restores them. Entries that were zapped are skipped.
  */
 static void restore_span(const struct vm_fault *vmf,
 			 const struct exclusive_span *span)
@@ -163,13 +162,13 @@ static void restore_span(const struct vm_fault *vmf,
 	mmu_notifier_invalidate_range_end(&range);
 }
 
-/* For a single page it shows as it is restored whether it is still there. */
+/* For a single page, restore_one() checks that the entry is still there. */
 static void restore_for(const struct vm_fault *vmf, const struct folio *folio)
 {
 	unsigned long addr = vmf->address & PAGE_MASK;
 	struct exclusive_span span = { addr, addr + PAGE_SIZE };
 
-	/* It may have been split while its lock was waited for. */
+	/* The folio may have been split before it was locked. */
 	if (page_folio(vmf->page) != folio)
 		return;
 	if (!folio_test_large(folio) || find_span(vmf, &span))
@@ -177,20 +176,20 @@ static void restore_for(const struct vm_fault *vmf, const struct folio *folio)
 }
 
 /**
- * do_device_exclusive() - a CPU fault on a PTE of a page that a device has
- * @vmf: the fault; its orig_pte is such an entry, of its page
+ * do_device_exclusive() - handle a CPU fault on an exclusive PTE
+ * @vmf: the fault; its orig_pte is exclusive, and its page is the entry's
  *
- * Context: Process context, may sleep. mmap_lock is held, or the lock of the VMA,
- * which is dropped if the answer is VM_FAULT_RETRY.
+ * Context: Process context, may sleep. mmap_lock or the lock of the VMA is
+ * held, and is dropped if this returns VM_FAULT_RETRY.
  *
- * Return: 0 to try the access again, or VM_FAULT_RETRY.
+ * Return: 0 to retry the access, or VM_FAULT_RETRY.
  */
 vm_fault_t do_device_exclusive(struct vm_fault *vmf)
 {
 	struct folio *folio = page_folio(vmf->page);
 	vm_fault_t ret;
 
-	/* Nothing keeps the entry there. If the page is free, it is gone. */
+	/* The entry may be zapped at any time; if the page is free, it was. */
 	if (!folio_try_get(folio))
 		return 0;
 	ret = folio_lock_or_retry(folio, vmf);
@@ -205,18 +204,20 @@ vm_fault_t do_device_exclusive(struct vm_fault *vmf)
 /* UFFDIO_MOVE */
 
 /**
- * present_device_exclusive_pte() - map a page again that is about to be moved
- * @vma: where, and notifiers have been told that @addr changes
+ * present_device_exclusive_pte() - restore an exclusive PTE that will be moved
+ * @vma: its VMA; @addr is being invalidated
  * @addr: the address
- * @ptep: its PTE
+ * @ptep: the PTE
  * @ptl: the page table lock, not held
- * @taken: the exclusive entry that was read there; its folio is small and locked
+ * @taken: the exclusive entry that was read there; its folio is small and
+ *	locked
  *
- * With the folio locked no device can take the page before it has moved.
+ * As the folio is locked, no device can make the page exclusive before it
+ * moves.
  *
  * Context: Under RCU, which keeps the page table.
  *
- * Return: the PTE that is there now; none if that has changed meanwhile.
+ * Return: the PTE that is there now, or an empty one if it has changed.
  */
 pte_t present_device_exclusive_pte(struct vm_area_struct *vma,
 				   unsigned long addr, pte_t *ptep,
@@ -236,17 +237,17 @@ pte_t present_device_exclusive_pte(struct vm_area_struct *vma,
 /* fork() */
 
 /**
- * copy_device_exclusive() - make a page present that is about to be copied
- * @vma: of the parent, whose notifiers have been told that it changes
- * @addr: where
- * @ptep: an exclusive entry
+ * copy_device_exclusive() - restore an exclusive PTE that fork() will copy
+ * @vma: the VMA of the parent, which is being invalidated
+ * @addr: the address
+ * @ptep: the exclusive entry
  *
- * Those behind it come along.
+ * Restores the exclusive entries of the folio after it, too.
  *
  * Context: fork(), under the page table lock.
  *
- * Return: 0, or -EBUSY if the folio is locked: wait_device_exclusive() has to be
- * called then, with the page table lock dropped.
+ * Return: 0, or -EBUSY if the folio is locked: drop the page table lock and
+ * call wait_device_exclusive() then.
  */
 int copy_device_exclusive(struct vm_area_struct *vma, unsigned long addr,
 			  pte_t *ptep)
@@ -262,7 +263,7 @@ int copy_device_exclusive(struct vm_area_struct *vma, unsigned long addr,
 	return 0;
 }
 
-/* The folio that a device has a page of at @addr, with a reference, or NULL */
+/* The folio of an exclusive entry at @addr, with a reference, or NULL */
 static struct folio *exclusive_folio(struct vm_area_struct *vma, pmd_t *pmd,
 				     unsigned long addr)
 {
@@ -284,13 +285,13 @@ static struct folio *exclusive_folio(struct vm_area_struct *vma, pmd_t *pmd,
 }
 
 /**
- * wait_device_exclusive() - make a page present whose folio is locked
+ * wait_device_exclusive() - wait for a folio, and restore its exclusive PTE
  * @vma: of the parent
  * @pmd: its PMD, of PTEs
  * @addr: where the page is
  *
- * It is made present with the lock that was waited for. As fork() holds mmap_lock
- * for writing, it stays so: waiting once for each is enough.
+ * It is made present with the lock that was waited for. As fork() holds
+ * mmap_lock for writing, it stays so: waiting once for each is enough.
  *
  * Nobody waits for fork() with the lock: drivers, who have to wait for a range
  * that is being changed, do so before they lock folios.
