@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Pages of a process that a device has for itself, as for atomic operations that
- * the CPU must not get in between of.
+ * Device-exclusive access to pages of a process, as for atomic operations that
+ * must not race with CPU accesses.
  */
 #ifndef _LINUX_DEVICE_EXCLUSIVE_H
 #define _LINUX_DEVICE_EXCLUSIVE_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Migration between system memory and device memory, for the drivers of devices
- * that have memory of their own.
+ * Migration between system memory and device memory, for drivers of devices
+ * with their own memory.
  *
  *	migrate_vma_setup(&migrate)
  *	allocate destinations, copy
@@ -9,8 +9,8 @@
  *	change the device's page table
  *	migrate_vma_finalize(&migrate)
  *
- * migrate_device_range() and its kind begin with page frame numbers instead of
- * addresses.
+ * migrate_device_range() and similar functions start from page frame numbers
+ * instead of addresses.
  */
 #ifndef _LINUX_MIGRATE_DEVICE_H
 #define _LINUX_MIGRATE_DEVICE_H
@@ -19,9 +19,9 @@
 
 struct vm_area_struct;
 
-/* Entries of &migrate_vma.src and ->dst. The bits left are not for drivers. */
-#define MIGRATE_PFN_VALID	BIT(0)	/* there is a page frame number */
-#define MIGRATE_PFN_MIGRATE	BIT(1)	/* src: is to be migrated, or is */
+/* Entries of &migrate_vma.src and ->dst. Other bits are not for drivers. */
+#define MIGRATE_PFN_VALID	BIT(0)	/* has a page frame number */
+#define MIGRATE_PFN_MIGRATE	BIT(1)	/* src: can be, or has been, migrated */
 #define MIGRATE_PFN_WRITE	BIT(3)	/* src: was mapped writable */
 #define MIGRATE_PFN_COMPOUND	BIT(4)	/* stands for a whole large folio */
 #define MIGRATE_PFN_SHIFT	6
@@ -42,7 +42,7 @@ static inline struct page *migrate_pfn_to_page(unsigned long mpfn)
  * migrate_pfn() - an entry for a page
  * @pfn: its page frame number
  *
- * Return: the entry, with nothing but %MIGRATE_PFN_VALID.
+ * Return: the entry, with no flag but %MIGRATE_PFN_VALID.
  */
 static inline unsigned long migrate_pfn(unsigned long pfn)
 {
@@ -51,18 +51,20 @@ static inline unsigned long migrate_pfn(unsigned long pfn)
 
 /**
  * enum migrate_vma_direction - &migrate_vma.flags
- * @MIGRATE_VMA_SELECT_SYSTEM: system memory, and what is not mapped yet
- * @MIGRATE_VMA_SELECT_DEVICE_PRIVATE: private memory of &migrate_vma.pgmap_owner
- * @MIGRATE_VMA_SELECT_DEVICE_COHERENT: coherent memory of the same
- * @MIGRATE_VMA_SELECT_COMPOUND: huge pages go as a whole; without it, and where
- *	the range has only a part of one, they are split
- * @MIGRATE_VMA_SELECT_FOLIOS: so do large folios of any order, however they are
- *	mapped
- * @MIGRATE_VMA_TO_DEVICE: the destination is device memory: leave out what can
- *	never go there
- * @MIGRATE_VMA_UNDER_VMA_LOCK: a CPU fault's VMA lock is held, and not mmap_lock
- * @MIGRATE_VMA_SWAP_IN: bring in what is swapped out, which is a part of system
- *	memory then; excludes %MIGRATE_VMA_UNDER_VMA_LOCK
+ * @MIGRATE_VMA_SELECT_SYSTEM: select system memory and the shared zero page
+ * @MIGRATE_VMA_SELECT_DEVICE_PRIVATE: select private memory of
+ *	&migrate_vma.pgmap_owner
+ * @MIGRATE_VMA_SELECT_DEVICE_COHERENT: select its coherent memory
+ * @MIGRATE_VMA_SELECT_COMPOUND: migrate huge pages as a whole; without this, or
+ *	if the range has only a part of a huge page, it is split
+ * @MIGRATE_VMA_SELECT_FOLIOS: migrate large folios of any order as a whole,
+ *	however they are mapped
+ * @MIGRATE_VMA_TO_DEVICE: the destination is device memory: skip pages that can
+ *	never migrate there
+ * @MIGRATE_VMA_UNDER_VMA_LOCK: the caller handles a CPU fault, with the VMA
+ *	lock held instead of mmap_lock
+ * @MIGRATE_VMA_SWAP_IN: swap pages in first; excludes
+ *	%MIGRATE_VMA_UNDER_VMA_LOCK
  */
 enum migrate_vma_direction {
 	MIGRATE_VMA_SELECT_SYSTEM		= BIT(0),
@@ -75,23 +77,23 @@ enum migrate_vma_direction {
 	MIGRATE_VMA_SWAP_IN			= BIT(7),
 };
 
-/* For drivers that are to be built with other kernels too */
+/* For drivers that are also built for other kernels */
 #define MIGRATE_VMA_SELECT_FOLIOS MIGRATE_VMA_SELECT_FOLIOS
 
 /**
  * struct migrate_vma - a migration
- * @vma: where
- * @dst: an entry for each page: where to, from the driver
- * @src: an entry for each page: what, for the driver, who leaves it alone
- * @cpages: how many entries are to be migrated
- * @npages: how many entries there are
+ * @vma: the VMA of the range
+ * @dst: the destination of each page, from the driver
+ * @src: the source of each page; the driver must not change it
+ * @cpages: number of entries that can be migrated
+ * @npages: number of entries
  * @start: first address
- * @end: first address behind
- * @pgmap_owner: &dev_pagemap.owner of the device memory that may be selected;
- *	callbacks of MMU notifiers find it in &mmu_notifier_range.owner
+ * @end: end of the range, exclusive
+ * @pgmap_owner: &dev_pagemap.owner of the device memory that can be selected;
+ *	MMU notifier callbacks find it in &mmu_notifier_range.owner
  * @flags: enum migrate_vma_direction
- * @fault_page: &vm_fault.page if this is done in &dev_pagemap_ops.migrate_to_ram,
- *	else NULL
+ * @fault_page: &vm_fault.page in &dev_pagemap_ops.migrate_to_ram, otherwise
+ *	NULL
  */
 struct migrate_vma {
 	struct vm_area_struct *vma;
@@ -124,10 +126,10 @@ void migrate_device_finalize(unsigned long *src_pfns, unsigned long *dst_pfns,
 
 /**
  * enum migrate_holdout - why a page could not be evicted
- * @MIGRATE_HELD_LOCKED: somebody has its folio locked
- * @MIGRATE_HELD_REFERENCED: somebody has a reference to its folio
- * @MIGRATE_HELD_NO_DESTINATION: the driver has supplied none, or it came too late
- *	to be tried
+ * @MIGRATE_HELD_LOCKED: its folio is locked
+ * @MIGRATE_HELD_REFERENCED: its folio has an unexpected reference
+ * @MIGRATE_HELD_NO_DESTINATION: the driver supplied no destination, or the page
+ *	came into use after the last pass
  */
 enum migrate_holdout {
 	MIGRATE_HELD_LOCKED,
@@ -136,18 +138,18 @@ enum migrate_holdout {
 };
 
 /**
- * struct migrate_evict - a range of device memory that is to be emptied
+ * struct migrate_evict - eviction of a range of device memory
  * @start: page frame number of the first page
- * @npages: how many
- * @timeout: jiffies after which it is given up; %MAX_SCHEDULE_TIMEOUT for never
- * @supply: for all of @npages entries of @src that are to be migrated, allocate
- *	and lock destinations, copy, and store them in @dst; both as between
- *	migrate_vma_setup() and migrate_vma_pages()
- * @holds_out: optional: told of each page that is still in use in the end
- * @moved: (out) how many pages have moved
- * @remaining: (out) how many are still in use
+ * @npages: number of pages
+ * @timeout: in jiffies; %MAX_SCHEDULE_TIMEOUT for none
+ * @supply: for each of the @npages entries of @src that can be migrated,
+ *	allocate and lock a destination, copy, and store the destination in
+ *	@dst, as between migrate_vma_setup() and migrate_vma_pages()
+ * @holds_out: optional: called for each page that is still in use at the end
+ * @moved: (out) number of pages that have migrated
+ * @remaining: (out) number of pages that are still in use
  *
- * Best a part of a structure with what the callbacks need to know.
+ * Usually embedded in a structure with what the callbacks need.
  */
 struct migrate_evict {
 	unsigned long start;

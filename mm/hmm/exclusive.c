@@ -349,10 +349,9 @@ static void mark_dirty(struct folio *folio)
 }
 
 /*
- * @nr PTEs that map @page and the pages after it become exclusive. Until they
- *	are
- * flushed, CPUs may still write to the pages, but no such write is lost: a CPU
- * that writes through a clean entry reads the PTE again.
+ * Make the @nr PTEs exclusive that map @page and the pages after it. Until they
+ * are flushed, CPUs may still write to the pages, but no such write is lost: a
+ * CPU that writes through a clean entry reads the PTE again.
  */
 static void set_aside(struct vm_area_struct *vma, pte_t *ptep,
 		      unsigned long addr, struct page *page, unsigned int nr)

@@ -19,8 +19,7 @@
 
 /*
  * @page, number @idx of its folio, is at @i, or is about to be. Is a page
- *	before
- * it of the same folio? A page that is out of order is not found.
+ * before it of the same folio? A page that is out of order is not found.
  */
 static inline bool exclusive_met_before(struct page *const *pages,
 					unsigned long i,

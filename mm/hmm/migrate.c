@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Migration of a range of an address space: the interface for drivers. See
- * migrate.h for the stages.
+ * The interface to migrate a range of an address space. See migrate.h for the
+ * stages.
  */
 #include <linux/export.h>
 #include <linux/hugetlb.h>
@@ -15,7 +15,7 @@
 
 static bool is_migratable(struct vm_area_struct *vma)
 {
-	/* Secret memory is not even mapped for the kernel: nothing can copy it. */
+	/* The kernel has not mapped secret memory, and cannot copy it. */
 	return vma && !is_vm_hugetlb_page(vma) &&
 	       !(vma->vm_flags & VM_SPECIAL) && !vma_is_dax(vma) &&
 	       !vma_is_secretmem(vma);
@@ -39,35 +39,37 @@ static int check_setup(const struct migrate_vma *args)
 
 /**
  * migrate_vma_setup() - begin to migrate a range of an address space
- * @args: what to migrate: &migrate_vma.vma, ->start and ->end within it, what to
- *	select by ->flags and ->pgmap_owner, and room for the entries of all of
- *	its pages in ->src and ->dst
+ * @args: what to migrate: &migrate_vma.vma, ->start and ->end within it, what
+ *	->flags and ->pgmap_owner select, and ->src and ->dst with room for an
+ *	entry for each page
  *
- * In return, an entry of ->src says of each page of the range:
+ * Returns an entry in ->src for each page of the range:
  *
- * - %MIGRATE_PFN_VALID and %MIGRATE_PFN_MIGRATE: the page (migrate_pfn_to_page())
- *   may be copied. It is locked, mapped nowhere, and does not change;
- *   %MIGRATE_PFN_WRITE says that the mapping was writable. With
- *   %MIGRATE_PFN_COMPOUND it is the first of a large folio that goes as a whole,
- *   and the entries of the other pages are 0.
- * - %MIGRATE_PFN_MIGRATE: there is nothing, and the driver may supply a page;
- *   with %MIGRATE_PFN_COMPOUND a folio of the size of a PMD.
- * - 0: not selected, or it cannot be had now.
+ * - %MIGRATE_PFN_VALID and %MIGRATE_PFN_MIGRATE: the page, as of
+ *   migrate_pfn_to_page(), can be copied. It is locked, mapped nowhere, and
+ *   does not change. %MIGRATE_PFN_WRITE is set if the mapping was writable. With
+ *   %MIGRATE_PFN_COMPOUND, it is the first page of a large folio that migrates
+ *   as a whole, and the entries of its other pages are 0.
+ * - %MIGRATE_PFN_MIGRATE alone: a hole, which the driver may fill with a page;
+ *   with %MIGRATE_PFN_COMPOUND, with a folio of the size of a PMD.
+ * - 0: the page is not selected, or cannot be migrated now.
  *
- * For what it wants to migrate, the driver then allocates destinations, locks
- * them, copies, and stores each by migrate_pfn() in ->dst, large ones with
- * %MIGRATE_PFN_COMPOUND in the entry of their first page only. An entry of ->dst
- * that stays 0 leaves its page where it is. Destinations may be smaller than what they are for: then that is split.
- * After that come migrate_vma_pages() and migrate_vma_finalize(), whatever the
- * driver has achieved.
+ * For each page that it wants to migrate, the driver then allocates a
+ * destination, locks it, copies the page, and stores migrate_pfn() of the
+ * destination in ->dst; for a large destination, with %MIGRATE_PFN_COMPOUND and
+ * in the entry of its first page only. A page whose entry of ->dst stays 0 does
+ * not migrate. If a destination is smaller than its source, the source is
+ * split. The driver must call migrate_vma_pages() and migrate_vma_finalize()
+ * after that, even if it migrates nothing.
  *
  * Context: Process context, may sleep. mmap_lock is held at least for reading
- * until migrate_vma_finalize() has returned; in a CPU fault under the VMA lock,
- * that lock, with %MIGRATE_VMA_UNDER_VMA_LOCK in ->flags.
+ * until migrate_vma_finalize() has returned; or, in a CPU fault under the VMA
+ * lock, that lock, with %MIGRATE_VMA_UNDER_VMA_LOCK in ->flags.
  *
- * Return: 0, with the number of entries to be migrated in ->cpages, or -EINVAL
- * for a range or a mapping that cannot be migrated, flags that exclude one
- * another, or a ->fault_page that is not a locked page of device-private memory.
+ * Return: 0, with the number of entries that can be migrated in ->cpages, or
+ * -EINVAL for a range or a mapping that cannot be migrated, for flags that
+ * exclude each other, or for a ->fault_page that is not a locked page of
+ * device-private memory.
  */
 int migrate_vma_setup(struct migrate_vma *args)
 {
@@ -95,12 +97,12 @@ int migrate_vma_setup(struct migrate_vma *args)
 EXPORT_SYMBOL(migrate_vma_setup);
 
 /**
- * migrate_vma_pages() - make the destinations what the sources were
+ * migrate_vma_pages() - replace sources by destinations
  * @migrate: from migrate_vma_setup(), with ->dst filled in
  *
- * Where %MIGRATE_PFN_MIGRATE still stands in ->src after this, the page has moved
- * to its destination, or the hole is filled. All folios are still locked: this is
- * the time to change the device's page table.
+ * If %MIGRATE_PFN_MIGRATE is still set in an entry of ->src after this, the
+ * page has migrated to its destination, or the hole is filled. All folios are
+ * still locked: now is the time to update the device's page table.
  *
  * Context: Process context, may sleep, under the lock of migrate_vma_setup().
  */
@@ -111,12 +113,12 @@ void migrate_vma_pages(struct migrate_vma *migrate)
 EXPORT_SYMBOL(migrate_vma_pages);
 
 /**
- * migrate_vma_finalize() - map what has moved, and what has not
+ * migrate_vma_finalize() - map the pages again, migrated or not
  * @migrate: from migrate_vma_pages()
  *
- * The CPU uses the destinations after this, or the sources where those stay. All
- * folios are unlocked, and the references from migrate_vma_setup() and of the
- * driver to its destinations are dropped.
+ * CPUs use the destinations after this, or the sources of pages that have not
+ * migrated. Unlocks all folios, and drops the references that
+ * migrate_vma_setup() took and those of the driver to its destinations.
  *
  * Context: Process context, may sleep, under the lock of migrate_vma_setup().
  */

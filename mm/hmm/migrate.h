@@ -2,26 +2,24 @@
 /*
  * Migration between system and device memory, stage by stage:
  *
- *	migrate_swap.c		what is swapped out comes in, if that is asked for
- *	migrate_collect.c	page table entries become migration entries
- *	migrate_unmap.c		folios leave the LRU and all other page tables
- *	migrate_install.c	the driver has copied: the new folio takes the place
- *				of the old one, holes are filled
- *	migrate_finalize.c	migration entries become page table entries again
- *	migrate.c		the interface, by address
- *	migrate_evict.c		the interface, by page frame
- *	migrate_empty.c		to bring all of a range of them back
- *	migrate_split.c		what does not travel whole
- *	migrate_populate.c	what holes are filled with
+ *	migrate_swap.c		swap in what is swapped out, if asked to
+ *	migrate_collect.c	replace page table entries by migration entries
+ *	migrate_unmap.c		isolate folios, unmap them everywhere else
+ *	migrate_install.c	after the copy: the destination replaces the
+ *				source, holes are filled
+ *	migrate_finalize.c	replace migration entries by page table entries
+ *	migrate.c		the interface by address
+ *	migrate_evict.c		the interface by page frame
+ *	migrate_empty.c		evict a whole range of device memory
+ *	migrate_split.c		split folios that do not migrate as a whole
+ *	migrate_populate.c	fill holes
  *
- * All stages work on a struct migrate_vma; migrations by page frame have one
- * without a VMA. migrate_entry.h has the states of an entry. In the order of the
- * stages, nothing is ever looked up twice: an entry's folio is locked from
- * collect to finalize.
+ * All stages work on a struct migrate_vma, which has no VMA if the migration is
+ * by page frame. migrate_entry.h has the states of an entry. A folio is locked
+ * from collect to finalize, so that no stage has to look anything up again.
  *
- * The folio of &migrate_vma.fault_page is locked and referenced by the one who
- * handles the fault. His lock and his reference stand for ours: we take none,
- * and give none back.
+ * The fault handler already holds the lock of &migrate_vma.fault_page's folio,
+ * and a reference. Both are borrowed: they are neither taken nor dropped here.
  */
 #ifndef _MM_HMM_MIGRATE_H
 #define _MM_HMM_MIGRATE_H
@@ -70,14 +68,14 @@ static inline void migrate_keep(struct migrate_vma *migrate, unsigned long i,
 	migrate_set(migrate, i, stage, migrate_entry_kept(migrate->src[i]));
 }
 
-/* Are its lock and a reference somebody else's, who waits for us? */
+/* Does the fault handler hold the folio's lock and a reference? */
 static inline bool migrate_is_lent(const struct migrate_vma *migrate,
 				   const struct folio *folio)
 {
 	return migrate->fault_page && page_folio(migrate->fault_page) == folio;
 }
 
-/* The folio is ours no more, nor the caller's if it is about to be freed. */
+/* Unlock the folio and drop our reference, which may free it. */
 static inline void migrate_let_go(const struct migrate_vma *migrate,
 				  struct folio *folio)
 {
@@ -88,11 +86,11 @@ static inline void migrate_let_go(const struct migrate_vma *migrate,
 }
 
 /*
- * By page frame, no lock keeps an anonymous folio's anon_vma once the folio is
- * unmapped: the processes may exit. So there is a reference to it for each entry,
- * from before the folio is unmapped until its mappings were looked for once more.
- * The folio is locked in between, and so is the one that takes its place: either
- * has the same anon_vma.
+ * In a migration by page frame, no lock keeps an anonymous folio's anon_vma
+ * once the folio is unmapped: the processes may exit. So each entry holds a
+ * reference to it, from before the folio is unmapped until the last rmap walk.
+ * The folio stays locked in between, and so does its destination, which has the
+ * same anon_vma.
  */
 static inline bool migrate_has_anon_vma(const struct migrate_vma *migrate,
 					const struct folio *folio)
@@ -101,7 +99,7 @@ static inline bool migrate_has_anon_vma(const struct migrate_vma *migrate,
 	       !folio_test_ksm(folio);
 }
 
-/* Map @to where @from was, in all page tables; the last look for mappings. */
+/* Map @to where @from was, in all page tables. The last rmap walk. */
 static inline void migrate_map(const struct migrate_vma *migrate,
 			       struct folio *from, struct folio *to)
 {

@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Collect: entries of the range that map what the caller has selected become
+ * Collect: page table entries that map what the caller has selected become
  * migration entries, and their folios are locked and referenced.
  *
- * Folio locks are only tried: those that are held already, and the page table
- * lock, allow nothing else. Who is not to be had now stays where he is.
+ * Folios are only trylocked: the page table lock is held, and other folio locks
+ * are. A folio that cannot be locked is skipped.
  *
- * A page table is flushed once, when all of its entries are done and before its
- * lock is dropped: whoever finds a migration entry may rely on it that no CPU
- * uses what was there.
+ * Each page table is flushed once, after all of its entries are replaced and
+ * before its lock is dropped: when somebody else finds a migration entry, no
+ * CPU uses the old one any more.
  *
- * What does not travel whole, and is not taken as a whole to be split by unmap, is
- * split first, without the page table lock. That can fail, and is tried once.
+ * A folio that does not migrate as a whole is collected as a whole if unmap can
+ * split it; otherwise it is split first, without the page table lock. The split
+ * can fail, and is tried once.
  */
 #include <linux/leafops.h>
 #include <linux/memremap.h>
@@ -37,11 +38,11 @@
  * struct migrate_walk - one walk that collects
  * @migrate: the migration
  * @vma: its VMA
- * @stuck: could not be split just now; only compared
- * @split: to be split before the walk goes on; locked and referenced
- * @unmapped: first address whose entry was present, and has to be flushed
- * @unmapped_end: behind the last one; 0 if there is none
- * @mapped: small folios of the page table that are not mapped any more
+ * @stuck: the folio whose split has failed; only compared
+ * @split: the folio to split before the walk goes on; locked and referenced
+ * @unmapped: start of what must be flushed in this page table
+ * @unmapped_end: its end, exclusive; 0 if there is nothing to flush
+ * @mapped: small folios of the page table that were unmapped
  */
 struct migrate_walk {
 	struct migrate_vma *migrate;
@@ -121,7 +122,7 @@ static void unlock_folio(const struct migrate_walk *w, struct folio *folio)
 		folio_unlock(folio);
 }
 
-/* The folio's lock and a reference, for as long as the migration takes */
+/* Trylock the folio and take a reference, for the whole migration */
 static bool take_folio(const struct migrate_walk *w, struct folio *folio)
 {
 	if (!lock_folio(w, folio))
@@ -131,7 +132,7 @@ static bool take_folio(const struct migrate_walk *w, struct folio *folio)
 	return true;
 }
 
-/* @nr entries that are gone had a reference each: one of them is ours now. */
+/* Each of @nr entries had a reference: keep one, and drop the others. */
 static void inherit_references(const struct migrate_walk *w,
 			       struct folio *folio, unsigned int nr)
 {
@@ -141,7 +142,7 @@ static void inherit_references(const struct migrate_walk *w,
 		folio_put_refs(folio, nr - keep);
 }
 
-/* Will it be mapped nowhere when @nr mappings of it are gone? */
+/* Are @nr mappings all that it has? */
 static bool is_only_here(const struct folio *folio, unsigned int nr)
 {
 	return folio_test_anon(folio) && !folio_test_ksm(folio) &&
@@ -169,7 +170,7 @@ static void collect_hole(struct migrate_walk *w, unsigned long start,
 {
 	unsigned long next;
 
-	/* A file's pages are for its file system to supply. */
+	/* Holes of files are filled by their file systems. */
 	if (!vma_is_anonymous(w->vma))
 		return;
 	for (; start < end; start = next) {
@@ -185,9 +186,9 @@ static void collect_hole(struct migrate_walk *w, unsigned long start,
 }
 
 /*
- * The shared page of zeroes is a hole that has been looked at. If userfaultfd has
- * marked it, it waits for who writes there first: drivers take it that a device
- * may write where a hole was.
+ * The shared zero page counts as a hole, unless userfaultfd has write-protected
+ * it: a device may write to what fills a hole, and that write would not be
+ * reported.
  */
 static void collect_zeroes(struct migrate_walk *w, unsigned long start,
 			   unsigned long end, bool marked)
@@ -202,15 +203,15 @@ static void collect_zeroes(struct migrate_walk *w, unsigned long start,
 
 /* Splitting */
 
-/* The folio will be split once the page table lock is dropped. */
+/* Split the folio after the page table lock is dropped. */
 static void split_later(struct migrate_walk *w, struct folio *folio)
 {
 	w->split = folio;
 }
 
 /*
- * A lent folio is split such that lock and reference stay with the page that
- * the fault is about.
+ * The fault handler's folio is split so that its lock and reference stay with
+ * the page of the fault.
  */
 static void split_now(struct migrate_walk *w)
 {
@@ -232,8 +233,8 @@ static void split_now(struct migrate_walk *w)
 /* PTEs */
 
 /*
- * Does userfaultfd want to see any access to what is mapped? A device's would not
- * show.
+ * Does userfaultfd want to see every access to the page? Those of a device
+ * would not be reported.
  */
 static bool is_guarded(const struct migrate_walk *w, bool uffd)
 {
@@ -241,7 +242,7 @@ static bool is_guarded(const struct migrate_walk *w, bool uffd)
 	       w->migrate->flags & MIGRATE_VMA_SELECT_SYSTEM;
 }
 
-/* The page at @addr if there is one that may be collected; collects holes */
+/* The page at @addr that may be collected, or NULL. Collects a hole. */
 static struct page *page_at(struct migrate_walk *w, pte_t pte,
 			    unsigned long addr)
 {
@@ -284,8 +285,8 @@ static bool is_private_pte(pte_t pte)
 }
 
 /*
- * How many PTEs, of at most @max, map consecutive pages of @folio and differ in
- * nothing else that counts? Whether a page was used is said of all of them.
+ * How many PTEs, of at most @max, map consecutive pages of @folio and otherwise
+ * differ only in young and dirty? These are merged for the run.
  */
 static unsigned int run_of(struct folio *folio, pte_t *ptep, pte_t pte,
 			   unsigned int max)
@@ -299,7 +300,7 @@ static unsigned int run_of(struct folio *folio, pte_t *ptep, pte_t pte,
 	return migrate_softleaf_run(ptep, pte, max);
 }
 
-/* Do the PTEs go on with the page of @folio at @pfn, present or not as before? */
+/* Is @pte of the page of @folio at @pfn, and present if the run is? */
 static bool goes_on(struct folio *folio, pte_t pte, unsigned long pfn,
 		    bool present)
 {
@@ -326,7 +327,7 @@ static unsigned int runs_of(struct folio *folio, pte_t *ptep, pte_t pte,
 	return nr;
 }
 
-/* pte_mkdirty() may say that the page is soft-dirty, too, which was cleared. */
+/* Without the soft-dirty bit, which pte_mkdirty() may set as well. */
 static pte_t mark_dirty(pte_t pte)
 {
 	bool soft_dirty = pte_soft_dirty(pte);
@@ -337,7 +338,7 @@ static pte_t mark_dirty(pte_t pte)
 	return soft_dirty ? pte : pte_clear_soft_dirty(pte);
 }
 
-/* Returns the first PTE of the run, used if any of them was; all are empty now. */
+/* Clear a run. Returns its first PTE, young or dirty if any PTE was. */
 static __always_inline pte_t clear_run(struct migrate_walk *w, pte_t *ptep,
 				       unsigned long addr, unsigned int nr)
 {
@@ -357,8 +358,8 @@ static __always_inline pte_t clear_run(struct migrate_walk *w, pte_t *ptep,
 }
 
 /*
- * How many pages, of at most @max, are exclusive to the mapping as @page is, or
- * are not? What is writable is, all of it.
+ * How many pages, of at most @max, are as exclusive to the mapping as @page?
+ * All pages of a writable run are.
  */
 static __always_inline unsigned int exclusive_run(struct page *page,
 						  bool writable, bool exclusive,
@@ -375,17 +376,17 @@ static __always_inline unsigned int exclusive_run(struct page *page,
 }
 
 /*
- * Pages are not exclusive to their mapping any more, unless the folio is pinned.
+ * Clear the exclusive marks of a run of pages, unless the folio may be pinned.
  *
- * GUP-fast			here
+ * GUP-fast			share_run()
  *
  * read the PTE			clear the PTEs
  * pin the folio		smp_mb()
  * smp_mb()			is the folio pinned?
  * read the PTE again		clear the marks
  *
- * Either the pin is seen or the cleared PTE is. That is so for all PTEs that were
- * cleared beforehand, so that one look at the folio does.
+ * Either the pin is seen here, or GUP-fast sees the cleared PTE. That holds for
+ * all PTEs that were cleared before, so that one check of the folio is enough.
  */
 static __always_inline bool share_run(struct folio *folio, struct page *page,
 				      unsigned int nr)
@@ -400,8 +401,8 @@ static __always_inline bool share_run(struct folio *folio, struct page *page,
 }
 
 /*
- * @nr PTEs are to be set anew, as they were before or nearly so. An architecture
- * that joins PTEs relies on it that CPUs have cached none of them.
+ * @nr PTEs will be set again, to what they were or nearly so. An architecture
+ * that joins PTEs requires that no CPU has cached them.
  */
 static void flush_before(struct migrate_walk *w, unsigned long addr,
 			 unsigned int nr)
@@ -410,7 +411,7 @@ static void flush_before(struct migrate_walk *w, unsigned long addr,
 		flush_tlb_range(w->vma, addr, addr + nr * PAGE_SIZE);
 }
 
-/* Of anonymous memory that has no swap space the bit is all there is. */
+/* Outside of the swap cache, anonymous folios have only the bit. */
 static __always_inline void make_dirty(struct folio *folio)
 {
 	if (!folio_test_anon(folio) || folio_test_swapcache(folio))
@@ -420,9 +421,9 @@ static __always_inline void make_dirty(struct folio *folio)
 }
 
 /*
- * PTEs, of a run of at most @nr, the first of which is @pte, @writable or not,
- * become migration entries. Returns how many: none if the folio is pinned. No
- * flush so far: GUP-fast reads the PTE, not what is cached of it.
+ * Replace a run of at most @nr PTEs that begins with @pte, @writable or not, by
+ * migration entries. Returns how many, or 0 if the folio may be pinned. The TLB
+ * is not flushed yet: GUP-fast reads PTEs, and not the TLB.
  */
 static __always_inline unsigned int take_run(struct migrate_walk *w,
 					     struct folio *folio,
@@ -457,7 +458,7 @@ static __always_inline unsigned int take_run(struct migrate_walk *w,
 	return nr;
 }
 
-/* The entries from @addr on were present, and CPUs may have cached them. */
+/* CPUs may have cached the entries from @addr on. */
 static void flush_later(struct migrate_walk *w, unsigned long addr,
 			unsigned int nr)
 {
@@ -466,7 +467,7 @@ static void flush_later(struct migrate_walk *w, unsigned long addr,
 	w->unmapped_end = addr + nr * PAGE_SIZE;
 }
 
-/* @nr PTEs of the folio, from its first page on, are gone. */
+/* @nr PTEs of the folio, from its first page on, were replaced. */
 static __always_inline void remove_rmap(struct migrate_walk *w,
 					struct folio *folio, unsigned int nr)
 {
@@ -478,16 +479,16 @@ static __always_inline void remove_rmap(struct migrate_walk *w,
 }
 
 /*
- * The first @nr PTEs of the folio are migration entries, and map their pages again:
- * pages behind are pinned. The mappings and their references were not given up, so
- * nobody has seen a folio that is mapped only in part.
+ * A later page of the folio is pinned: restore the PTEs of its first @nr pages.
+ * The mapcount and the references are unchanged, so that nobody has seen the
+ * folio partially mapped.
  */
 static void give_back(struct migrate_walk *w, struct folio *folio, pte_t *ptep,
 		      unsigned long addr, unsigned int nr)
 {
 	unsigned int done, run, i;
 
-	/* What was set is read. */
+	/* The entries are read again. */
 	lazy_mmu_mode_pause();
 	flush_before(w, addr, nr);
 	for (done = 0; done < nr; done += run) {
@@ -507,9 +508,8 @@ static void give_back(struct migrate_walk *w, struct folio *folio, pte_t *ptep,
 }
 
 /*
- * @nr PTEs from @ptep on, the first @run of which are a run that begins with
- * @pte, are all that the range has of @folio, which is @nr pages. Either all of
- * them are taken or none.
+ * @nr PTEs from @ptep on map the whole of @folio. The first @run of them are a
+ * run that begins with @pte. Replace all of them, or none.
  */
 static __always_inline void take_all(struct migrate_walk *w,
 				     struct folio *folio, pte_t *ptep,
@@ -555,7 +555,7 @@ static void take_large(struct migrate_walk *w, struct folio *folio, pte_t *ptep,
 	take_all(w, folio, ptep, pte, addr, nr, run);
 }
 
-/* With a count of one, nothing is left of what runs take. */
+/* With constant counts, the compiler drops the handling of runs. */
 static void take_small(struct migrate_walk *w, struct folio *folio, pte_t *ptep,
 		       pte_t pte, unsigned long addr)
 {
@@ -597,7 +597,7 @@ static unsigned int collect_pte(struct migrate_walk *w, pte_t *ptep,
 	return nr;
 }
 
-/* Returns how far it came: to the end, or to what has to be split first. */
+/* Returns @end, or the address of a folio that must be split first. */
 static unsigned long collect_ptes(struct migrate_walk *w, pmd_t *pmd,
 				  unsigned long addr, unsigned long end)
 {
@@ -628,7 +628,7 @@ static unsigned long collect_ptes(struct migrate_walk *w, pmd_t *pmd,
 
 /* PMDs */
 
-/* The folio that @pmd maps, or has in private memory, if it is to be taken */
+/* The folio of @pmd, present or device-private, if it is selected, or NULL */
 static struct folio *selected_folio(struct migrate_walk *w, pmd_t pmd,
 				    unsigned long addr, bool *writable)
 {
@@ -652,7 +652,7 @@ static struct folio *selected_folio(struct migrate_walk *w, pmd_t pmd,
 	return is_selected(w, folio, &folio->page, addr) ? folio : NULL;
 }
 
-/* The folio is ours. The whole PMD becomes a migration entry, or nothing does. */
+/* The folio is locked. Replace its PMD by a migration entry, or unlock it. */
 static void take_pmd(struct migrate_walk *w, struct folio *folio, pmd_t *pmd,
 		     spinlock_t *ptl, unsigned long addr, bool writable)
 {
@@ -700,7 +700,7 @@ static void collect_pmd_locked(struct migrate_walk *w, pmd_t *pmd,
 		split_later(w, folio);
 }
 
-/* Returns how far it came: not at all if there is a page table now. */
+/* Returns @end, or @addr if there is a page table or a folio to split. */
 static unsigned long collect_pmd(struct migrate_walk *w, pmd_t *pmd,
 				 unsigned long addr, unsigned long end)
 {
@@ -723,7 +723,7 @@ static unsigned long collect_pmd(struct migrate_walk *w, pmd_t *pmd,
 	return w->split ? addr : end;
 }
 
-/* What one PMD is about */
+/* The part of the range that is below one PMD */
 static void collect_entry(struct migrate_walk *w, pmd_t *pmd,
 			  unsigned long addr, unsigned long end)
 {
@@ -739,7 +739,7 @@ static void collect_entry(struct migrate_walk *w, pmd_t *pmd,
 	}
 }
 
-/* For short ranges, such as that of a fault, a page walk is more than it finds. */
+/* A page walk costs too much for short ranges, such as that of a fault. */
 static void collect_all(struct migrate_walk *w, unsigned long addr,
 			unsigned long end)
 {
@@ -768,7 +768,7 @@ void migrate_collect(struct migrate_vma *migrate)
 	struct migrate_walk w = { .migrate = migrate, .vma = migrate->vma };
 	struct mmu_notifier_range range;
 
-	/* The owner need not take from his device what he is about to move. */
+	/* Drivers tell their own migrations by the owner. */
 	mmu_notifier_range_init_owner(&range, MMU_NOTIFY_MIGRATE, 0,
 				      migrate->vma->vm_mm, migrate->start,
 				      migrate->end, migrate->pgmap_owner);

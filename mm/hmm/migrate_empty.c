@@ -1,24 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Emptying device memory: what a driver needs when it is unbound from a device,
- * or short of its memory.
+ * Eviction of a range of device memory, for drivers that are unbound from a
+ * device or short of its memory.
  *
- * A pass moves what can be had at that moment. Who is locked or referenced just
- * then may be had in the next one, so there are several, with pauses that grow
- * while nothing moves. CPU faults on the way are help: they bring pages back as
- * well. Against others who fill the memory as fast as it is emptied there is the
- * deadline.
+ * Each pass over the range evicts the pages that can be migrated at that time.
+ * Pages that are locked or referenced may be free in the next pass, so there
+ * are several, with growing pauses while nothing moves. Concurrent CPU faults
+ * help: they migrate pages back, too. The timeout is for others that allocate
+ * device memory as fast as it is evicted.
  *
- * The bound. The longest that it takes is the time given, and what one batch
- * takes, which is MIGRATE_EVICT_BATCH pages. It is over sooner, after
- * IDLE_PASSES pauses that add up to about a second, when nothing can be moved.
+ * Bound in time: the timeout, plus the time for one batch of
+ * MIGRATE_EVICT_BATCH pages. If nothing can be migrated, it ends sooner, after
+ * IDLE_PASSES pauses of about a second in all.
  *
- * In passes: nobody who faults goes on before his page is back, so that of what T
- * tasks fault back, a pass leaves no more than a folio for each. Those are all
- * that there is for later passes, each of which moves one, or is one of at most
- * IDLE_PASSES + 1 in a row that do not. If nothing arrives, and nobody else has
- * hold of a page, it is over after (T + 1) * (IDLE_PASSES + 1) passes, and the
- * range is empty.
+ * Bound in passes: a task that faults does not go on before its page is back.
+ * So of the pages that T tasks fault back, a pass leaves at most one folio for
+ * each task. Each later pass evicts one of these, or is one of at most
+ * IDLE_PASSES + 1 consecutive passes that evict nothing. If nobody allocates
+ * device memory, or locks or pins its pages, the range is empty after (T + 1) *
+ * (IDLE_PASSES + 1) passes.
  */
 #include <linux/delay.h>
 #include <linux/export.h>
@@ -48,7 +48,7 @@ static unsigned long pages_in_use(unsigned long pfn, unsigned long npages)
 	return in_use;
 }
 
-/* Pages of the batch that have moved; asked before they are let go */
+/* Pages of the batch that have migrated; valid until they are finalized */
 static unsigned long pages_moved(const unsigned long *src, unsigned long npages)
 {
 	unsigned long i, moved = 0;
@@ -79,7 +79,7 @@ static bool is_over(const struct migrate_evict *evict, unsigned long deadline)
 		time_after_eq(jiffies, deadline));
 }
 
-/* Returns how many pages were in use when they were come by. */
+/* Returns how many pages were in use when the pass reached them. */
 static unsigned long evict_pass(struct migrate_evict *evict,
 				unsigned long deadline, unsigned long *src)
 {
@@ -87,7 +87,7 @@ static unsigned long evict_pass(struct migrate_evict *evict,
 	unsigned long in_use, total = 0;
 
 	for (; pfn < end; pfn += npages) {
-		/* Batches begin where the largest folios do. */
+		/* Batches are aligned as the largest folios are. */
 		npages = min(ALIGN(pfn + 1, MIGRATE_EVICT_BATCH), end) - pfn;
 		in_use = pages_in_use(pfn, npages);
 		total += in_use;
@@ -109,7 +109,7 @@ static enum migrate_holdout why_held(unsigned long pfn)
 	return MIGRATE_HELD_NO_DESTINATION;
 }
 
-/* The answers are as good as those of any look at what nobody holds still. */
+/* Without locks, the answers may be out of date when they are given. */
 static void report(struct migrate_evict *evict)
 {
 	unsigned long pfn, end = evict->start + evict->npages;
@@ -123,24 +123,24 @@ static void report(struct migrate_evict *evict)
 }
 
 /**
- * migrate_device_evict() - bring all pages of a range of device memory back
- * @evict: the range, how to do it, and how long
+ * migrate_device_evict() - migrate all pages of a range out of device memory
+ * @evict: the range, the driver's callbacks, and the timeout
  *
- * Large folios go as a whole, those that are only partly in the range are split.
+ * Large folios migrate as a whole; those that are only partly in the range are
+ * split.
  *
- * It goes over the range again and again: as long as pages move, and eleven times
- * more, with pauses of about a second in all. Tasks whose CPU faults bring pages
- * back at the same time do no harm: T of them make it at most 11 * (T + 1) times.
- * Only those who fill the range meanwhile can make it go on until
- * &migrate_evict.timeout has passed.
+ * Makes passes over the range as long as pages migrate, and eleven more, with
+ * pauses of about a second in all. Concurrent CPU faults of T tasks limit it to
+ * 11 * (T + 1) passes. Only users that allocate from the range meanwhile can
+ * make it go on until &migrate_evict.timeout has passed.
  *
- * Context: Process context, may sleep. Nothing is held that &migrate_evict.supply,
- * callbacks of MMU notifiers, or the driver's folio_free() take. The range stays
- * in place.
+ * Context: Process context, may sleep. The caller holds no lock that
+ * &migrate_evict.supply, MMU notifier callbacks, or the driver's folio_free()
+ * take. The range must not be removed meanwhile.
  *
- * Return: 0 if the range is empty; -EBUSY if pages hold out, and then
- * &migrate_evict.holds_out has been told which and why; -EINTR if the calling task
- * is being killed; -ENOMEM.
+ * Return: 0 if the range is empty; -EBUSY if pages remain, after calling
+ * &migrate_evict.holds_out for each of them; -EINTR after a fatal signal;
+ * -ENOMEM.
  */
 int migrate_device_evict(struct migrate_evict *evict)
 {

@@ -10,15 +10,15 @@
  *	                     v
  *	                     KEPT --> OUT: restored
  *
- * TAKEN and KEPT: the page's folio is locked and referenced, and entries of
- * page tables are migration entries, which finalize replaces. A KEPT page stays
- * where it is. Setup hands out no KEPT ones: it restores them itself.
+ * TAKEN and KEPT: the page's folio is locked and referenced, and its page table
+ * entries are migration entries, which finalize replaces. A KEPT page does not
+ * migrate. Setup returns no KEPT entries: it restores their pages itself.
  *
- * An entry with MIGRATE_PFN_COMPOUND is about a whole folio, or about a hole of
- * the size of a PMD, and those behind it, up to the end of that, are OUT. Where
- * the folio or the hole is split, they come to life in the state of the first.
+ * An entry with MIGRATE_PFN_COMPOUND stands for a whole folio, or for a hole of
+ * the size of a PMD. The other entries of that folio or hole are OUT. When it
+ * is split, they get the state of the first.
  *
- * Pure: no page table, no folio. Also built by KUnit and tools/testing/hmm.
+ * Pure: no page table, no folio. KUnit and tools/testing/hmm build it, too.
  */
 #ifndef _MM_HMM_MIGRATE_ENTRY_H
 #define _MM_HMM_MIGRATE_ENTRY_H
@@ -26,13 +26,13 @@
 #include <linux/migrate_device.h>
 
 /*
- * In src while a call lasts; drivers never see them.
+ * Flags in src that are set only during a call; drivers never see them.
  *
  * MIGRATE_PFN_OFF_LRU, in unmap: the folio was isolated from the LRU.
  *
- * MIGRATE_PFN_HERE: all mappings of the folio are in the range, at the place of
- * the entry. In collect and unmap they have become migration entries, in finalize
- * those have become mappings again. There are no others to look for.
+ * MIGRATE_PFN_HERE: the range has all mappings of the folio, at the addresses
+ * of the entry. Collect has made them migration entries, or finalize has made
+ * these mappings again. No rmap walk is needed.
  */
 #define MIGRATE_PFN_OFF_LRU	BIT(2)
 #define MIGRATE_PFN_HERE	BIT(5)
@@ -60,7 +60,7 @@ static inline enum migrate_state migrate_state_of(unsigned long entry)
 	return moving ? MIGRATE_HOLE : MIGRATE_OUT;
 }
 
-/* Is this how entries develop? That nothing changes is always right. */
+/* Is this transition valid? No change always is. */
 static inline bool migrate_may_become(enum migrate_stage stage,
 				      enum migrate_state from,
 				      enum migrate_state to)

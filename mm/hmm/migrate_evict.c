@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Migration of pages that a driver knows by their page frame numbers, wherever
- * they are mapped: device memory is to be emptied. See migrate.h for the stages;
- * there is no VMA to collect from.
+ * The interface to migrate pages of device memory by page frame number,
+ * wherever they are mapped. See migrate.h for the stages; without a VMA there
+ * is no collect.
  */
 #include <linux/export.h>
 #include <linux/memremap.h>
@@ -31,7 +31,7 @@ static struct folio *get_folio(unsigned long pfn)
 	return folio_try_get(folio) ? folio : NULL;
 }
 
-/* False if it was split, or freed and allocated again, before it was referenced */
+/* Fails if the folio changed before it was referenced: split, freed, reused */
 static bool lock_folio(struct folio *folio, unsigned long pfn)
 {
 	if (!folio_trylock(folio))
@@ -72,17 +72,16 @@ static unsigned long entry_of(struct folio *folio)
  * migrate_device_pfn_lock() - lock the folio of a page for a migration
  * @pfn: page frame number of a page of device memory
  *
- * The folio is locked and referenced if it is in use and nobody else has locked
- * it. For entries of migrate_device_unmap(), which restores what cannot be
- * migrated.
+ * Trylocks the folio and takes a reference. The entry is for
+ * migrate_device_unmap(), which restores pages that cannot be migrated.
  *
- * Context: Any but interrupts. Does not sleep and never drops the last reference
- * to a folio, so that the caller can hold a lock that
+ * Context: Any but interrupts. Does not sleep, and never drops the last
+ * reference to a folio, so that the caller may hold a lock that
  * &dev_pagemap_ops.folio_free takes.
  *
- * Return: the entry: for a large folio, if @pfn is its first page, one with
- * %MIGRATE_PFN_COMPOUND, and the entries of its other pages must be 0. 0 if the
- * page is free, locked, or not the first of its folio.
+ * Return: the entry of the page, or 0 if the page is free, locked, or not the
+ * first of its folio. For a large folio, the entry has %MIGRATE_PFN_COMPOUND,
+ * and the caller must leave the entries of its other pages 0.
  */
 unsigned long migrate_device_pfn_lock(unsigned long pfn)
 {
@@ -91,9 +90,9 @@ unsigned long migrate_device_pfn_lock(unsigned long pfn)
 	if (!folio)
 		return 0;
 	/*
-	 * If ours is the last reference by now, the folio is not locked any
-	 * more: the lock's holder had a reference. It is left to
-	 * migrate_device_unmap() to free it.
+	 * If this is the last reference now, the folio is not locked any more,
+	 * as the holder of its lock had a reference. migrate_device_unmap()
+	 * will free it.
 	 */
 	while (!folio_trylock(folio))
 		if (atomic_add_unless(&folio->_refcount, -1, 1))
@@ -102,7 +101,7 @@ unsigned long migrate_device_pfn_lock(unsigned long pfn)
 }
 EXPORT_SYMBOL(migrate_device_pfn_lock);
 
-/* See migrate_has_anon_vma(). False if the folio is mapped nowhere. */
+/* For migrate_has_anon_vma(). False if the folio is not mapped. */
 static bool hold_anon_vma(const struct migrate_vma *migrate,
 			  struct folio *folio)
 {
@@ -112,8 +111,8 @@ static bool hold_anon_vma(const struct migrate_vma *migrate,
 }
 
 /*
- * What is mapped nowhere is about to be freed. Its data may have moved, and its
- * memory cgroup's charge with it.
+ * Skip folios that are not mapped: they are about to be freed. They may have
+ * been migrated already, and their memory cgroup charge with them.
  */
 static void drop_unmapped(struct migrate_vma *migrate)
 {
@@ -131,18 +130,18 @@ static void drop_unmapped(struct migrate_vma *migrate)
 }
 
 /**
- * migrate_device_unmap() - unmap pages that were taken for a migration
+ * migrate_device_unmap() - unmap pages that were locked for a migration
  * @src_pfns: entries from migrate_device_pfn_lock(), or 0
- * @npages: how many
- * @fault_page: the page that a CPU fault waits for, or %NULL; it is locked and
- *	referenced by who handles the fault. migrate_device_finalize() knows of no
- *	such page: not for what that is going to finalize.
+ * @npages: number of entries
+ * @fault_page: the page of a CPU fault, or %NULL; the fault handler holds its
+ *	lock and a reference. migrate_device_finalize() does not know of it, and
+ *	must not be called for its entry.
  *
- * What cannot be migrated is put back, and its entry is 0 then.
+ * Pages that cannot be migrated are restored, and their entries set to 0.
  *
  * Context: Process context, may sleep.
  *
- * Return: how many entries are to be migrated.
+ * Return: the number of entries that will be migrated.
  */
 unsigned long migrate_device_unmap(unsigned long *src_pfns,
 				   unsigned long npages,
@@ -170,7 +169,7 @@ static bool is_all_listed(const struct folio *folio,
 	return true;
 }
 
-/* How many entries, from the first on, are consecutive pages of the folio? */
+/* How many of the first entries are consecutive pages of the folio? */
 static unsigned long pages_listed(const struct folio *folio,
 				  const unsigned long *pfns, unsigned long left)
 {
@@ -184,8 +183,9 @@ static unsigned long pages_listed(const struct folio *folio,
 }
 
 /*
- * A folio that cannot be had: none of its pages is to be tried, as its lock may
- * be free then, and what is left of it would be split for nothing.
+ * Skip all pages of a folio that cannot be locked: its lock may be free by the
+ * time that the next page is tried, and the rest of the folio would be split in
+ * vain.
  */
 static unsigned long leave_out(const struct folio *folio, unsigned long *pfns,
 			       unsigned long left)
@@ -196,7 +196,7 @@ static unsigned long leave_out(const struct folio *folio, unsigned long *pfns,
 	return nr;
 }
 
-/* The folio is locked and referenced, and all that is listed of it goes. */
+/* The folio is locked and referenced, and all of its pages are listed. */
 static unsigned long take_whole(struct folio *folio, unsigned long *pfns)
 {
 	unsigned long nr = folio_nr_pages(folio);
@@ -207,8 +207,8 @@ static unsigned long take_whole(struct folio *folio, unsigned long *pfns)
 }
 
 /*
- * The folio is locked and referenced, and only a part of it is to go. Its parts
- * are free for others to take, once it is split.
+ * The folio is locked and referenced, and only some of its pages are listed:
+ * split it. Others may lock the parts before they are locked again here.
  */
 static unsigned long take_part(struct folio *folio, unsigned long *pfns,
 			       unsigned long left)
@@ -231,8 +231,8 @@ static unsigned long take_part(struct folio *folio, unsigned long *pfns,
 }
 
 /*
- * Replace page frame numbers by the entry of the folio of the first. Returns how
- * many.
+ * Replace the page frame numbers of the first folio by its entry. Returns how
+ * many entries are done.
  */
 static unsigned long take_listed(unsigned long *pfns, unsigned long left)
 {
@@ -251,12 +251,13 @@ static unsigned long take_listed(unsigned long *pfns, unsigned long left)
 
 /**
  * migrate_device_pfns() - begin to migrate pages of device memory
- * @src_pfns: page frame numbers, in return entries as from migrate_vma_setup()
- * @npages: how many
+ * @src_pfns: page frame numbers; replaced by entries as from
+ *	migrate_vma_setup()
+ * @npages: number of entries
  *
- * Folios all of whose pages are listed, one after another, go as a whole. Others
- * are split. Pages that are free, or that somebody else has locked or pinned,
- * have 0 for an entry.
+ * A folio whose pages are all listed, in order, migrates as a whole. Other
+ * large folios are split. The entries of pages that are free, locked or pinned
+ * are 0.
  *
  * Context: Process context, may sleep.
  *
@@ -277,10 +278,10 @@ EXPORT_SYMBOL(migrate_device_pfns);
  * migrate_device_range() - begin to migrate a range of device memory
  * @src_pfns: receives entries as from migrate_vma_setup()
  * @start: page frame number of the first page
- * @npages: how many
+ * @npages: number of pages
  *
- * As migrate_device_pfns() for all pages of the range. Folios that are only partly
- * in it are split.
+ * As migrate_device_pfns() for all pages of the range. Folios that are only
+ * partly in the range are split.
  *
  * Context: Process context, may sleep.
  *
@@ -298,10 +299,10 @@ int migrate_device_range(unsigned long *src_pfns, unsigned long start,
 EXPORT_SYMBOL(migrate_device_range);
 
 /**
- * migrate_device_pages() - make the destinations what the sources were
- * @src_pfns: from migrate_device_range() or one of its kind
+ * migrate_device_pages() - replace sources by destinations
+ * @src_pfns: from migrate_device_range() or a similar function
  * @dst_pfns: destinations, as for migrate_vma_pages()
- * @npages: how many
+ * @npages: number of entries
  *
  * As migrate_vma_pages().
  *
@@ -317,10 +318,10 @@ void migrate_device_pages(unsigned long *src_pfns, unsigned long *dst_pfns,
 EXPORT_SYMBOL(migrate_device_pages);
 
 /**
- * migrate_device_finalize() - map what has moved, and what has not
+ * migrate_device_finalize() - map the pages again, migrated or not
  * @src_pfns: from migrate_device_pages()
  * @dst_pfns: likewise
- * @npages: how many
+ * @npages: number of entries
  *
  * As migrate_vma_finalize().
  *
@@ -336,14 +337,15 @@ void migrate_device_finalize(unsigned long *src_pfns, unsigned long *dst_pfns,
 EXPORT_SYMBOL(migrate_device_finalize);
 
 /**
- * migrate_device_coherent_folio() - bring a folio of device memory to the system
+ * migrate_device_coherent_folio() - migrate a folio to system memory
  * @folio: coherent device memory; the caller's reference is dropped
  *
- * For GUP, which is to pin it for long.
+ * For GUP, before a long-term pin.
  *
  * Context: Process context, may sleep.
  *
- * Return: 0 if it has moved or is mapped no more; -EBUSY if it cannot be moved now.
+ * Return: 0 if the folio has migrated or is not mapped any more, or -EBUSY if
+ * it cannot be migrated now.
  */
 int migrate_device_coherent_folio(struct folio *folio)
 {
@@ -353,7 +355,7 @@ int migrate_device_coherent_folio(struct folio *folio)
 	int ret = -EBUSY;
 
 	folio_lock(folio);
-	/* GUP looks again, and finds what is there instead. */
+	/* GUP retries, and finds what is mapped instead. */
 	if (!hold_anon_vma(&migrate, folio)) {
 		drop_folio(folio);
 		return 0;

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Finalize: migration entries become entries of the new page, or of the old one
- * where it stays, and whoever waits for them goes on.
+ * Finalize: migration entries are replaced by entries of the destination, or of
+ * the source if it stays, and waiters go on.
  *
- * Anonymous folios that are exclusive to their mapping, which is most, have their
- * entries replaced in one pass over the range's page tables. For the others rmap
- * finds them.
+ * Most anonymous folios are exclusive to their mapping: their entries are
+ * replaced in one pass over the range's page tables. The others need an rmap
+ * walk.
  */
 #include <linux/leafops.h>
 #include <linux/migrate.h>
@@ -21,14 +21,14 @@
 #include "migrate_mapped.h"
 #include "migrate_pte.h"
 
-/* Has @to become what @from was? */
+/* Has the page of @from been migrated to @to? */
 static inline bool has_moved(unsigned long from, unsigned long to)
 {
 	return to & MIGRATE_PFN_VALID &&
 	       migrate_state_of(from) == MIGRATE_TAKEN;
 }
 
-/* The entry of what is mapped in the end */
+/* The entry of the page that is mapped in the end */
 static inline unsigned long target_of(const struct migrate_vma *migrate,
 				      unsigned long i)
 {
@@ -37,15 +37,17 @@ static inline unsigned long target_of(const struct migrate_vma *migrate,
 	return has_moved(from, to) ? to : from;
 }
 
-/* In one pass */
+/* The pass over page tables */
 
-/* Is it the migration entry that collect has left? It may have been zapped. */
+/* Is it the migration entry that collect has set? It may have been zapped. */
 static bool is_ours(softleaf_t entry, unsigned long pfn)
 {
 	return softleaf_is_migration(entry) && softleaf_to_pfn(entry) == pfn;
 }
 
-/* @nr pages from @page on are about to be mapped, and are exclusive to that. */
+/*
+ * Account for @nr pages from @page on, which are exclusive to the new mapping.
+ */
 static __always_inline void add_rmap(struct vm_area_struct *vma,
 				     struct folio *folio, struct page *page,
 				     unsigned long addr, unsigned int nr,
@@ -62,10 +64,11 @@ static __always_inline void add_rmap(struct vm_area_struct *vma,
 }
 
 /*
- * Map @page of @folio, and those that follow it, where the migration entries of
- * pages from @pfn on are, if these were exclusive to their mapping: then there are
- * no other entries of them. The folio is anonymous. Returns for how many of at most
- * @max PTEs this was done or must not be done, which clears @all.
+ * Replace a run of migration entries, of pages from @pfn on, by PTEs of @page of
+ * @folio and the pages after it. Entries of pages that were not exclusive to
+ * their mapping are left alone: there may be others elsewhere. The folio is
+ * anonymous. Returns how many of at most @max PTEs are done with; clears @all if
+ * one was left alone.
  */
 static __always_inline unsigned int map_run(struct vm_area_struct *vma,
 					    unsigned long addr, pte_t *ptep,
@@ -90,7 +93,7 @@ static __always_inline unsigned int map_run(struct vm_area_struct *vma,
 		return nr;
 	}
 	add_rmap(vma, folio, page, addr, nr, mapped);
-	/* No flush: there was nothing that a CPU may have cached. */
+	/* No flush: CPUs do not cache entries that are not present. */
 	pte = migrate_pte_end(vma, leaf, folio, page);
 	migrate_set_run(vma->vm_mm, addr, ptep, pte, nr);
 	if (pte_present(pte))
@@ -98,7 +101,7 @@ static __always_inline unsigned int map_run(struct vm_area_struct *vma,
 	return nr;
 }
 
-/* The same for all of a large folio, of which the range has @nr pages */
+/* The same for the @nr pages of a large folio that the range has */
 static void map_large(struct vm_area_struct *vma, unsigned long addr,
 		      pte_t *ptep, unsigned long pfn, struct folio *folio,
 		      unsigned long nr, struct migrate_mapped *mapped, bool *all)
@@ -111,7 +114,7 @@ static void map_large(struct vm_area_struct *vma, unsigned long addr,
 				nr - done, mapped, all);
 }
 
-/* Returns the number of PTEs that the entry is about. */
+/* Returns the number of PTEs that the entry stands for. */
 static unsigned long finalize_ptes(struct migrate_vma *migrate, pte_t *ptep,
 				   unsigned long addr, unsigned long max,
 				   struct migrate_mapped *mapped)
@@ -124,7 +127,7 @@ static unsigned long finalize_ptes(struct migrate_vma *migrate, pte_t *ptep,
 
 	if (!(entry & MIGRATE_PFN_VALID))
 		return 1;
-	/* Of a file's, a writable entry need not be the only one. */
+	/* A writable entry of a file page need not be its only one. */
 	folio = migrate_folio_of(target_of(migrate, i));
 	if (!folio_test_anon(folio))
 		return 1;
@@ -178,7 +181,7 @@ static bool finalize_pmd(struct migrate_vma *migrate, pmd_t *pmd,
 	return true;
 }
 
-/* What one PMD is about */
+/* The part of the range that is below one PMD */
 static void finalize_entry(struct migrate_vma *migrate, pmd_t *pmd,
 			   unsigned long addr, unsigned long end)
 {
@@ -190,7 +193,7 @@ static void finalize_entry(struct migrate_vma *migrate, pmd_t *pmd,
 	if (finalize_pmd(migrate, pmd, addr))
 		return;
 	first = pte_offset_map_lock(migrate->vma->vm_mm, pmd, addr, &ptl);
-	/* All has been zapped, and perhaps something else is there now. */
+	/* The entries were zapped. */
 	if (!first)
 		return;
 	lazy_mmu_mode_enable();
@@ -215,7 +218,7 @@ static void finalize_here(struct migrate_vma *migrate)
 {
 	unsigned long i, addr, next;
 
-	/* By page frame there is no range: rmap finds all. */
+	/* A migration by page frame has no range, and uses rmap. */
 	if (!migrate->vma)
 		return;
 	i = next_valid(migrate, 0);
@@ -239,8 +242,8 @@ static void finalize_here(struct migrate_vma *migrate)
 /* Folios */
 
 /*
- * What becomes mapped must be on its way to the LRU. Sources were isolated from it,
- * destinations have never been there.
+ * Folios must be on their way to the LRU before they are mapped. Sources were
+ * isolated, destinations have never been on it.
  */
 static void all_to_lru(const struct migrate_vma *migrate)
 {
@@ -257,9 +260,10 @@ static void all_to_lru(const struct migrate_vma *migrate)
 }
 
 /*
- * Of small folios, many are freed now, and in batches that is cheap. Large ones go
- * at once: there are few of them, and what waits in a batch is missed by whoever is
- * short of memory. So do those of a device, which the lent one is among.
+ * Small folios of system memory that have migrated are freed in batches. All
+ * others are put at once: large ones, because memory that waits in a batch is
+ * missing elsewhere, and those of a device, which the fault handler's folio is
+ * among.
  */
 static inline void let_source_go(const struct migrate_vma *migrate,
 				 struct folio *folio, bool moved,
@@ -274,7 +278,7 @@ static inline void let_source_go(const struct migrate_vma *migrate,
 		folios_put(batch);
 }
 
-/* The first entry from @i on that has a folio on either side */
+/* The first entry from @i on that has a source or a destination */
 static __always_inline unsigned long
 next_either(const struct migrate_vma *migrate, unsigned long i)
 {
@@ -286,7 +290,7 @@ next_either(const struct migrate_vma *migrate, unsigned long i)
 	return i;
 }
 
-/* The source of entry @i is mapped again, or its destination is. */
+/* Map the source or the destination of entry @i, and put the source. */
 static inline void finish_source(struct migrate_vma *migrate, unsigned long i,
 				 struct folio_batch *batch)
 {
@@ -302,8 +306,9 @@ static inline void finish_source(struct migrate_vma *migrate, unsigned long i,
 }
 
 /**
- * migrate_finalize() - map what is to be mapped, and let all folios go
- * @migrate: the migration, as migrate_install() has left it
+ * migrate_finalize() - map sources or destinations, then unlock and put all
+ * folios
+ * @migrate: the migration, as left by migrate_install()
  *
  * Context: Process context, may sleep. With a VMA, its lock or mmap_lock is
  * held.

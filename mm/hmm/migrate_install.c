@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Install: the driver has copied, and the new folio takes over all that the old
- * one was: its place in the mapping, its flags, its memory cgroup. Page tables
- * are not touched, except for holes: those are filled here.
+ * Install: after the driver's copy, the destination replaces the source in its
+ * mapping, and gets its flags and its memory cgroup. Page tables do not change,
+ * except that holes are filled here.
  *
- * Source and destination have the same order in the end. Where the driver gives
- * smaller folios than those that it was offered, the source is split.
+ * Source and destination must have the same order. If the driver supplies
+ * smaller folios than it was offered, the source is split.
  */
 #include <linux/memremap.h>
 #include <linux/migrate.h>
@@ -22,7 +22,7 @@
 
 /* Folios */
 
-/* Of the folio: drivers may leave MIGRATE_PFN_COMPOUND out. */
+/* From the folio: drivers may omit MIGRATE_PFN_COMPOUND. */
 static unsigned int order_of(unsigned long entry)
 {
 	struct folio *folio = migrate_folio_of(entry);
@@ -42,7 +42,7 @@ static bool has_destination(const struct migrate_vma *migrate, unsigned long i,
 	return false;
 }
 
-/* Make the source as small as its destination. False if they do not match. */
+/* Split the source to the order of its destination. False if that fails. */
 static bool match_orders(struct migrate_vma *migrate, unsigned long i)
 {
 	unsigned int from = order_of(migrate->src[i]);
@@ -54,7 +54,7 @@ static bool match_orders(struct migrate_vma *migrate, unsigned long i)
 	return to <= from;
 }
 
-/* Swap cache is given up for the device: it can read nothing from there. */
+/* Device memory cannot be in the swap cache: give the swap space up. */
 static bool leave_swap_cache(struct folio *folio)
 {
 	return !folio_test_swapcache(folio) || folio_free_swap(folio);
@@ -68,16 +68,16 @@ static bool may_move_to(struct folio *to, struct folio *from)
 		return true;
 	if (!folio_is_device_private(to) && !folio_is_device_coherent(to))
 		return false;
-	/* KSM would go on to read the page by its frame. */
+	/* KSM reads its pages by page frame. */
 	if (folio_test_ksm(from))
 		return false;
 	return folio_test_anon(from) && leave_swap_cache(from);
 }
 
 /*
- * A file's folio may have data of the file system attached, which only the file
- * system can move. It copies the folio's data, too, once more. MIGRATE_ASYNC:
- * other folios are locked, so do not wait for buffers.
+ * The file system may have attached private data to the folio, which only it
+ * can move. It copies the folio's contents once more. MIGRATE_ASYNC: do not
+ * wait for buffers, as other folios are locked.
  */
 static bool move_file_folio(struct folio *to, struct folio *from)
 {
@@ -90,7 +90,7 @@ static bool move_file_folio(struct folio *to, struct folio *from)
 		ret = mapping->a_ops->migrate_folio(mapping, to, from,
 						    MIGRATE_ASYNC);
 	} else {
-		/* Whatever else the file system knows of it refers to it. */
+		/* Other users in the file system hold a reference. */
 		if (folio_test_dirty(from) ||
 		    !filemap_release_folio(from, GFP_NOWAIT))
 			return false;
@@ -98,15 +98,15 @@ static bool move_file_folio(struct folio *to, struct folio *from)
 	}
 	if (ret)
 		return false;
-	/* It is about to be freed, and no longer page cache. */
+	/* It is no longer in the page cache, and will be freed. */
 	from->mapping = NULL;
 	return true;
 }
 
 /*
- * The device may write to it, and entries do not tell. Nor is it freed lazily any
- * more: what it holds then is not what was said to be of no use. What may be
- * dropped at any time never goes to swap, however.
+ * The device may write to the folio without any trace in page table entries, so
+ * it is dirty from now on. It must not be freed lazily, either: MADV_FREE was
+ * about its old contents. Droppable memory is never swapped, however.
  */
 static void expect_device_writes(const struct migrate_vma *migrate,
 				 struct folio *folio)
@@ -127,7 +127,7 @@ static bool move_folio(const struct migrate_vma *migrate, struct folio *to,
 		return false;
 	if (!folio_test_anon(from))
 		return move_file_folio(to, from);
-	/* Fails if there is a reference that is not accounted for. */
+	/* Fails if there is an unexpected reference. */
 	if (!folio_is_zone_device(to))
 		mapping = folio_mapping(from);
 	if (folio_migrate_mapping(mapping, to, from, 0))
@@ -153,7 +153,7 @@ static void install_folio(struct migrate_vma *migrate, unsigned long i)
 
 /* Holes */
 
-/* A large hole that is not filled as a whole is many small ones. */
+/* A large hole that is not filled as a whole becomes many small ones. */
 static void split_hole(struct migrate_vma *migrate, unsigned long i)
 {
 	unsigned long nr = migrate_entry_pages(migrate->src[i]), at;
@@ -175,7 +175,7 @@ static bool are_holes(const struct migrate_vma *migrate, unsigned long i,
 	return true;
 }
 
-/* A large folio fills many small holes: the first entry is about all of them. */
+/* A large folio fills many small holes: the first entry stands for all. */
 static bool join_holes(struct migrate_vma *migrate, unsigned long i,
 		       unsigned long nr)
 {
@@ -210,7 +210,7 @@ static unsigned long install_hole(struct migrate_vma *migrate, unsigned long i)
 	return nr;
 }
 
-/* A device may have the page of zeroes mapped where a hole is filled. */
+/* A device may have mapped the shared zero page where a hole is filled. */
 static void install_holes(struct migrate_vma *migrate, unsigned long first)
 {
 	struct mmu_notifier_range range;
@@ -230,10 +230,10 @@ static void install_holes(struct migrate_vma *migrate, unsigned long first)
 }
 
 /**
- * migrate_install() - put destinations in the place of sources
- * @migrate: the migration; its dst as the driver has filled it
+ * migrate_install() - replace sources by destinations
+ * @migrate: the migration; its dst as filled by the driver
  *
- * Afterwards MIGRATE_PFN_MIGRATE stands where that was done.
+ * Afterwards, MIGRATE_PFN_MIGRATE is set in src where that was done.
  *
  * Context: Process context, may sleep. With holes, mmap_lock is held.
  */
@@ -249,7 +249,7 @@ void migrate_install(struct migrate_vma *migrate)
 		nr = migrate_entry_pages(migrate->src[i]);
 		if (state != MIGRATE_HOLE || hole < i)
 			continue;
-		/* If none is to be filled, nobody need be told. */
+		/* Without a hole to fill, no invalidation is needed. */
 		if (has_destination(migrate, i, nr))
 			hole = i;
 		else

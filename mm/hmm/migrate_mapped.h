@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * How much anonymous memory is mapped, by node and by memory cgroup: one change
- * for all the small folios that a page table is about.
+ * NR_ANON_MAPPED of node and memory cgroup: one update for the small folios of
+ * a page table.
  */
 #ifndef _MM_HMM_MIGRATE_MAPPED_H
 #define _MM_HMM_MIGRATE_MAPPED_H
@@ -13,23 +13,24 @@
 #include "../internal.h"
 
 /**
- * struct migrate_mapped - small folios that were mapped, or unmapped
- * @folio: the last one, which is locked for longer than this is in use
- * @nr: how many more are mapped, of which the statistics do not know yet
+ * struct migrate_mapped - small folios whose mapping or unmapping is not
+ * counted yet
+ * @folio: the last one; it stays locked while this is in use
+ * @nr: what to add to the statistics
  */
 struct migrate_mapped {
 	struct folio *folio;
 	int nr;
 };
 
-/* For as long as RCU is held, which it is under the lock of a page table */
+/* Valid under RCU, which the page table lock implies */
 static inline bool migrate_same_statistics(struct folio *a, struct folio *b)
 {
 	return folio_pgdat(a) == folio_pgdat(b) &&
 	       folio_memcg(a) == folio_memcg(b);
 }
 
-/* Tell the statistics. */
+/* Update the statistics. */
 static inline void migrate_mapped_end(struct migrate_mapped *mapped)
 {
 	if (mapped->nr)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Populate: where nothing is mapped, or the shared page of zeroes, a folio of
- * the driver's choice becomes new anonymous memory of the address space.
+ * Populate: a folio that the driver supplies becomes new anonymous memory,
+ * where nothing or the shared zero page is mapped.
  */
 #include <linux/memcontrol.h>
 #include <linux/memremap.h>
@@ -18,17 +18,18 @@
 #include "../internal.h"
 #include "migrate.h"
 
-/* The page table lock is held: may the mapping get memory behind its back? */
+/* May the VMA get memory without a fault? The page table lock is held. */
 static bool may_populate(struct vm_area_struct *vma)
 {
-	/* A fault would be for userfaultfd to see, and this is none. */
+	/* userfaultfd must see the fault, which does not happen here. */
 	return !check_stable_address_space(vma->vm_mm) &&
 	       !userfaultfd_missing(vma);
 }
 
 /*
- * The folio is about to be mapped, by @mappings entries. Entries of device-private
- * memory cannot say that the device has written to it.
+ * Prepare the folio to be mapped by @mappings entries. It is dirty in
+ * device-private memory, whose entries do not show that the device has written
+ * to it.
  */
 static void folio_becomes_anon(struct folio *folio, struct vm_area_struct *vma,
 			       unsigned long addr, unsigned int mappings)
@@ -60,7 +61,7 @@ static pmd_t new_pmd(struct vm_area_struct *vma, struct folio *folio)
 	return pgtable_leaf_to_pmd(new_leaf(vma, folio, folio_pfn(folio)), vma);
 }
 
-/* The lock is held. False if there is something already. */
+/* The lock is held. False if the PMD is in use. */
 static bool map_pmd(struct vm_area_struct *vma, unsigned long addr, pmd_t *pmd,
 		    struct folio *folio, pgtable_t table)
 {
@@ -69,7 +70,7 @@ static bool map_pmd(struct vm_area_struct *vma, unsigned long addr, pmd_t *pmd,
 	if (!may_populate(vma))
 		return false;
 	if (is_huge_zero_pmd(*pmd) && !pmd_uffd(*pmd)) {
-		/* It has a table laid by already. */
+		/* A page table was deposited with the huge zero page. */
 		flush_cache_range(vma, addr, addr + HPAGE_PMD_SIZE);
 		pmdp_invalidate(vma, addr, pmd);
 		pte_free(mm, table);
@@ -126,7 +127,7 @@ static pte_t new_pte(struct vm_area_struct *vma, struct folio *folio,
 				   vma);
 }
 
-/* Is nothing there that counts? What userfaultfd has marked does. */
+/* Are the PTEs empty, or of the zero page and not marked by userfaultfd? */
 static bool are_free(pte_t *ptep, unsigned int nr, bool *zeroes)
 {
 	*zeroes = false;
@@ -143,7 +144,7 @@ static bool are_free(pte_t *ptep, unsigned int nr, bool *zeroes)
 	return true;
 }
 
-/* The lock is held. False if there is something already. */
+/* The lock is held. False if a PTE is in use. */
 static bool map_ptes(struct vm_area_struct *vma, unsigned long addr,
 		     pte_t *ptep, struct folio *folio, unsigned int nr)
 {
@@ -168,7 +169,7 @@ static bool map_ptes(struct vm_area_struct *vma, unsigned long addr,
 	return true;
 }
 
-/* Could all of the folio be mapped by the page table behind @pmd? */
+/* Can one page table map all of the folio? */
 static bool fits(struct folio *folio, unsigned long addr)
 {
 	return !folio_test_pmd_mappable(folio) &&
@@ -209,12 +210,12 @@ static pmd_t *pmd_of(struct mm_struct *mm, unsigned long addr)
  * migrate_populate() - fill a hole
  * @migrate: the migration
  * @i: the entry of the hole
- * @folio: the driver's, locked, with its data in place
+ * @folio: the driver's folio, locked, with its contents in place
  *
  * Context: Process context, may sleep. mmap_lock is held.
  *
- * Return: true if the folio is mapped now; false if there is no memory, or no
- * hole any more.
+ * Return: true if the folio is mapped now, false without memory or if the hole
+ * has been filled.
  */
 bool migrate_populate(struct migrate_vma *migrate, unsigned long i,
 		      struct folio *folio)
@@ -226,7 +227,7 @@ bool migrate_populate(struct migrate_vma *migrate, unsigned long i,
 	if (folio_is_zone_device(folio) && !folio_is_device_private(folio) &&
 	    !folio_is_device_coherent(folio))
 		return false;
-	/* To make an anon_vma takes mmap_lock. */
+	/* Allocating an anon_vma needs mmap_lock. */
 	if (!vma->anon_vma && migrate->flags & MIGRATE_VMA_UNDER_VMA_LOCK)
 		return false;
 	pmd = pmd_of(vma->vm_mm, addr);

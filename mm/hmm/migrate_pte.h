@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * PTEs in runs. What one of them says about its page, and what becomes of that
- * when the page moves, is in pgtable_leaf.h.
+ * Runs of PTEs. What a single PTE means, and what it becomes when its page
+ * moves, is in pgtable_leaf.h.
  */
 #ifndef _MM_HMM_MIGRATE_PTE_H
 #define _MM_HMM_MIGRATE_PTE_H
@@ -19,7 +19,7 @@ static inline bool migrate_pte_writable(pte_t pte)
 	return softleaf_is_device_private_write(softleaf_from_pte(pte));
 }
 
-/* What the migration entry @leaf becomes when @page of @folio is mapped instead */
+/* The PTE for @page of @folio, in place of the migration entry @leaf */
 static __always_inline pte_t migrate_pte_end(struct vm_area_struct *vma,
 					     struct pgtable_leaf leaf,
 					     const struct folio *folio,
@@ -36,11 +36,11 @@ static __always_inline pte_t migrate_pte_end(struct vm_area_struct *vma,
 }
 
 /*
- * Runs of entries that are the same but for the page, which is the next one each
- * time, are the rule. None of them has to be taken apart but the first.
+ * Most entries come in runs that differ only in the page, which is the next one
+ * each time. Only the first entry of a run has to be decoded.
  */
 
-/* The same for the next page; @pte is not present. */
+/* The same entry for the next page; @pte is not present. */
 static inline pte_t migrate_softleaf_next(pte_t pte)
 {
 #ifdef CONFIG_X86_64
@@ -54,7 +54,7 @@ static inline pte_t migrate_softleaf_next(pte_t pte)
 #endif
 }
 
-/* How many entries from @ptep on, where @pte is, differ in nothing but the page? */
+/* How many entries from @ptep on, which holds @pte, differ only in the page? */
 static inline unsigned int migrate_softleaf_run(pte_t *ptep, pte_t pte,
 						unsigned int max)
 {
@@ -68,7 +68,7 @@ static inline unsigned int migrate_softleaf_run(pte_t *ptep, pte_t pte,
 	return nr;
 }
 
-/* Such entries, the first of which is @pte, instead of none or of migration ones */
+/* Set a run that begins with @pte; what it replaces is not present. */
 static inline void migrate_set_run(struct mm_struct *mm, unsigned long addr,
 				   pte_t *ptep, pte_t pte, unsigned int nr)
 {

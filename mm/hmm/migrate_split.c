@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Split: a folio that is unmapped becomes smaller ones, which are migrated then.
- * That costs much less than to split it while it is mapped, and disturbs nobody.
+ * Split: an unmapped folio is split into smaller ones, which go on to migrate.
+ * That costs much less than to split it while it is mapped.
  */
 #include <linux/migrate.h>
 #include <linux/mm.h>
@@ -12,8 +12,8 @@
 #include "migrate.h"
 
 /*
- * A migration entry of a PMD becomes those of PTEs. What the folio is mapped by
- * elsewhere in this VMA rmap calls us for on its own.
+ * Split a PMD migration entry into PTEs. rmap calls this once for each mapping
+ * of the folio.
  */
 static bool split_migration_pmd(struct folio *folio, struct vm_area_struct *vma,
 				unsigned long addr, void *arg)
@@ -30,7 +30,7 @@ static bool split_migration_pmd(struct folio *folio, struct vm_area_struct *vma,
 	return true;
 }
 
-/* In all address spaces: none may keep an entry that is larger than its folio. */
+/* In all address spaces: no entry may be larger than its folio. */
 static void split_migration_pmds(struct folio *folio)
 {
 	struct rmap_walk_control rwc = { .rmap_one = split_migration_pmd };
@@ -52,11 +52,11 @@ static int split_unmapped(struct folio *folio, unsigned int order)
  * migrate_split_moving() - split a folio that is being migrated
  * @migrate: the migration
  * @i: the folio's entry
- * @order: of the parts
- * @stage: in which stage
+ * @order: the order of the new folios
+ * @stage: the stage of the caller
  *
- * Each part then is locked, referenced, and has an entry of its own, with the
- * flags of the one there was.
+ * Each new folio is locked, referenced, and has its own entry, with the flags
+ * of the old one.
  *
  * Context: Process context, may sleep.
  *
@@ -71,10 +71,10 @@ int migrate_split_moving(struct migrate_vma *migrate, unsigned long i,
 	bool held;
 	int ret;
 
-	/* By page frame, the caller may have no entries for the other pages. */
+	/* By page frame, src may have no entries for the other pages. */
 	if (nr > migrate->npages - i)
 		return -EINVAL;
-	/* Neither are there anonymous folios of two pages. */
+	/* There are no anonymous folios of two pages. */
 	if (!folio_test_anon(folio) || order == 1 ||
 	    (order && folio_test_swapcache(folio)))
 		return -EINVAL;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Swap: what is swapped out has no folio that could be migrated, or one that no
- * page table maps. Where the driver has asked for it, it comes in first, as by
- * CPU faults that read.
+ * Swap: a page that is swapped out has no folio, or one that no page table
+ * maps, and cannot be migrated. If the driver asks for it, such pages are
+ * swapped in first, as by read faults.
  */
 #include <linux/leafops.h>
 #include <linux/migrate.h>
@@ -19,7 +19,7 @@ static bool is_swapped_out(pte_t pte)
 	       softleaf_is_swap(softleaf_from_pte(pte));
 }
 
-/* The first address, from @addr on, that is swapped out; @end if there is none */
+/* The first address from @addr on that is swapped out, or @end */
 static unsigned long next_swapped_out(pmd_t *pmd, unsigned long addr,
 				      unsigned long end)
 {
@@ -34,7 +34,7 @@ static unsigned long next_swapped_out(pmd_t *pmd, unsigned long addr,
 	return addr;
 }
 
-/* One fault each: what does not come in stays out. */
+/* One fault for each page; those that fail are skipped. */
 static void bring_in(struct vm_area_struct *vma, pmd_t *pmd, unsigned long addr,
 		     unsigned long end)
 {
@@ -48,7 +48,7 @@ static void bring_in(struct vm_area_struct *vma, pmd_t *pmd, unsigned long addr,
 }
 
 /**
- * migrate_swap_in() - bring in what is swapped out
+ * migrate_swap_in() - swap in the pages of the range
  * @migrate: the range
  *
  * Context: Process context, may sleep. mmap_lock is held.

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Unmap: folios that were collected leave the LRU and all other page tables.
- * What is still referenced after that cannot move and is put back.
+ * Unmap: collected folios are isolated from the LRU and unmapped everywhere
+ * else. Folios with unexpected references after that cannot migrate, and are
+ * restored.
  *
- * A folio is off the LRU so that nobody finds it there whose flags are about to
- * be moved. It may be on its way to the LRU, in some CPU's batch, which has a
- * reference. This CPU's batches are drained beforehand, those of the others
- * only if that is what keeps a folio from moving, and once all is unmapped.
+ * Folios are isolated because their flags will be moved. A folio may still be
+ * in some CPU's LRU batch, which has a reference. The batches of this CPU are
+ * drained first, those of other CPUs only if they may keep a folio from
+ * migrating, after everything is unmapped.
  */
 #include <linux/memcontrol.h>
 #include <linux/migrate.h>
@@ -28,8 +29,8 @@ static bool is_taken(const struct migrate_vma *migrate, unsigned long i)
 }
 
 /*
- * Isolate all folios that are on the LRU. Each is kept by the reference that
- * collect took. Returns how many were not there.
+ * Isolate all folios from the LRU. The references of collect keep them. Returns
+ * how many were not on the LRU.
  */
 static unsigned long isolate_all(struct migrate_vma *migrate)
 {
@@ -54,7 +55,7 @@ static unsigned long isolate_all(struct migrate_vma *migrate)
 	return missed;
 }
 
-/* Is it mapped, where not only our entries have mapped it? */
+/* Does the folio have mappings that collect has not replaced? */
 static bool is_elsewhere(const struct migrate_vma *migrate, unsigned long i)
 {
 	return is_taken(migrate, i) &&
@@ -62,7 +63,7 @@ static bool is_elsewhere(const struct migrate_vma *migrate, unsigned long i)
 	       folio_mapped(migrate_folio_of(migrate->src[i]));
 }
 
-/* In all page tables but ours, whose entries are replaced already */
+/* Unmap folios everywhere else; collect has replaced the range's entries. */
 static void unmap_all(struct migrate_vma *migrate)
 {
 	bool unmapped = false;
@@ -79,7 +80,7 @@ static void unmap_all(struct migrate_vma *migrate)
 		try_to_unmap_flush();
 }
 
-/* Nobody but us may have a reference. That is stable: the folio is locked. */
+/* There must be no unexpected reference. Stable, as the folio is locked. */
 static bool is_free_to_move(struct folio *folio, unsigned long entry)
 {
 	if (!folio_is_zone_device(folio) && !(entry & MIGRATE_PFN_OFF_LRU))
@@ -89,10 +90,10 @@ static bool is_free_to_move(struct folio *folio, unsigned long entry)
 }
 
 /*
- * Batches refer to what was mlocked, and to what is not any more: since collect,
- * or since another process, in which it was, got a copy. They may be those of
- * another CPU. An mlock that a CPU has put off and another one undone leaves no
- * trace but in an mlocked mapping.
+ * The mlock batches of any CPU may hold a reference to a folio that is mlocked,
+ * or that was munlocked by collect, or by another process that got a copy. If
+ * one CPU batches the mlock and another the munlock, the only trace is that the
+ * mapping is mlocked.
  */
 static bool may_be_in_batches(const struct migrate_vma *migrate,
 			      struct folio *folio)
@@ -103,7 +104,7 @@ static bool may_be_in_batches(const struct migrate_vma *migrate,
 	       (migrate->vma && migrate->vma->vm_flags & VM_LOCKED);
 }
 
-/* All batches are drained if need be, once. */
+/* Drain the batches of all CPUs if that may help, once. */
 static bool gets_free_to_move(struct migrate_vma *migrate, unsigned long i,
 			      bool *drained)
 {
@@ -118,12 +119,12 @@ static bool gets_free_to_move(struct migrate_vma *migrate, unsigned long i,
 	return is_free_to_move(folio, migrate->src[i]);
 }
 
-/* Has the caller asked for the folio to be handed out as a whole? */
+/* Does the caller accept the folio as a whole? */
 static bool is_asked_for(const struct migrate_vma *migrate, unsigned long i)
 {
 	unsigned long addr = migrate->start + (i << PAGE_SHIFT);
 
-	/* By page frame, all folios are. */
+	/* By page frame, folios always migrate as a whole. */
 	if (!migrate->vma || migrate->flags & MIGRATE_VMA_SELECT_FOLIOS)
 		return true;
 	return migrate->flags & MIGRATE_VMA_SELECT_COMPOUND &&
@@ -131,7 +132,7 @@ static bool is_asked_for(const struct migrate_vma *migrate, unsigned long i)
 	       migrate_entry_pages(migrate->src[i]) == HPAGE_PMD_NR;
 }
 
-/* What is unmapped is split without a look at any page table but ours. */
+/* An unmapped folio is split without visiting other page tables. */
 static bool settle(struct migrate_vma *migrate, unsigned long i, bool *drained)
 {
 	if (!gets_free_to_move(migrate, i, drained))
@@ -140,7 +141,7 @@ static bool settle(struct migrate_vma *migrate, unsigned long i, bool *drained)
 	       !migrate_split_moving(migrate, i, 0, MIGRATE_UNMAP);
 }
 
-/* Put back what is KEPT. */
+/* Put a KEPT folio back, and map it again. */
 static void restore(struct migrate_vma *migrate, unsigned long i)
 {
 	struct folio *folio = migrate_folio_of(migrate->src[i]);
@@ -152,7 +153,7 @@ static void restore(struct migrate_vma *migrate, unsigned long i)
 	migrate_let_go(migrate, folio);
 }
 
-/* Returns how many entries are to be migrated. */
+/* Returns how many entries will be migrated. */
 static unsigned long settle_all(struct migrate_vma *migrate, bool drained)
 {
 	unsigned long i, nr, moving = 0;
@@ -169,19 +170,19 @@ static unsigned long settle_all(struct migrate_vma *migrate, bool drained)
 	return moving;
 }
 
-/* Can a folio be on the LRU, or on its way to or from there? */
+/* Can a folio be on the LRU, or in a batch on its way there? */
 static bool may_meet_lru(const struct migrate_vma *migrate)
 {
 	return !migrate->vma || migrate->flags & MIGRATE_VMA_SELECT_SYSTEM;
 }
 
 /**
- * migrate_unmap() - make sure that nobody uses what is to be moved
- * @migrate: the migration; its src as collect, or the caller, has left it
+ * migrate_unmap() - make sure that nobody uses the pages that will be migrated
+ * @migrate: the migration; its src as left by collect or by the caller
  *
  * Context: Process context, may sleep.
  *
- * Return: how many entries are to be migrated. All others are out.
+ * Return: the number of entries that will be migrated; all others are 0.
  */
 unsigned long migrate_unmap(struct migrate_vma *migrate)
 {
@@ -192,7 +193,7 @@ unsigned long migrate_unmap(struct migrate_vma *migrate)
 		missed = isolate_all(migrate);
 	}
 	unmap_all(migrate);
-	/* What was on its way to the LRU may have got there; all of it must. */
+	/* Folios that were missed may be on the LRU by now; all must be. */
 	if (missed)
 		missed = isolate_all(migrate);
 	if (missed) {
