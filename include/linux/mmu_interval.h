@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Interval subscriptions: a device mirrors a range of an address space and is
- * told of each change to it, with a collision-retry protocol between reading
- * the CPU's page table and being told.
+ * Interval subscriptions: a device mirrors a range of an address space, and its
+ * driver is notified of each change to it. A collision-retry protocol keeps
+ * reading the CPU's page table and these invalidations apart.
  *
  *	again:
  *		seq = mmu_interval_read_begin(&sub);
@@ -15,8 +15,8 @@
  *		program the device
  *		unlock
  *
- * The lock is the driver's; its invalidate callback takes it too, calls
- * mmu_interval_set_seq() and takes from the device what the range covers.
+ * The lock is the driver's. Its invalidate callback takes the same lock, calls
+ * mmu_interval_set_seq(), and makes the device stop using the range.
  */
 #ifndef _LINUX_MMU_INTERVAL_H
 #define _LINUX_MMU_INTERVAL_H
@@ -32,15 +32,15 @@ struct mmu_interval_notifier;
 struct mmu_notifier_range;
 
 /**
- * struct mmu_interval_notifier_finish - what a first pass leaves to the second
- * @link: among those of one invalidation
+ * struct mmu_interval_notifier_finish - the second pass of an invalidation
+ * @link: in the list of one invalidation
  * @notifier: the subscription, set by the core
  *
- * Made by &mmu_interval_notifier_ops.invalidate_start, best as a part of a
- * structure with what the second pass needs to know, and given back in
- * &mmu_interval_notifier_ops.invalidate_finish. Several invalidations can be
- * under way at once, each wants its own. Memory is to be had without reclaim
- * only (%GFP_NOWAIT); where there is none, do all the work in the first pass.
+ * Allocated by &mmu_interval_notifier_ops.invalidate_start, usually embedded in
+ * a structure with what the second pass needs, and freed by
+ * &mmu_interval_notifier_ops.invalidate_finish. Invalidations run concurrently,
+ * and each needs its own. Allocate with %GFP_NOWAIT, without reclaim; if that
+ * fails, do all the work in the first pass.
  */
 struct mmu_interval_notifier_finish {
 	struct llist_node link;
@@ -48,24 +48,25 @@ struct mmu_interval_notifier_finish {
 };
 
 /**
- * struct mmu_interval_notifier_ops - how a subscription is told of changes
- * @invalidate: The device must not use what it knows of the range once this
- *	returns. May sleep if mmu_notifier_range_blockable() says so; if it
- *	does not and sleeping cannot be avoided, return false, and true in all
- *	other cases.
- * @invalidate_start: Takes the place of @invalidate where the work can be begun
- *	for many subscriptions before it is waited for. What it leaves for the
- *	second pass it stores in *finish, which is %NULL beforehand; if it
- *	leaves nothing, it has to do all that @invalidate does.
+ * struct mmu_interval_notifier_ops - the callbacks of a subscription
+ * @invalidate: The device must not use its copy of the range after this
+ *	returns. May sleep if mmu_notifier_range_blockable() is true. Otherwise,
+ *	return false if sleeping cannot be avoided; return true in all other
+ *	cases.
+ * @invalidate_start: Optional first pass, called instead of @invalidate. It
+ *	starts the work, so that the work for all subscriptions runs in
+ *	parallel. It stores what the second pass needs in *finish, which is
+ *	%NULL before. If it leaves *finish %NULL, it must do all that
+ *	@invalidate does.
  * @invalidate_finish: The second pass, after the first passes of all
- *	subscriptions.
+ *	subscriptions. Waits for the work, and frees what the first pass stored.
  *
- * A callback may insert other subscriptions, and remove them if they have a
- * single pass. It may remove its own, and those with two passes, by
- * mmu_interval_notifier_remove_async() only.
+ * A callback may insert other subscriptions, and remove those that have a
+ * single pass. It must use mmu_interval_notifier_remove_async() to remove its
+ * own subscription, and those with two passes.
  *
- * While a subscription is resized, an invalidation may call it and others of the
- * address space a second time, with another sequence.
+ * While a subscription is resized, an invalidation may call it, and others of
+ * the address space, twice, with different sequences.
  */
 struct mmu_interval_notifier_ops {
 	bool (*invalidate)(struct mmu_interval_notifier *interval_sub,
@@ -78,13 +79,13 @@ struct mmu_interval_notifier_ops {
 	void (*invalidate_finish)(struct mmu_interval_notifier_finish *finish);
 };
 
-/* Frees a subscription that nothing can reach any more; must not sleep. */
+/* Frees a subscription that is not reachable any more; must not sleep. */
 typedef void (*mmu_interval_release_fn)(struct mmu_interval_notifier *sub);
 
 /**
- * struct mmu_interval_state - what is under way with a subscription
- * @second_passes: how many are to come
- * @removed: it is out of the tree, or about to be
+ * struct mmu_interval_state - what keeps a subscription from being freed
+ * @second_passes: number of second passes that are still to run
+ * @removed: the subscription was, or will be, removed from the tree
  */
 struct mmu_interval_state {
 	atomic_t second_passes;
@@ -93,13 +94,13 @@ struct mmu_interval_state {
 
 /**
  * struct mmu_interval_notifier - a subscription to a range
- * @interval_tree: the range; may be read as long as the subscription is inserted
- *	and nobody resizes it
- * @ops: how to tell it
+ * @interval_tree: the range; may be read while the subscription is inserted and
+ *	not being resized
+ * @ops: the callbacks
  * @mm: the address space
- * @invalidate_seq: changed by callbacks that take something from the device
+ * @invalidate_seq: set by callbacks through mmu_interval_set_seq()
  *
- * All members are set by mmu_interval_notifier_insert(), those not described
+ * mmu_interval_notifier_insert() sets all members. Those that are not described
  * here are private.
  */
 struct mmu_interval_notifier {
@@ -145,12 +146,11 @@ void mmu_interval_note_stale(struct mmu_interval_notifier *interval_sub,
 			     unsigned long seq, const void *caller);
 
 /**
- * mmu_interval_set_seq() - note an invalidation
- * @interval_sub: the subscription that is being told
- * @cur_seq: as given to the callback; always odd
+ * mmu_interval_set_seq() - make concurrent readers retry
+ * @interval_sub: the subscription that the callback is for
+ * @cur_seq: the argument of the callback; always odd
  *
- * Must be called by each callback that makes readers begin again, which is each
- * that takes something from the device.
+ * Every callback that makes the device stop using something must call this.
  *
  * Context: The lock under which mmu_interval_read_retry() is called is held.
  */
@@ -162,34 +162,34 @@ mmu_interval_set_seq(struct mmu_interval_notifier *interval_sub,
 }
 
 /**
- * mmu_interval_read_retry() - has what was read become invalid?
+ * mmu_interval_read_retry() - check that what was read is still valid
  * @interval_sub: the subscription
  * @seq: from mmu_interval_read_begin()
  *
- * Context: The lock is held under which the callbacks call
- * mmu_interval_set_seq(). The answer holds as long as it is.
+ * Context: The lock under which the callbacks call mmu_interval_set_seq() is
+ * held. The result is valid until it is dropped.
  *
- * Return: true if an invalidation collided: begin again.
+ * Return: true if an invalidation collided, and the caller must start again.
  */
 static inline bool
 mmu_interval_read_retry(struct mmu_interval_notifier *interval_sub,
 			unsigned long seq)
 {
-	/* Compared in memory. Resizing changes it without the lock. */
+	/* Resizing changes it without the lock. */
 	return data_race(interval_sub->invalidate_seq) != seq;
 }
 
 /**
- * mmu_interval_check_retry() - is it clear by now that reading is in vain?
+ * mmu_interval_check_retry() - check early whether a read is outdated
  * @interval_sub: the subscription
  * @seq: from mmu_interval_read_begin()
  *
- * Saves work that mmu_interval_read_retry() would turn out to be in vain; does
- * not take its place.
+ * Saves the rest of the work if mmu_interval_read_retry() would fail anyway.
+ * Does not replace it.
  *
  * Context: Any; no lock is needed.
  *
- * Return: true if an invalidation has collided. False means nothing.
+ * Return: true if an invalidation has collided. False guarantees nothing.
  */
 static inline bool
 mmu_interval_check_retry(struct mmu_interval_notifier *interval_sub,

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * MMU notifiers: those who keep a copy of a process's page table, or of parts of
- * it, are told before it changes.
+ * MMU notifiers: users that keep a copy of a process's page table, or of a part
+ * of it, are notified before it changes.
  *
- * Two kinds of subscriptions: to a whole address space (struct mmu_notifier,
- * here) and to a range of it (struct mmu_interval_notifier, mmu_interval.h).
+ * A subscription is to a whole address space (struct mmu_notifier, here) or to
+ * a range of it (struct mmu_interval_notifier, mmu_interval.h).
  */
 #ifndef _LINUX_MMU_NOTIFIER_H
 #define _LINUX_MMU_NOTIFIER_H
@@ -26,19 +26,18 @@ struct mmu_notifier_range;
 
 /**
  * enum mmu_notifier_event - why a range is invalidated
- * @MMU_NOTIFY_UNMAP: the mapping goes away, or moves elsewhere (munmap, mremap)
- * @MMU_NOTIFY_CLEAR: entries are cleared while the mapping stays: memory is given
- *	back, written to disk, copied, joined or split
- * @MMU_NOTIFY_PROTECTION_VMA: the protection of the range changes as a whole
- * @MMU_NOTIFY_PROTECTION_PAGE: pages of the range are write-protected, one here
- *	and one there: by fork, before file pages are written back, before KSM
- *	compares pages
- * @MMU_NOTIFY_SOFT_DIRTY: pages are write-protected to learn of the next write
- * @MMU_NOTIFY_RELEASE: the address space is at its end
- * @MMU_NOTIFY_MIGRATE: pages are collected for migration by migrate_vma_setup();
- *	the owner is the one of the caller, who need not take it as news
- * @MMU_NOTIFY_EXCLUSIVE: an entry becomes a device's own; the owner is what was
- *	given to make_device_exclusive()
+ * @MMU_NOTIFY_UNMAP: the mapping is removed or moved (munmap, mremap)
+ * @MMU_NOTIFY_CLEAR: entries are cleared while the VMA stays, as by reclaim,
+ *	MADV_DONTNEED, copy-on-write, or to collapse or split a huge page
+ * @MMU_NOTIFY_PROTECTION_VMA: the protection of the whole range changes
+ * @MMU_NOTIFY_PROTECTION_PAGE: single pages of the range are write-protected:
+ *	by fork, before file pages are written back, before KSM compares pages
+ * @MMU_NOTIFY_SOFT_DIRTY: pages are write-protected to detect the next write
+ * @MMU_NOTIFY_RELEASE: the address space is torn down
+ * @MMU_NOTIFY_MIGRATE: migrate_vma_setup() collects pages; the owner is
+ *	&migrate_vma.pgmap_owner
+ * @MMU_NOTIFY_EXCLUSIVE: entries become device-exclusive; the owner is that of
+ *	make_device_exclusive()
  */
 enum mmu_notifier_event {
 	MMU_NOTIFY_UNMAP = 0,
@@ -51,41 +50,44 @@ enum mmu_notifier_event {
 	MMU_NOTIFY_EXCLUSIVE,
 };
 
-/* The callbacks may sleep; the core sets and clears it. */
+/* The callbacks may sleep. The core sets and clears it. */
 #define MMU_NOTIFIER_RANGE_BLOCKABLE	BIT(0)
-/* With MMU_NOTIFY_PROTECTION_VMA: write access is all that is lost. */
+/* With MMU_NOTIFY_PROTECTION_VMA: only write access is lost. */
 #define MMU_NOTIFIER_RANGE_WRITE_LOST	BIT(1)
-/* Private, from start to end: subscriptions know of it, and its slot */
+/* Private, from start to end: there were subscriptions, and the slot */
 #define MMU_NOTIFIER_RANGE_SEEN		BIT(2)
 #define MMU_NOTIFIER_RANGE_SLOT		GENMASK(15, 8)
 
 /**
- * struct mmu_notifier_ops - how a subscription to an address space is told
- * @release: The address space ends, or mmu_notifier_unregister() was called:
- *	nothing of it may be used once this returns, for its pages are freed
- *	next. Other callbacks can run at the same time. Without @release, nothing
- *	may be in use any more when the last thread of the process has gone.
- * @clear_flush_young: Test and clear the accessed bits of the range, so that the
- *	next access sets them again for sure.
- * @clear_young: The same, but the device's TLB need not be flushed for it.
- * @test_young: Tell whether the page was accessed; change nothing.
- * @invalidate_range_start: From here to @invalidate_range_end nothing of the
- *	range may be used nor learnt. If mmu_notifier_range_blockable() says
- *	no and sleeping cannot be avoided, return -EAGAIN, and 0 in all other
- *	cases. A subscription whose start can fail must not have an
- *	@invalidate_range_end: it would be called without a start.
- * @invalidate_range_end: The page table has changed, the pages may be gone.
- *	Called for each start of which this was told, unless it has gone.
- * @arch_invalidate_secondary_tlbs: For a device that walks the CPU's own page
+ * struct mmu_notifier_ops - the callbacks of a subscription to an address space
+ * @release: The address space is torn down, or mmu_notifier_unregister() was
+ *	called. The device must not use any of its pages after this returns, as
+ *	they are freed next. Other callbacks may run concurrently. Without
+ *	@release, the device must have stopped by the time that the last thread
+ *	of the process exits.
+ * @clear_flush_young: Test and clear the accessed bits of the range, so that
+ *	the next access sets them again.
+ * @clear_young: The same, but the device's TLB need not be flushed.
+ * @test_young: Test whether the page was accessed, without changing anything.
+ * @invalidate_range_start: From here to @invalidate_range_end, the device must
+ *	neither use the range nor read its page table entries. If
+ *	mmu_notifier_range_blockable() is false and sleeping cannot be avoided,
+ *	return -EAGAIN; return 0 in all other cases. A subscription whose start
+ *	can fail must not have an @invalidate_range_end callback: the end would
+ *	run without its start.
+ * @invalidate_range_end: The page table has changed, and the pages may be
+ *	freed. Called after each start that was called, unless the subscription
+ *	is removed in between.
+ * @arch_invalidate_secondary_tlbs: For a device that walks the CPU's page
  *	table: called wherever the CPU's TLB is flushed, with page table locks
- *	held. Excludes the two before.
- * @alloc_notifier: Make a subscription, for mmu_notifier_get().
- * @free_notifier: Free it, when the last mmu_notifier_put() is long enough ago
- *	that no callback can be running. Called from where it cannot sleep.
+ *	held. A subscription has either this or the two callbacks before.
+ * @alloc_notifier: Allocate a subscription, for mmu_notifier_get().
+ * @free_notifier: Free the subscription, after the last mmu_notifier_put(),
+ *	when no callback can be running any more. Must not sleep.
  *
- * @invalidate_range_start and @invalidate_range_end are called with mmap_lock, a
- * VMA's lock or the locks of the reverse mapping held. Invalidations overlap in
- * time, of the same range too.
+ * mmap_lock, a VMA lock, or rmap locks are held when @invalidate_range_start and
+ * @invalidate_range_end are called. Invalidations run concurrently, even of the
+ * same range.
  */
 struct mmu_notifier_ops {
 	void (*release)(struct mmu_notifier *subscription,
@@ -115,13 +117,13 @@ struct mmu_notifier_ops {
 
 /**
  * struct mmu_notifier - a subscription to an address space
- * @hlist: among those of the address space; under SRCU
- * @ops: set by whoever registers it
+ * @hlist: in the list of the address space; read under SRCU
+ * @ops: the callbacks, set by the user
  * @mm: the address space
  * @rcu: to free it
- * @users: mmu_notifier_get() calls without their mmu_notifier_put()
- * @since: its number among those ever registered, as long as an invalidation may
- *	be in flight that started before it was added; then 0
+ * @users: number of references, from mmu_notifier_get()
+ * @since: the number of this registration, while an invalidation may be in
+ *	flight that started before it; then 0
  */
 struct mmu_notifier {
 	struct hlist_node hlist;
@@ -145,11 +147,11 @@ extern struct lockdep_map __mmu_notifier_invalidate_range_start_map;
  * @end: the last address + 1
  * @flags: MMU_NOTIFIER_RANGE_*
  * @event: why
- * @owner: with MMU_NOTIFY_MIGRATE, MMU_NOTIFY_EXCLUSIVE and where pages come
- *	back from a device: whose doing it is; otherwise %NULL
+ * @owner: with MMU_NOTIFY_MIGRATE and MMU_NOTIFY_EXCLUSIVE, and for pages that
+ *	migrate back from a device: identifies the driver; otherwise %NULL
  *
- * To be set up by mmu_notifier_range_init() or mmu_notifier_range_init_owner().
- * Stays where it is, and belongs to one task, from the start to the end.
+ * Set up by mmu_notifier_range_init() or mmu_notifier_range_init_owner(). From
+ * the start to the end it must not be moved, and belongs to one task.
  */
 struct mmu_notifier_range {
 	struct mm_struct *mm;
@@ -162,7 +164,7 @@ struct mmu_notifier_range {
 
 static inline int mm_has_notifiers(struct mm_struct *mm)
 {
-	/* Never unset; whoever finds it set reads it anew. */
+	/* Never cleared. Callers that find it set read it again. */
 	return unlikely(data_race(mm->notifier_subscriptions));
 }
 
@@ -243,7 +245,7 @@ static inline bool mmu_notifier_test_young(struct mm_struct *mm,
 }
 
 #ifdef CONFIG_SCHED_MM_CID
-/* In the padding of memory that the mm has anyway */
+/* In the padding of per-CPU memory that each mm has anyway */
 static inline struct mmu_invalidation_counts __percpu *
 mmu_notifier_counts(struct mm_struct *mm)
 {
@@ -278,9 +280,9 @@ static inline int mmu_notifier_alloc_counts(struct mm_struct *mm)
 
 #ifdef CONFIG_LOCKDEP
 /*
- * Held from start to end, so that lockdep names the function that started an
- * invalidation and returns to user space without ending it. No order is checked:
- * what may be locked meanwhile is not decided here.
+ * Held from start to end, so that lockdep reports a task that returns to user
+ * space with an invalidation in flight, and where that started. It has no order
+ * with other locks.
  */
 extern struct lockdep_map __mmu_notifier_inflight_map;
 #endif
@@ -291,8 +293,8 @@ extern struct lockdep_map __mmu_notifier_inflight_map;
 	lock_release(&__mmu_notifier_inflight_map, _THIS_IP_)
 
 /*
- * Count the invalidation first, and look for subscriptions then: a subscriber
- * does it the other way round, see mm/mmu_notifier.c.
+ * Count the invalidation before looking for subscriptions; registration does
+ * these in the opposite order, see mm/mmu_notifier.c.
  *
  * @blockable: MMU_NOTIFIER_RANGE_BLOCKABLE, or 0
  */
@@ -304,7 +306,10 @@ mmu_notifier_start(struct mmu_notifier_range *range, unsigned int blockable)
 	int ret = 0;
 
 	lock_map_acquire(&__mmu_notifier_invalidate_range_start_map);
-	/* Another count is used only once there are subscriptions to be seen. */
+	/*
+	 * Pairs with the release that sets another counter: whoever sees that
+	 * one also sees that there are subscriptions.
+	 */
 	count = smp_load_acquire(&mm->notifier_count);
 	this_cpu_inc(count->begun);
 	barrier();
@@ -320,11 +325,11 @@ mmu_notifier_start(struct mmu_notifier_range *range, unsigned int blockable)
 }
 
 /**
- * mmu_notifier_invalidate_range_start() - before page table entries change
- * @range: which, and why
+ * mmu_notifier_invalidate_range_start() - call before page table entries change
+ * @range: the range and the reason
  *
- * Context: Process context, may sleep. The caller holds what keeps the VMA, and
- * pairs it with mmu_notifier_invalidate_range_end() in the same task.
+ * Context: Process context, may sleep. The caller holds a lock that keeps the
+ * VMA, and calls mmu_notifier_invalidate_range_end() in the same task.
  */
 static __always_inline void
 mmu_notifier_invalidate_range_start(struct mmu_notifier_range *range)
@@ -334,13 +339,13 @@ mmu_notifier_invalidate_range_start(struct mmu_notifier_range *range)
 }
 
 /**
- * mmu_notifier_invalidate_range_start_nonblock() - the same, without sleeping
- * @range: which, and why
+ * mmu_notifier_invalidate_range_start_nonblock() - the same without sleeping
+ * @range: the range and the reason
  *
  * For the OOM reaper.
  *
- * Return: 0, or -EAGAIN if a subscriber would have to sleep: then nothing has
- * begun, no entry may change and the end must not be called.
+ * Return: 0, or -EAGAIN if a callback would have to sleep. In that case no
+ * entry may be changed, and the end must not be called.
  */
 static __always_inline int __must_check
 mmu_notifier_invalidate_range_start_nonblock(struct mmu_notifier_range *range)
@@ -349,8 +354,8 @@ mmu_notifier_invalidate_range_start_nonblock(struct mmu_notifier_range *range)
 }
 
 /**
- * mmu_notifier_invalidate_range_end() - after page table entries have changed
- * @range: as given to the start
+ * mmu_notifier_invalidate_range_end() - call after page table entries changed
+ * @range: as passed to the start
  */
 static __always_inline void
 mmu_notifier_invalidate_range_end(struct mmu_notifier_range *range)
@@ -366,13 +371,13 @@ mmu_notifier_invalidate_range_end(struct mmu_notifier_range *range)
 		return;
 	}
 	/*
-	 * A subscriber that sees that it has ended sees what it has changed.
-	 * What it has only read, it may still read: a page that it copies, say,
-	 * to which the subscriber's device writes by then.
+	 * A subscriber that sees the end also sees the changed page table.
+	 * Reads are not ordered: a page that is being copied may still be read
+	 * when the subscriber's device writes to it.
 	 */
 	smp_wmb();
 	this_cpu_inc(mmu_notifier_counts(mm)->of[MMU_COUNT_UNSEEN].ended);
-	/* There may be a subscriber by now that waits for it. */
+	/* A new subscriber may be waiting for this end. */
 	barrier();
 	if (mm_has_notifiers(mm))
 		__mmu_notifier_wake(mm);

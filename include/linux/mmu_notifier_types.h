@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What struct mm_struct has for MMU notifiers besides pointers. A header of its
- * own, since rseq_types.h puts it into memory that each mm has for each CPU.
+ * Types of MMU notifiers that struct mm_struct needs. They are apart from
+ * mmu_notifier.h because rseq_types.h embeds them in per-CPU memory of the mm.
  */
 #ifndef _LINUX_MMU_NOTIFIER_TYPES_H
 #define _LINUX_MMU_NOTIFIER_TYPES_H
@@ -9,10 +9,10 @@
 #ifdef CONFIG_MMU_NOTIFIER
 
 /*
- * enum mmu_count - as what an invalidation is counted at its start
- * @MMU_COUNT_UNSEEN: there never was a subscription
- * @MMU_COUNT_LISTED: there was one at most, to the whole address space
- * @MMU_COUNT_TRACKED: it will have a slot; this count means nothing
+ * enum mmu_count - the counter that an invalidation uses, chosen at its start
+ * @MMU_COUNT_UNSEEN: the mm never had a subscription
+ * @MMU_COUNT_LISTED: the mm had one subscription, to the whole address space
+ * @MMU_COUNT_TRACKED: the invalidation gets a slot; this counter is not used
  */
 enum mmu_count {
 	MMU_COUNT_UNSEEN,
@@ -22,12 +22,12 @@ enum mmu_count {
 };
 
 /**
- * struct mmu_invalidation_count - invalidations that one CPU has seen of one mm
- * @begun: those that started there
- * @ended: those that ended there, wherever they started
+ * struct mmu_invalidation_count - invalidations of one mm on one CPU
+ * @begun: number of invalidations that started on this CPU
+ * @ended: number of invalidations that ended on this CPU
  *
- * Only the sums over all CPUs mean anything, and only their difference: those
- * in flight that are counted by it. Changed by this_cpu_inc(), and allowed to wrap.
+ * Only the difference of their sums over all CPUs has a meaning: the number of
+ * invalidations in flight. Changed by this_cpu_inc(); may wrap.
  */
 struct mmu_invalidation_count {
 	unsigned int begun;
