@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Interval subscriptions: collision-retry between those who mirror a range of
- * an address space and those who change it.
+ * Interval subscriptions: the collision-retry protocol between readers, which
+ * mirror a range of an address space, and invalidations, which change it.
  *
- * All of it rests on one lock for each address space, held for a short time and
- * never while a callback runs. Under it are the tree of subscriptions and the
- * invalidations in flight. mmu_interval_state.h has the rules.
+ * Each address space has one lock, which is held briefly and never while a
+ * callback runs. It protects the tree of subscriptions and the invalidations in
+ * flight. mmu_interval_state.h has the rules.
  *
  * Reading. A reader waits for the overlapping invalidations that are in flight
- * when it begins, not for later ones, and ends under the driver's lock:
+ * when it begins, but not for later ones. It checks for these under the
+ * driver's lock:
  *
  *	invalidation				reader
  *
@@ -20,56 +21,57 @@
  *						read entries (old)
  *	callback, under the driver's lock:
  *	  sub's seq = new sequence
- *	  take from the device what it has
+ *	  make the device stop using the range
  *	change entries
- *						driver's lock: sub's seq differs,
- *						  begin again
+ *						driver's lock:
+ *						  sub's seq differs: retry
  *
- * Had the reader taken the driver's lock before the callback did, it would have
- * programmed the device, and the callback would have undone it. Had it begun
- * after the invalidation was in flight, it would have waited.
+ * If the reader takes the driver's lock before the callback does, it programs
+ * the device, and the callback undoes that. If the reader begins when the
+ * invalidation is in flight already, it waits.
  *
- * While a reader waits, later invalidations may start, and some may have called
- * the subscription already. Then the reader is given the sequence from when it
- * began to wait, which is stale: see mmu_seq_after_wait().
+ * While a reader waits, later invalidations may start, and some of them may
+ * call the subscription. The reader then returns the sequence from before it
+ * waited, which is stale: see mmu_seq_after_wait().
  *
- * Nothing waits for an unrelated invalidation, unless there are so many in flight
- * that some have no slot: see mmu_interval_state.h.
+ * Nothing waits for an unrelated invalidation, unless there are so many in
+ * flight that some have no slot: see mmu_interval_state.h.
  *
- * Inserting takes effect at once. Invalidations in flight may not call a new
- * subscription, and need not: its readers wait for those that overlap. After the
- * first subscription of an address space there may be invalidations in flight
- * that have no slot. They overlap everything, for all that is known. The first
- * reader waits for them, see mmu_notifier.c, and inserting does not.
+ * Inserting takes effect at once. Invalidations in flight may miss the new
+ * subscription, which does no harm: its readers wait for those that overlap.
+ * When the first subscription of an address space is inserted, there may be
+ * invalidations in flight without a slot, which must be assumed to overlap.
+ * Inserting does not wait for them, but the first reader does, see
+ * mmu_notifier.c.
  *
- * Calling. An invalidation chooses some subscriptions under the lock and calls
- * them without it. A removal takes the subscription out of the tree at once. It
- * crosses it out where it was chosen, moves on those who would go on with it, and
+ * Calling. An invalidation picks some subscriptions under the lock and calls
+ * them without it. A removal takes the subscription out of the tree, clears it
+ * where it was picked, advances invalidations that would continue from it, and
  * waits only if it is being called:
  *
  *	invalidation				mmu_interval_notifier_remove()
  *
- *	lock: choose some, unlock
+ *	lock: pick some, unlock
  *						lock: out of the tree,
- *						      cross out, wanted = true
+ *						      clear it, wanted = true
  *	at = the next one			barrier
- *	barrier					look whether at is this one
- *	look whether it was crossed out		unlock
- *	callback				wait until it is not
+ *	barrier					read at: is it this one?
+ *	was it cleared?				unlock
+ *	callback				if so, wait until it is not
  *	at = the next one			free it
  *	barrier
  *	wanted: wake
  *
- * So a callback can remove other subscriptions, and may wait for another task that
- * does: a removal waits for the callbacks of one subscription, not for the others
- * that were chosen with it. If there are two passes it also waits for the second
- * one, which comes after the first passes of all.
+ * So a callback can remove other subscriptions, or wait for another task that
+ * does: a removal waits for the callbacks of one subscription, not for the
+ * others that were picked with it. With two passes, it also waits for the
+ * second pass, which comes after the first passes of all subscriptions.
  *
- * Resizing moves a subscription in the tree while invalidations may be on their
- * way through it. Those that overlap where it was have started after the resize
- * began to wait. They begin with the tree again, as they might miss the
- * subscription otherwise, and with a new sequence: no callback sets one that a
- * reader may have met before. For others it is like a new one.
+ * Resizing moves a subscription in the tree, while invalidations may be walking
+ * the tree. Those that overlap its old range started after the resize began to
+ * wait. They might miss the subscription, so they walk the tree again, with a
+ * new sequence, since callbacks must not set one that a reader may have seen.
+ * To all others, the subscription is like a new one.
  */
 #include <linux/export.h>
 #include <linux/interval_tree_generic.h>
@@ -85,7 +87,7 @@
 #define MMU_NODE_START(node)	((node)->start)
 #define MMU_NODE_LAST(node)	((node)->last)
 
-/* As in lib/interval_tree.c, but inline: a walk comes past each subscription. */
+/* As lib/interval_tree.c, but inline: walks visit each subscription. */
 INTERVAL_TREE_DEFINE(struct interval_tree_node, rb, unsigned long,
 		     __subtree_last, MMU_NODE_START, MMU_NODE_LAST,
 		     static __always_inline, mmu_tree)
@@ -98,24 +100,24 @@ void mmu_intervals_init(struct mmu_intervals *intervals)
 	init_waitqueue_head(&intervals->wq);
 }
 
-/* Invalidations that start once this has returned have a slot. */
+/* All invalidations that start after this returns have a slot. */
 static void mmu_intervals_fence(struct mmu_intervals *intervals)
 {
-	/* If another task has made the barrier, it serves here too. */
+	/* The barrier of another task is good enough. */
 	if (smp_load_acquire(&intervals->fenced))
 		return;
 	mmu_notifier_fence();
-	/* Pairs with the acquire: what is visible here is there. */
+	/* Pairs with the acquire above. */
 	smp_store_release(&intervals->fenced, true);
 }
 
 /**
- * mmu_intervals_track() - have all invalidations take a slot from now on
- * @intervals: the address space's
+ * mmu_intervals_track() - make all later invalidations take a slot
+ * @intervals: of the address space
  * @mm: the address space
  *
- * Those in flight have none: see mmu_intervals_settle(). The subscriptions are
- * visible already. Another task may be at it, and not have finished.
+ * Invalidations in flight have no slot: see mmu_intervals_settle(). The
+ * subscriptions are already visible. Tasks may do this concurrently.
  *
  * Context: Process context, interrupts enabled.
  */
@@ -124,7 +126,7 @@ void mmu_intervals_track(struct mmu_intervals *intervals, struct mm_struct *mm)
 	scoped_guard(spinlock, &intervals->lock) {
 		if (intervals->tracked)
 			return;
-		/* Stands for those in flight, until they have ended. */
+		/* Stands for all invalidations in flight, until they end. */
 		intervals->inflight.untracked++;
 		mmu_notifier_count_as(mm, MMU_COUNT_TRACKED);
 		WRITE_ONCE(intervals->tracked, true);
@@ -141,16 +143,17 @@ mmu_intervals_of(const struct mmu_interval_notifier *sub)
 /* Invalidations */
 
 /**
- * struct mmu_visit - an invalidation on its way through the tree
- * @link: among those of the address space
+ * struct mmu_visit - an invalidation that walks the tree
+ * @link: in the list of the address space
  * @range: the invalidation
  * @seq: its sequence
- * @calls: what it is about to call
- * @next: where it goes on then, kept so that it is in the tree
- * @restart: a subscription has moved: begin with the tree again
- * @finish: what first passes have left for the second pass
+ * @calls: the subscriptions that it calls next
+ * @next: the node after those; removals keep it in the tree
+ * @restart: a subscription was resized: walk the tree again
+ * @finish: the second passes that are still to run
  *
- * It is on the stack of the invalidation, which drops it before it returns.
+ * On the stack of the invalidation, which removes it from the list before it
+ * returns.
  */
 struct mmu_visit {
 	struct hlist_node link;
@@ -183,7 +186,7 @@ mmu_range_next(struct interval_tree_node *node,
 	return mmu_tree_iter_next(node, range->start, range->end - 1);
 }
 
-/* Is somebody calling @sub, or going to in a second pass? The lock is held. */
+/* Is a callback of @sub running, or a second pass to come? The lock is held. */
 static bool mmu_interval_runs(struct mmu_intervals *intervals,
 			      const struct mmu_interval_notifier *sub)
 {
@@ -192,11 +195,11 @@ static bool mmu_interval_runs(struct mmu_intervals *intervals,
 	hlist_for_each_entry(visit, &intervals->visits, link)
 		if (mmu_calls_at(&visit->calls, sub))
 			return true;
-	/* A first pass counts the second one before it is over. */
+	/* A first pass counts its second pass before it ends. */
 	return atomic_read(&sub->state.second_passes);
 }
 
-/* Take from @removed what is not being called any more. The lock is held. */
+/* Take idle subscriptions from the removed ones. The lock is held. */
 static struct rb_node *mmu_intervals_released(struct mmu_intervals *intervals)
 {
 	struct rb_node **link = &intervals->removed;
@@ -217,12 +220,14 @@ static struct rb_node *mmu_intervals_released(struct mmu_intervals *intervals)
 	return released;
 }
 
-/* A callback has ended whose subscription may be waited for. No lock is held. */
+/*
+ * After a callback whose subscription a removal may wait for. No lock is held.
+ */
 static noinline void mmu_intervals_called(struct mmu_intervals *intervals)
 {
 	struct rb_node *released;
 
-	/* For mmu_notifier_synchronize(): a module waits for its release function. */
+	/* mmu_notifier_synchronize() waits for release functions of modules. */
 	guard(srcu)(&mmu_notifier_calls);
 	scoped_guard(spinlock, &intervals->lock)
 		released = mmu_intervals_released(intervals);
@@ -254,7 +259,7 @@ static noinline bool mmu_visit_start_passes(struct mmu_visit *visit,
 	return true;
 }
 
-/* The first of two passes, or the only one. False if it would have to sleep. */
+/* The first or the only pass. False if it would have to sleep. */
 static bool mmu_visit_first_pass(struct mmu_visit *visit,
 				 struct mmu_interval_notifier *sub)
 {
@@ -263,7 +268,7 @@ static bool mmu_visit_first_pass(struct mmu_visit *visit,
 	return mmu_visit_start_passes(visit, sub);
 }
 
-/* Call all that were chosen. False if one would have had to sleep, and must not. */
+/* Call the picked subscriptions. False if a callback would have to sleep. */
 static bool mmu_visit_call(struct mmu_intervals *intervals,
 			   struct mmu_visit *visit)
 {
@@ -294,11 +299,11 @@ static bool mmu_visit_call(struct mmu_intervals *intervals,
 	return done;
 }
 
-/* Choose what is called next. The lock is held. */
+/* Pick the subscriptions to call next. The lock is held. */
 static void mmu_visit_choose(struct mmu_visit *visit)
 {
 	struct interval_tree_node *node = visit->next;
-	/* A copy stays in registers. */
+	/* A local copy is kept in registers. */
 	const struct mmu_notifier_range range = *visit->range;
 	struct mmu_calls *calls = &visit->calls;
 	struct mmu_interval_notifier **pos = calls->subs;
@@ -309,12 +314,12 @@ static void mmu_visit_choose(struct mmu_visit *visit)
 		node = mmu_range_next(node, &range);
 	} while (node && pos < end);
 	calls->nr = pos - calls->subs;
-	/* Nobody waits: nothing is being called. */
+	/* No callback is running, so no removal waits. */
 	calls->wanted = false;
 	visit->next = node;
 }
 
-/* In the order of the first passes, so that the oldest is waited for first */
+/* In the order of the first passes, to wait for the oldest work first */
 static noinline void mmu_visit_second_passes(struct mmu_intervals *intervals,
 					     struct mmu_visit *visit)
 {
@@ -331,13 +336,13 @@ static noinline void mmu_visit_second_passes(struct mmu_intervals *intervals,
 			atomic_dec(&sub->state.second_passes);
 			removed = sub->state.removed;
 		}
-		/* It may be gone. */
+		/* @sub may be freed by now. */
 		if (removed)
 			mmu_intervals_called(intervals);
 	}
 }
 
-/* Begin with the tree again, as if this were another one. The lock is held. */
+/* Walk the tree again, as another invalidation would. The lock is held. */
 static noinline void mmu_visit_restart(struct mmu_intervals *intervals,
 				       struct mmu_visit *visit)
 {
@@ -347,8 +352,8 @@ static noinline void mmu_visit_restart(struct mmu_intervals *intervals,
 }
 
 /*
- * Call all subscriptions from @node on that overlap. The lock is held, and is
- * dropped. Not inlined: most invalidations meet no subscription.
+ * Call all overlapping subscriptions from @node on. The lock is held, and is
+ * dropped. Not inline: most invalidations overlap no subscription.
  */
 static noinline int mmu_intervals_call(struct mmu_intervals *intervals,
 				       struct mmu_notifier_range *range,
@@ -384,8 +389,8 @@ static noinline int mmu_intervals_call(struct mmu_intervals *intervals,
 }
 
 /*
- * @sub leaves the tree: no invalidation may go on with it, or call it if it has
- * not begun to. The lock is held.
+ * @sub leaves the tree: no invalidation may continue from it or start to call
+ * it. The lock is held.
  */
 static noinline void mmu_intervals_cross_out(struct mmu_intervals *intervals,
 					     struct mmu_interval_notifier *sub)
@@ -402,7 +407,7 @@ static noinline void mmu_intervals_cross_out(struct mmu_intervals *intervals,
 	smp_mb();
 }
 
-/* @sub is about to move: what overlaps where it is must not miss it. */
+/* @sub will be resized: invalidations of its old range must not miss it. */
 static void mmu_intervals_restart(struct mmu_intervals *intervals,
 				  const struct mmu_interval_notifier *sub)
 {
@@ -416,14 +421,14 @@ static void mmu_intervals_restart(struct mmu_intervals *intervals,
 }
 
 /**
- * mmu_intervals_start() - an invalidation starts
- * @intervals: the address space's
+ * mmu_intervals_start() - start an invalidation
+ * @intervals: of the address space
  * @range: the invalidation
  *
  * Context: Process context; may sleep if mmu_notifier_range_blockable().
  *
- * Return: 0, or -EAGAIN if it must not sleep and would have to: then it has not
- * begun.
+ * Return: 0, or -EAGAIN if it would have to sleep and must not; then it has not
+ * started.
  */
 int mmu_intervals_start(struct mmu_intervals *intervals,
 			struct mmu_notifier_range *range)
@@ -442,11 +447,11 @@ int mmu_intervals_start(struct mmu_intervals *intervals,
 }
 
 /**
- * mmu_intervals_end() - an invalidation ends
- * @intervals: the address space's
+ * mmu_intervals_end() - end an invalidation
+ * @intervals: of the address space
  * @range: the invalidation
  *
- * Context: Process context; need not be able to sleep.
+ * Context: Process context. Does not sleep.
  */
 void mmu_intervals_end(struct mmu_intervals *intervals,
 		       struct mmu_notifier_range *range)
@@ -456,9 +461,8 @@ void mmu_intervals_end(struct mmu_intervals *intervals,
 	spin_lock(&intervals->lock);
 	mmu_inflight_end(&intervals->inflight, mmu_range_end(range));
 	/*
-	 * A waiter is on the queue before it looks at the invalidations in
-	 * flight, under the lock: either it is seen here, or it does not find
-	 * this one.
+	 * A waiter is on the queue before it checks the invalidations in flight
+	 * under the lock: either it is seen here, or it does not see this one.
 	 */
 	wake = waitqueue_active(&intervals->wq);
 	if (unlikely(wake))
@@ -469,11 +473,12 @@ void mmu_intervals_end(struct mmu_intervals *intervals,
 }
 
 /**
- * mmu_intervals_release() - the address space ends
- * @intervals: its
+ * mmu_intervals_release() - call all subscriptions: the address space is torn
+ * down
+ * @intervals: of the address space
  * @mm: the address space
  *
- * Tells all subscriptions. Their owners remove them.
+ * The drivers remove their subscriptions later.
  *
  * Context: Process context, may sleep.
  */
@@ -494,16 +499,15 @@ void mmu_intervals_release(struct mmu_intervals *intervals,
 
 /**
  * mmu_intervals_wait_until() - wait for invalidations or callbacks
- * @intervals: the address space's
- * @over: tells whether the wait is over; asked whenever one ends
+ * @intervals: of the address space
+ * @over: whether the wait is over; called whenever something has ended
  * @arg: for @over
- * @left: %NULL to wait for as long as it takes. Otherwise the wait is killable
- *	and ends after that many jiffies, from which those are taken that have
- *	passed.
+ * @left: %NULL to wait without limit; otherwise the wait is killable and has
+ *	this timeout in jiffies, which is updated to the time left
  *
  * Context: Process context, may sleep.
  *
- * Return: 0, -EINTR if the calling task is being killed, or -ETIMEDOUT.
+ * Return: 0, -EINTR after a fatal signal, or -ETIMEDOUT.
  */
 int mmu_intervals_wait_until(struct mmu_intervals *intervals,
 			     bool (*over)(struct mmu_intervals *, void *),
@@ -531,9 +535,8 @@ static bool mmu_intervals_none_counted(struct mmu_intervals *intervals,
 }
 
 /**
- * mmu_intervals_settle() - wait for invalidations that have no slot because they
- *	started before slots were used
- * @intervals: the address space's
+ * mmu_intervals_settle() - wait for invalidations that started without a slot
+ * @intervals: of the address space
  * @mm: the address space
  * @left: as for mmu_intervals_wait_until()
  *
@@ -562,7 +565,7 @@ int mmu_intervals_settle(struct mmu_intervals *intervals, struct mm_struct *mm,
 	return 0;
 }
 
-/* For mmu_intervals_wait_until(): have all ended that @wait is for? */
+/* For mmu_intervals_wait_until(): is @wait over? */
 bool mmu_intervals_wait_over(struct mmu_intervals *intervals, void *wait)
 {
 	guard(spinlock)(&intervals->lock);
@@ -571,7 +574,7 @@ bool mmu_intervals_wait_over(struct mmu_intervals *intervals, void *wait)
 
 /* Readers */
 
-/* The usual case: nothing at all is in flight. False if there may be something. */
+/* The usual case: nothing is in flight. False if something may be. */
 static __always_inline bool
 mmu_interval_begin_at_once(struct mmu_interval_notifier *sub,
 			   unsigned long *seq)
@@ -622,19 +625,20 @@ mmu_interval_begin_patiently(struct mmu_interval_notifier *sub)
 }
 
 /**
- * mmu_interval_read_begin() - begin to read what a subscription covers
+ * mmu_interval_read_begin() - begin to read the range of a subscription
  * @interval_sub: the subscription
  *
- * Waits for the invalidations that overlap the subscription and are in flight
- * now, and for as long as it takes; mmu_interval_read_begin_timeout() and
- * mmu_interval_read_begin_killable() do not. Whether others overlap is not known
- * if they started before the first subscription of the address space, or with
- * more than BITS_PER_LONG in flight.
+ * Waits for the invalidations that are in flight now and overlap the
+ * subscription, without limit; see mmu_interval_read_begin_timeout() and
+ * mmu_interval_read_begin_killable() for limits. Also waits for invalidations
+ * whose range is not known: those that started before the first subscription of
+ * the address space, and those beyond BITS_PER_LONG in flight.
  *
- * Context: Process context, may sleep. Nothing is held that callbacks take.
+ * Context: Process context, may sleep. The caller holds no lock that callbacks
+ * take.
  *
- * Return: the sequence number for mmu_interval_read_retry(). It may be stale
- * already, if other invalidations came while this waited.
+ * Return: the sequence number for mmu_interval_read_retry(). It may already be
+ * stale if other invalidations started while this waited.
  */
 unsigned long
 mmu_interval_read_begin(struct mmu_interval_notifier *interval_sub)
@@ -649,15 +653,15 @@ mmu_interval_read_begin(struct mmu_interval_notifier *interval_sub)
 EXPORT_SYMBOL_GPL(mmu_interval_read_begin);
 
 /**
- * mmu_interval_read_begin_timeout() - mmu_interval_read_begin() within a time
+ * mmu_interval_read_begin_timeout() - mmu_interval_read_begin() with a timeout
  * @interval_sub: the subscription
- * @timeout: jiffies to wait at most
+ * @timeout: in jiffies
  * @seq: receives the sequence number for mmu_interval_read_retry()
  *
  * Context: As mmu_interval_read_begin().
  *
- * Return: 0, -ETIMEDOUT if those that mmu_interval_read_begin() waits for had not
- * ended by then, or -EINTR if the calling task is being killed.
+ * Return: 0, -ETIMEDOUT if an invalidation that mmu_interval_read_begin() waits
+ * for is still in flight, or -EINTR after a fatal signal.
  */
 int mmu_interval_read_begin_timeout(struct mmu_interval_notifier *interval_sub,
 				    unsigned long timeout, unsigned long *seq)
@@ -672,14 +676,13 @@ int mmu_interval_read_begin_timeout(struct mmu_interval_notifier *interval_sub,
 EXPORT_SYMBOL_GPL(mmu_interval_read_begin_timeout);
 
 /**
- * mmu_interval_read_begin_killable() - mmu_interval_read_begin() that a fatal
- *	signal ends
+ * mmu_interval_read_begin_killable() - killable mmu_interval_read_begin()
  * @interval_sub: the subscription
  * @seq: receives the sequence number for mmu_interval_read_retry()
  *
  * Context: As mmu_interval_read_begin().
  *
- * Return: 0, or -EINTR if the calling task is being killed.
+ * Return: 0, or -EINTR after a fatal signal.
  */
 int mmu_interval_read_begin_killable(struct mmu_interval_notifier *interval_sub,
 				     unsigned long *seq)
@@ -689,21 +692,21 @@ int mmu_interval_read_begin_killable(struct mmu_interval_notifier *interval_sub,
 }
 EXPORT_SYMBOL_GPL(mmu_interval_read_begin_killable);
 
-/* In place of a task: this subscription's driver has been reported. */
+/* Instead of a task: there was a report about this subscription */
 #define REPORTED	((struct task_struct *)1)
 
 /**
- * mmu_interval_note_stale() - a task came with a stale sequence
+ * mmu_interval_note_stale() - detect drivers that retry with a stale sequence
  * @interval_sub: the subscription
  * @seq: the sequence
- * @caller: whence it came
+ * @caller: the caller to report
  *
- * It may not have known. If it comes with the same one once more, it does not
- * begin anew as it should, and its loop may have no end: this is reported, once
- * for each subscription.
+ * Called when a task passes a stale sequence, which is normal once. If the task
+ * passes the same one again, it has not called mmu_interval_read_begin() again,
+ * and may loop forever. That is reported once for each subscription.
  *
- * Context: Any. What is kept may be overwritten by others at any time; then
- * there is no report.
+ * Context: Any. Racing tasks may overwrite what is recorded; then there is no
+ * report.
  */
 void mmu_interval_note_stale(struct mmu_interval_notifier *interval_sub,
 			     unsigned long seq, const void *caller)
@@ -734,23 +737,23 @@ static int mmu_interval_last(unsigned long start, unsigned long length,
 
 /**
  * mmu_interval_notifier_insert() - subscribe to a range of an address space
- * @interval_sub: the subscription; the caller's until it has been removed
+ * @interval_sub: the subscription; must stay valid until it is removed
  * @mm: the address space
  * @start: first address
- * @length: how many bytes; the range need not be mapped
+ * @length: length in bytes; the range need not be mapped
  * @ops: the callbacks
  *
- * The callbacks may be called before this returns. The mm_struct stays until the
- * subscription is removed.
+ * The callbacks may be called before this returns. The subscription has a
+ * reference to the mm_struct until it is removed.
  *
  * Context: Process context, may sleep, and waits for no invalidation. mmap_lock
- * may be held or not. In a callback of another subscription of this address
- * space, too. The caller keeps the address space alive (mmget()); for a callback,
- * which may be told of its end, that means mmget_not_zero().
+ * may be held. May be called from a callback of another subscription of this
+ * address space. The caller has a reference to the address space, from mmget();
+ * in a callback, which may run while it is torn down, from mmget_not_zero().
  *
- * Return: 0, -EOVERFLOW for a range that is empty or goes beyond the last
- * address, -EINVAL for an address space that is at its end, or -ENOMEM. After an
- * error @interval_sub is as it was.
+ * Return: 0, -EOVERFLOW if the range is empty or wraps, -EINVAL if the address
+ * space is being torn down, or -ENOMEM. @interval_sub is unchanged after an
+ * error.
  */
 int mmu_interval_notifier_insert(struct mmu_interval_notifier *interval_sub,
 				 struct mm_struct *mm, unsigned long start,
@@ -772,7 +775,7 @@ int mmu_interval_notifier_insert(struct mmu_interval_notifier *interval_sub,
 	if (!subscriptions)
 		return -ENOMEM;
 
-	/* Nothing fails from here on, and nothing was set before. */
+	/* Point of no return: nothing was set before, and nothing fails now. */
 	mmgrab(mm);
 	interval_sub->mm = mm;
 	interval_sub->ops = ops;
@@ -784,9 +787,8 @@ int mmu_interval_notifier_insert(struct mmu_interval_notifier *interval_sub,
 	intervals = &subscriptions->intervals;
 	guard(spinlock)(&intervals->lock);
 	/*
-	 * One of its own: a reader from before it was removed and inserted
-	 * again must not find the sequence that it left with. It looks without
-	 * this lock.
+	 * A new sequence: a reader from before the subscription was removed and
+	 * inserted again must see a change. Such readers do not take this lock.
 	 */
 	WRITE_ONCE(interval_sub->invalidate_seq, mmu_seq_next(&intervals->seq));
 	mmu_tree_insert(&interval_sub->interval_tree, &intervals->tree);
@@ -796,10 +798,10 @@ EXPORT_SYMBOL_GPL(mmu_interval_notifier_insert);
 
 /**
  * mmu_interval_notifier_insert_locked() - the same with mmap_lock held
- * @interval_sub: the subscription; the caller's until it has been removed
+ * @interval_sub: the subscription; must stay valid until it is removed
  * @mm: the address space
  * @start: first address
- * @length: how many bytes
+ * @length: length in bytes
  * @ops: the callbacks
  *
  * Context: Process context, may sleep. The caller holds mmap_lock for writing.
@@ -818,11 +820,11 @@ mmu_interval_notifier_insert_locked(struct mmu_interval_notifier *interval_sub,
 EXPORT_SYMBOL_GPL(mmu_interval_notifier_insert_locked);
 
 /**
- * struct mmu_interval_resize - a resize that waits
+ * struct mmu_interval_resize - a resize in progress
  * @sub: the subscription
- * @wait: for these invalidations
- * @start: its new first address
- * @last: its new last address
+ * @wait: the invalidations that it waits for
+ * @start: the new first address
+ * @last: the new last address
  */
 struct mmu_interval_resize {
 	struct mmu_interval_notifier *sub;
@@ -844,7 +846,7 @@ static bool mmu_interval_resized(struct mmu_intervals *intervals, void *arg)
 		return false;
 	mmu_intervals_restart(intervals, sub);
 	mmu_tree_remove(node, &intervals->tree);
-	/* hmm_range_fault() reads them without the lock. */
+	/* hmm_range_fault() reads both without the lock. */
 	WRITE_ONCE(node->start, resize->start);
 	WRITE_ONCE(node->last, resize->last);
 	mmu_tree_insert(node, &intervals->tree);
@@ -855,25 +857,26 @@ static bool mmu_interval_resized(struct mmu_intervals *intervals, void *arg)
 /**
  * mmu_interval_notifier_resize() - move a subscription to another range
  * @interval_sub: the subscription
- * @start: first address
- * @length: how many bytes
+ * @start: the new first address
+ * @length: the new length in bytes
  *
- * Waits for the invalidations that overlap the old range and are in flight now.
- * Later ones may call the subscription while it is resized, for what overlaps the
- * old range or the new one, and may call it twice. All readers must begin again.
+ * Waits for the invalidations that are in flight now and overlap the old range.
+ * Later ones may call the subscription during the resize, for the old range or
+ * the new one, and may call it twice. All readers must retry.
  *
- * What the device has outside of the new range is no longer looked after. So
- * before it shrinks or moves a subscription, a driver takes this away and from
- * then on admits nothing outside of the new range, both under the lock of
- * mmu_interval_read_retry(). Its callbacks go by bounds of the driver's own under
- * that lock: those of the subscription may change while they run.
+ * There are no more callbacks for anything outside of the new range. So before
+ * it shrinks or moves a subscription, a driver must make the device stop using
+ * the rest of the old range, and must not map anything outside of the new range
+ * from then on, both under the lock of mmu_interval_read_retry(). Its callbacks
+ * use bounds of the driver's own under that lock, as those of the subscription
+ * may change while a callback runs.
  *
- * Context: Process context, may sleep. Nothing is held that callbacks take; not
- * from a callback of this subscription. Not while another task resizes it or
- * removes it.
+ * Context: Process context, may sleep. The caller holds no lock that callbacks
+ * take. Not from a callback of this subscription, and not while another task
+ * resizes or removes it.
  *
- * Return: 0, -EOVERFLOW as mmu_interval_notifier_insert(), or -EINTR if the
- * calling task is being killed; then nothing has changed.
+ * Return: 0, -EOVERFLOW as mmu_interval_notifier_insert(), or -EINTR after a
+ * fatal signal; the range is unchanged after an error.
  */
 int mmu_interval_notifier_resize(struct mmu_interval_notifier *interval_sub,
 				 unsigned long start, unsigned long length)
@@ -901,7 +904,7 @@ int mmu_interval_notifier_resize(struct mmu_interval_notifier *interval_sub,
 }
 EXPORT_SYMBOL_GPL(mmu_interval_notifier_resize);
 
-/* Take it out of the tree. False if somebody is calling it still. */
+/* Take the subscription out of the tree. False if it is being called. */
 static __always_inline bool
 mmu_intervals_remove(struct mmu_intervals *intervals,
 		     struct mmu_interval_notifier *sub,
@@ -939,18 +942,19 @@ mmu_interval_wait_idle(struct mmu_intervals *intervals,
 }
 
 /**
- * mmu_interval_notifier_remove() - end a subscription
+ * mmu_interval_notifier_remove() - remove a subscription
  * @interval_sub: the subscription
  *
- * Waits for callbacks of this subscription that are running, and if it has two
- * passes for second passes that are to come. When it returns no callback is
- * running, and none will.
+ * Waits for running callbacks of this subscription, and for its second passes
+ * that are to come. No callback is running when this returns, and none will be
+ * called.
  *
- * Context: Process context, may sleep. Nothing is held that its callbacks take,
- * or with two passes that any callback of the address space takes.
- * From callbacks of other subscriptions it may be called if this one's have a
- * single pass and do not wait for the caller's subscription in turn. From its own
- * it may not: mmu_interval_notifier_remove_async() may be, from all of them.
+ * Context: Process context, may sleep. The caller holds no lock that the
+ * callbacks of this subscription take; if it has two passes, none that any
+ * callback of the address space takes. May be called from a callback of another
+ * subscription if this one has a single pass, and its callbacks do not wait for
+ * that of the caller. Must not be called from its own callbacks;
+ * mmu_interval_notifier_remove_async() may be, from any callback.
  */
 void mmu_interval_notifier_remove(struct mmu_interval_notifier *interval_sub)
 {
@@ -968,17 +972,18 @@ void mmu_interval_notifier_remove(struct mmu_interval_notifier *interval_sub)
 EXPORT_SYMBOL_GPL(mmu_interval_notifier_remove);
 
 /**
- * mmu_interval_notifier_remove_async() - end a subscription without waiting
+ * mmu_interval_notifier_remove_async() - remove a subscription without waiting
  * @interval_sub: the subscription
- * @release: called once nothing can reach the subscription any more, to free it;
+ * @release: called to free the subscription when nothing can reach it any more;
  *	must not sleep
  *
- * @release is called before this returns if no callback is running, or else when
- * the last one has ended. The exit of its module calls mmu_notifier_synchronize()
- * once all have been called.
+ * If no callback is running, @release is called before this returns, otherwise
+ * after the last callback. The module that @release is in must call
+ * mmu_notifier_synchronize() in its exit function, after all subscriptions were
+ * released.
  *
- * Context: Process context; need not be able to sleep. Callbacks of the
- * subscription, too.
+ * Context: Process context. Does not sleep. May be called from callbacks of the
+ * subscription.
  */
 void
 mmu_interval_notifier_remove_async(struct mmu_interval_notifier *interval_sub,
