@@ -4,25 +4,26 @@
  * how an invalidation reaches all subscriptions. Subscriptions to ranges are in
  * mmu_interval.c.
  *
- * Lifetime. Callbacks run under SRCU (mmu_notifier_calls): a subscription that
- * has left the list is freed, or handed back to its owner, once no callback can
- * be running. The list's head lives as long as the mm_struct.
+ * Lifetime. Callbacks run under SRCU (mmu_notifier_calls). After a subscription
+ * is removed from the list, it is freed, or its owner may free it, once no
+ * callback can be running. The head of the list lives as long as the mm_struct.
  *
- * In flight. An invalidation is in flight from its start to its end. A
- * subscriber must not learn anything from the page table while an invalidation
- * is in flight that does not know the subscription, so it waits for those of its
- * own address space, and of no other. They are found in two ways.
+ * In flight. An invalidation is in flight from its start to its end. While one
+ * is in flight that misses a new subscription, the subscriber must not read the
+ * page table. So it waits for the invalidations of its own address space, and
+ * of no other. There are two ways to find them.
  *
- * Without subscriptions an invalidation is only counted, by the CPU on which it
- * starts and by the one on which it ends. The first subscriber makes the
- * subscription visible, has later invalidations counted elsewhere, has all CPUs
- * pass a full barrier, and adds up:
+ * Without subscriptions, an invalidation is only counted, in a counter of the
+ * CPU on which it starts and in one of the CPU on which it ends. The first
+ * subscriber makes the subscription visible, switches later invalidations to
+ * another counter, makes all CPUs execute a full barrier, and compares the
+ * sums:
  *
  *	invalidation				subscriber
  *
  *	begun++
  *						make the subscription visible
- *						switch to another count
+ *						switch to another counter
  *						barrier on every CPU
  *	look for subscriptions
  *	change entries
@@ -31,46 +32,48 @@
  *						wait until the sum of ended
  *						  equals the sum of begun
  *
- * The barrier comes before the look, and the invalidation sees the subscription;
- * or it comes after, and then begun++ is visible to the sum. So the invalidation
- * needs no barrier itself. At the end it is the same: either the subscriber is
- * seen and woken, or it sees ended++ before it goes to sleep. The mmap_lock would
- * be no substitute: invalidations are protected by the lock of a VMA and by those
- * of the reverse mapping too.
+ * If the barrier of the invalidation's CPU comes before it looks for
+ * subscriptions, it sees the subscription. If the barrier comes after, the sum
+ * sees begun++. So the invalidation needs no barrier of its own. The same holds
+ * at its end: it sees the subscriber and wakes it, or the subscriber sees
+ * ended++ before it sleeps. Taking mmap_lock would not replace this, because
+ * invalidations also run under VMA locks and rmap locks.
  *
- * The sum over CPUs is not taken at one moment. That of ended is taken first: an
- * invalidation whose end is seen there is also seen to have begun. If the sums
- * are equal, all that were seen to begin have ended, among them all that missed
- * the subscription. Later invalidations do not disturb this, however many there
- * are: they are counted elsewhere. Only a task that has read which count to use,
- * and was interrupted before begun++, still begins by the old one. It finds that
- * another is in use, and takes its count back by ended++.
+ * The sums are not snapshots. The sum of ended is taken first: it never
+ * includes the end of an invalidation whose start the sum of begun misses. If
+ * the sums are equal, all invalidations that were seen to start have ended, and
+ * with them all that missed the subscription. Later invalidations do not
+ * disturb this, however many there are, because they use another counter. Only
+ * a task that was interrupted between reading which counter to use and begun++
+ * still uses the old one. It notices the switch, and undoes its begun++ by
+ * ended++.
  *
- * From then on there are two ways. If the first subscription is to the whole
- * address space and nothing was seen in flight, invalidations are counted as before
- * (MMU_COUNT_LISTED), without a lock. Otherwise, and as soon as there is another
- * subscription or one to a range, each has a slot, under a lock of the address
- * space: it is tracked (MMU_COUNT_TRACKED), and all are from then on. The way there
- * is the same as from none: switch, barrier on every CPU, wait for those that are
- * counted.
+ * After that there are two modes. If the first subscription is to the whole
+ * address space, and nothing was seen in flight, invalidations are counted as
+ * before (MMU_COUNT_LISTED), without a lock. Otherwise, and after any further
+ * subscription, each invalidation has a slot, under a lock of the address
+ * space: it is tracked (MMU_COUNT_TRACKED). The address space stays in that
+ * mode. The switch works as the first one: switch counters, barrier on every
+ * CPU, wait for the invalidations that are counted.
  *
- * A start without an end, which is a bug elsewhere, makes subscribers to the same
- * address space wait for ever. Nothing here points to a range of another task, so
- * that other address spaces go on. Lockdep names the function that has started
- * it: see __mmu_notifier_lockdep_start().
+ * A start without an end, which is a bug elsewhere, makes subscribers to that
+ * address space wait forever. It does not affect other address spaces, and no
+ * list points to the stack of another task. Lockdep reports the function that
+ * started it: see __mmu_notifier_lockdep_start().
  *
- * An invalidation in flight when a subscription is added to the list calls
- * neither its start nor its end: subscriptions have numbers that go up, and an
+ * An invalidation that is in flight when a subscription is added to the list
+ * calls neither its start nor its end: subscriptions are numbered, and an
  * invalidation calls those up to a number: see &mmu_inflight.registered.
  *
- * A subscriber that finds something in flight waits until nothing is, and has the
- * subscription added by the invalidation that ends last. Up to then it may be
- * killed, and nothing has to be undone. Once the subscription is on the list it may
- * not: a callback could be running, perhaps waiting for a lock that the subscriber
- * holds. If there always is something in flight, it gives up after a while: it
- * adds the subscription, and then waits for what does not call it.
+ * If a subscriber finds an invalidation in flight, it waits until there is
+ * none, and the one that ends last adds the subscription to the list. Until
+ * then, the wait is killable and nothing has to be undone. Later it is not: a
+ * callback may be running, and may wait for a lock that the subscriber holds.
+ * If invalidations never cease, the subscriber adds the subscription after a
+ * while, and then waits for those that do not call it.
  *
- * tools/memory-model/litmus-tests/hmm/ has this as MMU-inflight-*.litmus.
+ * The litmus tests are MMU-inflight-*.litmus in
+ * tools/memory-model/litmus-tests/hmm.
  */
 #include <linux/context_tracking_state.h>
 #include <linux/export.h>
@@ -88,7 +91,7 @@
 DEFINE_SRCU(mmu_notifier_calls);
 
 #ifdef CONFIG_LOCKDEP
-/* Waiting for an invalidation, or for memory that only one can free */
+/* Waiting for an invalidation, or for memory that an invalidation frees */
 struct lockdep_map __mmu_notifier_invalidate_range_start_map = {
 	.name = "mmu_notifier_invalidate_range_start"
 };
@@ -111,26 +114,26 @@ mmu_notifier_count(struct mm_struct *mm, enum mmu_count which)
 	return &mmu_notifier_counts(mm)->of[which];
 }
 
-/* Count invalidations as this from now on. The subscriptions are visible. */
+/* Switch later invalidations to another counter. Subscriptions are visible. */
 void mmu_notifier_count_as(struct mm_struct *mm, enum mmu_count which)
 {
 	/* Pairs with the acquire in mmu_notifier_start(). */
 	smp_store_release(&mm->notifier_count, mmu_notifier_count(mm, which));
 }
 
-/* An invalidation ends, or is counted otherwise. */
+/* An invalidation ends, or switches to another counter. */
 static void
 mmu_notifier_count_end(struct mmu_invalidation_count __percpu *count)
 {
-	/* The sum that has ended++ has begun++, and what was changed is visible. */
+	/* Whoever sees ended++ sees begun++, and the changed page table. */
 	smp_wmb();
 	this_cpu_inc(count->ended);
 }
 
-/* Wake those who wait for invalidations that are counted. */
+/* Wake tasks that wait for counted invalidations. */
 static void mmu_notifier_wake(struct mmu_notifier_subscriptions *subscriptions)
 {
-	/* Includes a barrier between ended++ and the look at the queue. */
+	/* Includes a full barrier after ended++. */
 	if (wq_has_sleeper(&subscriptions->intervals.wq))
 		wake_up_all(&subscriptions->intervals.wq);
 }
@@ -142,11 +145,11 @@ void __mmu_notifier_wake(struct mm_struct *mm)
 
 static void mmu_notifier_barrier(void *unused)
 {
-	/* Between what this CPU has done and what it does next. */
+	/* Orders everything before the interrupt with everything after. */
 	smp_mb();
 }
 
-/* Might the CPU run a task that began an invalidation without a look? */
+/* Might the CPU run a task between begun++ and its look for subscriptions? */
 static bool mmu_notifier_cpu_runs(int cpu, void *unused)
 {
 #ifdef CONFIG_CONTEXT_TRACKING_IDLE
@@ -157,38 +160,39 @@ static bool mmu_notifier_cpu_runs(int cpu, void *unused)
 }
 
 /**
- * mmu_notifier_fence() - make every CPU pass a full barrier
+ * mmu_notifier_fence() - make every CPU execute a full barrier
  *
- * An interrupt is enough, and does not wait for what any task does. CPUs that are
- * idle, or isolated and in user space, pass full barriers on their way there and
- * back, which RCU relies on, too: they are not disturbed. Nor are those that are
- * offline: they pass a barrier before they run a task.
+ * By an interrupt, which does not wait for any task. CPUs that are idle, or
+ * isolated and in user space, execute full barriers on the way there and back,
+ * on which RCU relies as well; they are not interrupted. Nor are offline CPUs,
+ * which execute a barrier before they run a task.
  *
  * Context: Process context, interrupts enabled.
  */
 void mmu_notifier_fence(void)
 {
-	/* What the caller has made visible is so to a CPU after its barrier, */
+	/* After its barrier, a CPU sees what the caller did before, */
 	smp_mb();
 	on_each_cpu_cond(mmu_notifier_cpu_runs, mmu_notifier_barrier, NULL,
 			 true);
-	/* and what a CPU did before its barrier is visible to the caller. */
+	/* and the caller sees what the CPU did before its barrier. */
 	smp_mb();
 }
 
 /**
- * mmu_notifier_none_counted() - have the invalidations ended that are counted?
+ * mmu_notifier_none_counted() - have all counted invalidations ended?
  * @mm: the address space
- * @which: counted as what
+ * @which: the counter
  *
- * For sure only of a count that is not in use any more: mmu_notifier_fence() was
- * called after mmu_notifier_count_as(), or nothing of the address space runs. A
- * task that was about to begin by then begins once more by this count, and takes it
- * back.
+ * Reliable only for a counter that is no longer in use: mmu_notifier_fence()
+ * was called after mmu_notifier_count_as(), or no task of the address space
+ * runs. A task that has read the old counter before may still increase it, and
+ * undoes that.
  *
  * Context: Any.
  *
- * Return: true if all have ended. What they changed is visible then.
+ * Return: true if all have ended. Their changes to the page table are visible
+ * then.
  */
 bool mmu_notifier_none_counted(struct mm_struct *mm, enum mmu_count which)
 {
@@ -206,7 +210,7 @@ bool mmu_notifier_none_counted(struct mm_struct *mm, enum mmu_count which)
 	return begun == ended;
 }
 
-/* For debug kernels: nothing of this address space runs any more. */
+/* For debug kernels: the address space has no users any more. */
 void __mmu_notifier_check_ended(struct mm_struct *mm)
 {
 	struct mmu_notifier_subscriptions *subscriptions =
@@ -224,7 +228,7 @@ void __mmu_notifier_check_ended(struct mm_struct *mm)
 		pr_warn("mmu_notifier: an invalidation was started and never ended; lockdep can tell by which function\n");
 }
 
-/* Was this one there when @registered were? */
+/* Was the subscription added before @registered was reached? */
 static bool mmu_notifier_concerned(const struct mmu_notifier *subscription,
 				   unsigned int registered)
 {
@@ -234,16 +238,16 @@ static bool mmu_notifier_concerned(const struct mmu_notifier *subscription,
 }
 
 /**
- * mmu_notifier_range_update_to_read_only() - is write access all that is lost?
- * @range: an invalidation, as a callback is given it
+ * mmu_notifier_range_update_to_read_only() - is only write access lost?
+ * @range: the argument of a callback
  *
- * Then a device may go on reading what it has mapped, if it stops writing. The
- * callback still has to make readers begin again: they may have learnt that
- * the range can be written to.
+ * If so, the device may go on reading the pages that it has mapped, after it
+ * stops writing to them. The callback must still make readers retry, as they
+ * may have read that the range is writable.
  *
  * Context: Any.
  *
- * Return: true if every page of the range stays where it is and may be read.
+ * Return: true if all pages of the range stay mapped and readable.
  */
 bool
 mmu_notifier_range_update_to_read_only(const struct mmu_notifier_range *range)
@@ -273,7 +277,10 @@ static int mmu_notifier_call_start(struct mmu_notifier *subscription,
 	ret = subscription->ops->invalidate_range_start(subscription, range);
 	if (!blockable)
 		non_block_end();
-	/* If it can fail it must not have an end, which would come without a start. */
+	/*
+	 * A start that can fail must not have an end: see struct
+	 * mmu_notifier_ops.
+	 */
 	WARN_ON(ret && (blockable || ret != -EAGAIN ||
 			subscription->ops->invalidate_range_end));
 	return ret;
@@ -303,24 +310,26 @@ mmu_notifier_list_end(struct mmu_notifier_subscriptions *subscriptions,
 		    subscription->ops->invalidate_range_end)
 			mmu_notifier_call_end(subscription, range);
 	srcu_read_unlock(&mmu_notifier_calls, id);
-	/* Whoever finds that it has ended may change what this has read of them. */
+	/* Whoever sees the end may change what the callbacks have read. */
 	smp_mb__after_srcu_read_unlock();
 }
 
-/* Subscriptions are through with it, and it has no slot. */
+/* End an invalidation without a slot, after the callbacks. */
 static void
 mmu_notifier_counted_end(struct mmu_notifier_subscriptions *subscriptions,
 			 struct mmu_notifier_range *range)
 {
 	mmu_range_end(range);
 	mmu_notifier_count_end(mmu_notifier_count(range->mm, MMU_COUNT_LISTED));
-	/* Waited for since? Then this is seen, as at the look for subscriptions. */
+	/*
+	 * If a task has begun to wait for it, this sees that, as at the start.
+	 */
 	barrier();
 	if (unlikely(READ_ONCE(subscriptions->intervals.tracked)))
 		mmu_notifier_wake(subscriptions);
 }
 
-/* A callback would have had to sleep. All were called: those with an end get it. */
+/* A callback would have to sleep. All starts were called: call their ends. */
 static noinline int mmu_notifier_refused(struct mmu_notifier_range *range,
 					 unsigned int registered)
 {
@@ -356,7 +365,7 @@ mmu_notifier_list_start(struct mmu_notifier_subscriptions *subscriptions,
 	return 0;
 }
 
-/* The number of the last subscription that it calls */
+/* The number of the last subscription that the invalidation calls */
 static unsigned int
 mmu_notifier_registered(struct mmu_notifier_subscriptions *subscriptions,
 			const struct mmu_notifier_range *range)
@@ -379,8 +388,8 @@ mmu_notifier_start_tracked(struct mmu_notifier_subscriptions *subscriptions,
 }
 
 /*
- * The count by which the invalidation has begun is not in use any more: take it
- * back and begin by the one that is.
+ * The invalidation was counted in a counter that is no longer in use: undo
+ * that, and use the current one.
  */
 static noinline int
 mmu_notifier_start_anew(struct mmu_notifier_range *range,
@@ -389,7 +398,7 @@ mmu_notifier_start_anew(struct mmu_notifier_range *range,
 	struct mm_struct *mm = range->mm;
 
 	mmu_notifier_count_end(count);
-	/* A sum may have seen it. */
+	/* A sum may have included it. */
 	mmu_notifier_wake(mm->notifier_subscriptions);
 	count = READ_ONCE(mm->notifier_count);
 	this_cpu_inc(count->begun);
@@ -397,7 +406,7 @@ mmu_notifier_start_anew(struct mmu_notifier_range *range,
 	return __mmu_notifier_invalidate_range_start(range, count);
 }
 
-/* Tail calls: the usual ways save no registers. */
+/* With tail calls only, the common cases save no registers. */
 int
 __mmu_notifier_invalidate_range_start(struct mmu_notifier_range *range,
 				      struct mmu_invalidation_count __percpu *count)
@@ -406,17 +415,19 @@ __mmu_notifier_invalidate_range_start(struct mmu_notifier_range *range,
 	struct mmu_notifier_subscriptions *subscriptions =
 		mm->notifier_subscriptions;
 
-	/* Counted first, then looked whether it is in use: as in the drawing. */
+	/* Checked after begun++: see the top of this file. */
 	if (unlikely(READ_ONCE(mm->notifier_count) != count))
 		return mmu_notifier_start_anew(range, count);
 	if (count == mmu_notifier_count(mm, MMU_COUNT_LISTED)) {
 		mmu_range_start(range, MMU_SLOT_COUNTED);
 		if (unlikely(hlist_empty(&subscriptions->list)))
 			return 0;
-		/* If there are more, they wait for this invalidation. */
+		/* Further subscribers wait for this invalidation. */
 		return mmu_notifier_list_start(subscriptions, range, 1);
 	}
-	/* Visible, and not in use yet: the subscriber waits for this one. */
+	/*
+	 * The counter is not switched yet: the subscriber waits for this one.
+	 */
 	if (unlikely(count == mmu_notifier_count(mm, MMU_COUNT_UNSEEN)))
 		return 0;
 	return mmu_notifier_start_tracked(subscriptions, range);
@@ -449,7 +460,7 @@ void __mmu_notifier_invalidate_range_end(struct mmu_notifier_range *range)
 	lock_map_release(&__mmu_notifier_invalidate_range_start_map);
 }
 
-/* Interval subscriptions have none of the following callbacks. */
+/* Interval subscriptions do not have the callbacks that follow. */
 static bool mmu_notifier_has_list(const struct mm_struct *mm)
 {
 	return !hlist_empty(&mm->notifier_subscriptions->list);
@@ -537,9 +548,12 @@ bool __mmu_notifier_test_young(struct mm_struct *mm, unsigned long address)
 	return young;
 }
 
-/* The end of an address space */
+/* Teardown of an address space */
 
-/* Callbacks may call mmu_notifier_put(), and leave the list while we are on it. */
+/*
+ * Callbacks may call mmu_notifier_put(), which changes the list during the
+ * walk.
+ */
 static void
 mmu_notifier_list_release(struct mmu_notifier_subscriptions *subscriptions,
 			  struct mm_struct *mm)
@@ -552,7 +566,7 @@ mmu_notifier_list_release(struct mmu_notifier_subscriptions *subscriptions,
 		if (subscription->ops->release)
 			subscription->ops->release(subscription, mm);
 
-	/* mmu_notifier_unregister() sees by this that release was called. */
+	/* Tells mmu_notifier_unregister() that release was called. */
 	spin_lock(&subscriptions->intervals.lock);
 	hlist_for_each_entry_safe(subscription, next, &subscriptions->list,
 				  hlist)
@@ -560,7 +574,10 @@ mmu_notifier_list_release(struct mmu_notifier_subscriptions *subscriptions,
 	spin_unlock(&subscriptions->intervals.lock);
 	srcu_read_unlock(&mmu_notifier_calls, id);
 
-	/* A release that mmu_notifier_unregister() calls must end before pages go. */
+	/*
+	 * Wait for release calls of mmu_notifier_unregister(): pages are freed
+	 * next.
+	 */
 	synchronize_srcu(&mmu_notifier_calls);
 }
 
@@ -600,14 +617,14 @@ static struct mmu_notifier_subscriptions *mmu_subscriptions_alloc(void)
 	return subscriptions;
 }
 
-/* Make @made the subscriptions of @mm, unless it has some. Returns what it has. */
+/* Publish @made, unless @mm has subscriptions already. Returns those of @mm. */
 static struct mmu_notifier_subscriptions *
 mmu_subscriptions_publish(struct mm_struct *mm,
 			  struct mmu_notifier_subscriptions *made)
 {
 	struct mmu_notifier_subscriptions *other;
 
-	/* Others look without a lock, and follow the pointer. */
+	/* Lockless readers follow the pointer. */
 	other = cmpxchg(&mm->notifier_subscriptions, NULL, made);
 	if (!other)
 		return made;
@@ -617,7 +634,7 @@ mmu_subscriptions_publish(struct mm_struct *mm,
 	return other;
 }
 
-/* As mmu_subscriptions_tracked(), if it is not clear that they are. */
+/* The slow path of mmu_subscriptions_tracked() */
 struct mmu_notifier_subscriptions *
 mmu_subscriptions_track(struct mm_struct *mm)
 {
@@ -635,8 +652,8 @@ mmu_subscriptions_track(struct mm_struct *mm)
 }
 
 /*
- * Put @subscription on the list. @wait is for those that do not call it. The lock
- * is held, or nobody else sees the list.
+ * Add @subscription to the list. @wait receives the invalidations that do not
+ * call it. The lock is held, or the list is not published yet.
  */
 static void mmu_notifier_add(struct mmu_notifier_subscriptions *subscriptions,
 			     struct mmu_notifier *subscription,
@@ -649,12 +666,11 @@ static void mmu_notifier_add(struct mmu_notifier_subscriptions *subscriptions,
 }
 
 /**
- * mmu_notifier_admit() - add the subscriptions that are pending, if nothing is in
- *	flight
- * @intervals: the address space's, locked
+ * mmu_notifier_admit() - add pending subscriptions if nothing is in flight
+ * @intervals: of the address space, locked
  *
- * By the task whose invalidation has ended: the next one may follow before a
- * waiter runs.
+ * Called by the task whose invalidation has ended, since the next one may start
+ * before a waiter runs.
  */
 void mmu_notifier_admit(struct mmu_intervals *intervals)
 {
@@ -678,7 +694,7 @@ static void mmu_notifier_del(struct mmu_notifier_subscriptions *subscriptions,
 			     struct mmu_notifier *subscription)
 {
 	guard(spinlock)(&subscriptions->intervals.lock);
-	/* Nothing is done if it has left the list already. */
+	/* Does nothing if it was removed already. */
 	hlist_del_init_rcu(&subscription->hlist);
 }
 
@@ -687,7 +703,7 @@ static bool mmu_notifier_none_unseen(struct mmu_intervals *intervals, void *mm)
 	return mmu_notifier_none_counted(mm, MMU_COUNT_UNSEEN);
 }
 
-/* The first subscription has been on the list since the list was visible. */
+/* The first subscription was added to the list before that was published. */
 static void mmu_notifier_wait_first(struct mmu_intervals *intervals,
 				    struct mm_struct *mm)
 {
@@ -699,16 +715,16 @@ static void mmu_notifier_wait_first(struct mmu_intervals *intervals,
 }
 
 /**
- * struct mmu_notifier_entry - a subscription that is to be added
- * @subscription: pending
- * @wait: for what was in flight
+ * struct mmu_notifier_entry - a subscription that will be added
+ * @subscription: the pending subscription
+ * @wait: the invalidations that it waits for
  */
 struct mmu_notifier_entry {
 	struct mmu_notifier *subscription;
 	struct mmu_inflight_wait wait;
 };
 
-/* Has it been added, or has all ended that it waits for? */
+/* Has the subscription been added, or is its wait over? */
 static bool mmu_notifier_entry_over(struct mmu_intervals *intervals, void *arg)
 {
 	struct mmu_notifier_entry *entry = arg;
@@ -719,13 +735,13 @@ static bool mmu_notifier_entry_over(struct mmu_intervals *intervals, void *arg)
 	       mmu_inflight_wait_over(&entry->wait, &intervals->inflight);
 }
 
-/* So many rounds, and a subscription is added although something is in flight. */
+/* Add a subscription with invalidations in flight after this many rounds. */
 #define MMU_ENTRY_ROUNDS	2
 
 /*
- * Wait until @entry has been added, or has waited in vain. A round ends when all
- * has ended that was in flight when it began. This can be killed, as nobody has
- * seen the subscription yet.
+ * Wait until @entry has been added, or all rounds are over. A round ends when
+ * all invalidations have ended that were in flight when it began. The wait is
+ * killable, because the subscription is not visible yet.
  */
 static int mmu_notifier_wait_before(struct mmu_intervals *intervals,
 				    struct mmu_notifier_entry *entry)
@@ -748,7 +764,7 @@ static int mmu_notifier_wait_before(struct mmu_intervals *intervals,
 	return ret;
 }
 
-/* Add @subscription, where invalidations are tracked. */
+/* Add @subscription when invalidations are tracked. */
 static int mmu_notifier_enter(struct mmu_notifier_subscriptions *subscriptions,
 			      struct mmu_notifier *subscription,
 			      struct mm_struct *mm)
@@ -789,7 +805,10 @@ static int mmu_notifier_add_and_wait(struct mmu_notifier *subscription,
 		made = mmu_subscriptions_alloc();
 		if (!made)
 			return -ENOMEM;
-		/* A look, no more: if something has just begun, it is waited for. */
+		/*
+		 * Only a hint: if an invalidation has just started, it is
+		 * waited for.
+		 */
 		if (mmu_notifier_none_counted(mm, MMU_COUNT_UNSEEN))
 			mmu_notifier_add(made, subscription, &none);
 		subscriptions = mmu_subscriptions_publish(mm, made);
@@ -806,14 +825,14 @@ static int mmu_notifier_add_and_wait(struct mmu_notifier *subscription,
 	if (ret)
 		return ret;
 	/*
-	 * Who clears an entry looks at the list next, without a lock, and after
-	 * the end, too: either it finds this one, or the device finds the entry
-	 * cleared.
+	 * This callback is called without a lock after an entry is cleared,
+	 * even after the end: either its caller sees this subscription, or the
+	 * device sees the cleared entry.
 	 */
 	if (subscription->ops->arch_invalidate_secondary_tlbs)
 		mmu_notifier_fence();
 out:
-	/* All invalidations in flight know of it. */
+	/* All invalidations in flight call it. */
 	WRITE_ONCE(subscription->since, 0);
 	return 0;
 }
@@ -837,25 +856,26 @@ EXPORT_SYMBOL_GPL(__mmu_notifier_register);
 
 /**
  * mmu_notifier_register() - subscribe to an address space
- * @subscription: the subscription, with its ops set; the caller's until
- *	mmu_notifier_unregister() has returned. %NULL gets the address space ready
- *	for interval subscriptions and adds nothing.
+ * @subscription: the subscription, with its ops set; must stay valid until
+ *	mmu_notifier_unregister() has returned. With %NULL, this prepares the
+ *	address space for interval subscriptions and adds nothing.
  * @mm: the address space
  *
- * After this has returned, the subscription is told of each change in the page
- * table; callbacks may come before. The mm_struct stays until the subscription
- * goes; mmget_not_zero() tells whether the address space still does.
+ * After this returns, callbacks are called for each change of the page table;
+ * they may be called before. The subscription has a reference to the mm_struct;
+ * mmget_not_zero() tells whether its address space still exists.
  *
- * Context: Process context, may sleep. Waits until no invalidation of this address
- * space is in flight, which a fatal signal ends. If there always is one, it waits
- * for some of them after callbacks have begun, and a signal does not end this. What
- * they wait for must not be held, nor what callbacks take: one invalidation may wait
- * for another that calls back. No lock is needed, mmap_lock may be held. The caller
- * keeps the address space alive (mmget()).
+ * Context: Process context, may sleep. Waits until no invalidation of this
+ * address space is in flight; that wait is killable. If invalidations never
+ * cease, it waits for some of them after callbacks have begun, which is not
+ * killable. The caller holds no lock that these invalidations or the callbacks
+ * take: an invalidation may wait for another one that calls a callback.
+ * mmap_lock may be held, but need not be. The caller has a reference to the
+ * address space, from mmget().
  *
- * Return: 0, -ENOMEM, -EINTR if the calling task is being killed, or -EINVAL for
- * callbacks that exclude each other or an address space that is at its end. After
- * an error no callback was called, and @subscription is not in use.
+ * Return: 0, -ENOMEM, -EINTR after a fatal signal, or -EINVAL if the callbacks
+ * exclude each other or the address space is being torn down. After an error,
+ * no callback was called and @subscription is not in use.
  */
 int mmu_notifier_register(struct mmu_notifier *subscription,
 			  struct mm_struct *mm)
@@ -893,12 +913,12 @@ int mmu_notifier_register(struct mmu_notifier *subscription,
 EXPORT_SYMBOL_GPL(mmu_notifier_register);
 
 /**
- * mmu_notifier_unregister() - end a subscription
+ * mmu_notifier_unregister() - remove a subscription
  * @subscription: from mmu_notifier_register()
  * @mm: its address space
  *
- * Calls &mmu_notifier_ops.release, unless the end of the address space has.
- * When this returns no callback is running, and none will.
+ * Calls &mmu_notifier_ops.release, unless the teardown of the address space has
+ * done so. No callback is running when this returns, and none will be called.
  *
  * Context: Process context, may sleep. Not from a callback.
  */
@@ -909,7 +929,7 @@ void mmu_notifier_unregister(struct mmu_notifier *subscription,
 		mm->notifier_subscriptions;
 
 	if (!hlist_unhashed_lockless(&subscription->hlist)) {
-		/* Under SRCU: the end of the address space must wait for it. */
+		/* The teardown of the address space waits for SRCU. */
 		int id = srcu_read_lock(&mmu_notifier_calls);
 
 		if (subscription->ops->release)
@@ -924,7 +944,7 @@ void mmu_notifier_unregister(struct mmu_notifier *subscription,
 }
 EXPORT_SYMBOL_GPL(mmu_notifier_unregister);
 
-/* One more user for the subscription with these ops; %NULL if there is none. */
+/* Take a reference to the subscription with these ops, if there is one. */
 static struct mmu_notifier *
 mmu_notifier_find(struct mmu_notifier_subscriptions *subscriptions,
 		  const struct mmu_notifier_ops *ops)
@@ -961,18 +981,18 @@ mmu_notifier_make(const struct mmu_notifier_ops *ops, struct mm_struct *mm)
 }
 
 /**
- * mmu_notifier_get_locked() - the subscription that an address space has with
- *	certain callbacks, made if need be
+ * mmu_notifier_get_locked() - find or allocate a subscription
  * @ops: the callbacks
  * @mm: the address space
  *
- * To be given back by mmu_notifier_put().
+ * Takes a reference to the subscription of @mm that has these callbacks. If
+ * there is none, allocates and registers one. mmu_notifier_put() drops the
+ * reference.
  *
  * Context: Process context, may sleep. The caller holds mmap_lock for writing.
  *
- * Return: the subscription, what &mmu_notifier_ops.alloc_notifier returned as an
- * error, or an ERR_PTR() of what __mmu_notifier_register() returned or of
- * -EOVERFLOW.
+ * Return: the subscription, or an ERR_PTR() of -EOVERFLOW or of an error of
+ * &mmu_notifier_ops.alloc_notifier or __mmu_notifier_register().
  */
 struct mmu_notifier *mmu_notifier_get_locked(const struct mmu_notifier_ops *ops,
 					     struct mm_struct *mm)
@@ -999,15 +1019,15 @@ static void mmu_notifier_free(struct rcu_head *rcu)
 }
 
 /**
- * mmu_notifier_put() - give a subscription back
+ * mmu_notifier_put() - drop a reference to a subscription
  * @subscription: from mmu_notifier_get()
  *
- * The last one ends the subscription, without a call of
- * &mmu_notifier_ops.release: nothing may be in use by then. It is freed some
- * time later; a module has to wait for that by mmu_notifier_synchronize()
- * before it goes.
+ * The last reference removes the subscription, without calling
+ * &mmu_notifier_ops.release: the device must not use the address space any
+ * more. The subscription is freed later; modules must call
+ * mmu_notifier_synchronize() before they are unloaded.
  *
- * Context: Process context; need not be able to sleep. Also from
+ * Context: Process context. Does not sleep. May be called from
  * &mmu_notifier_ops.release.
  */
 void mmu_notifier_put(struct mmu_notifier *subscription)
@@ -1028,18 +1048,20 @@ void mmu_notifier_put(struct mmu_notifier *subscription)
 EXPORT_SYMBOL_GPL(mmu_notifier_put);
 
 /**
- * mmu_notifier_synchronize() - wait until subscriptions that were put are freed,
- *	and release functions that were called have returned
+ * mmu_notifier_synchronize() - wait until subscriptions are freed
  *
- * For the exit of a module that uses mmu_notifier_put(), which has put all its
- * subscriptions by then, or mmu_interval_notifier_remove_async(), of which all
- * release functions have been called.
+ * Waits for &mmu_notifier_ops.free_notifier of subscriptions that were put, and
+ * until release functions of mmu_interval_notifier_remove_async() that were
+ * called have returned. For the exit functions of modules.
  *
  * Context: Process context, may sleep.
  */
 void mmu_notifier_synchronize(void)
 {
-	/* Also for mmu_interval_notifier_remove_async(): see mmu_intervals_called() */
+	/*
+	 * Also for mmu_interval_notifier_remove_async(): see
+	 * mmu_intervals_called()
+	 */
 	synchronize_srcu(&mmu_notifier_calls);
 	srcu_barrier(&mmu_notifier_calls);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The subscriptions of an address space: shared by the two files that make up
- * the MMU notifiers, and by no others.
+ * The subscriptions of an address space, for mmu_notifier.c and mmu_interval.c
+ * only.
  */
 #ifndef _MM_MMU_SUBSCRIPTIONS_H
 #define _MM_MMU_SUBSCRIPTIONS_H
@@ -16,30 +16,30 @@
 
 #include "mmu_interval_state.h"
 
-/* In place of a slot: the invalidation is counted. */
+/* Instead of a slot: the invalidation is counted. */
 #define MMU_SLOT_COUNTED	(MMU_SLOT_ODD + 1)
 
 /**
  * struct mmu_intervals - the interval subscriptions of an address space
- * @lock: protects what follows, as far as nothing else is said,
- *	&mmu_interval_state.removed, changes to &mmu_notifier_subscriptions.list,
- *	and &mmu_notifier.users
+ * @lock: protects the members that follow unless they say otherwise,
+ *	&mmu_interval_state.removed, changes to
+ *	&mmu_notifier_subscriptions.list, and &mmu_notifier.users
  * @tree: the subscriptions
- * @inflight: invalidations in flight, since @tracked is set
+ * @inflight: the invalidations in flight, valid after @tracked is set
  * @seq: the latest sequence
  * @wq: waiters for the end of an invalidation or of a callback
- * @tracked: invalidations must have a slot. Never unset; read without the lock.
- * @fenced: all CPUs have passed a barrier since @tracked was set: invalidations
- *	that start from now on have a slot. Without the lock.
- * @settled: and those without one that started before have ended. Never unset;
- *	read without the lock.
+ * @tracked: invalidations take a slot. Never cleared; read without the lock.
+ * @fenced: all CPUs have executed a barrier after @tracked was set, so that all
+ *	later invalidations have a slot. Accessed without the lock.
+ * @settled: all invalidations that started without a slot have ended. Never
+ *	cleared; read without the lock.
  * @visits: the invalidations that are calling subscriptions
- * @removed: subscriptions that are removed and still being called, and that are
- *	released then; chained by rb_left of their nodes
- * @pending: subscriptions that are put on the list when nothing is in flight
+ * @removed: subscriptions that were removed during a callback, and are released
+ *	after it; linked by rb_left of their nodes
+ * @pending: subscriptions that are added to the list when nothing is in flight
  */
 struct mmu_intervals {
-	spinlock_t lock;	/* of most that follows, and of the list */
+	spinlock_t lock;	/* of most members, and of the list */
 	struct rb_root_cached tree;
 	struct mmu_inflight inflight;
 	unsigned long seq;
@@ -54,8 +54,8 @@ struct mmu_intervals {
 
 /**
  * struct mmu_notifier_subscriptions - all subscriptions of an address space
- * @list: those to the whole of it; read under SRCU
- * @intervals: those to ranges of it
+ * @list: subscriptions to the whole address space; read under SRCU
+ * @intervals: subscriptions to ranges
  *
  * Allocated for the first subscription, freed with the mm_struct.
  */
@@ -69,7 +69,7 @@ static inline unsigned int mmu_range_slot(const struct mmu_notifier_range *range
 	return FIELD_GET(MMU_NOTIFIER_RANGE_SLOT, range->flags);
 }
 
-/* It is in flight from now on, and subscriptions know of it. */
+/* The invalidation is in flight from now on, with subscriptions. */
 static inline void mmu_range_start(struct mmu_notifier_range *range,
 				   unsigned int slot)
 {
@@ -79,14 +79,14 @@ static inline void mmu_range_start(struct mmu_notifier_range *range,
 		       FIELD_PREP(MMU_NOTIFIER_RANGE_SLOT, slot);
 }
 
-/* It is not in flight any more. Returns its slot. */
+/* The invalidation is not in flight any more. Returns its slot. */
 static inline unsigned int mmu_range_end(struct mmu_notifier_range *range)
 {
 	range->flags &= ~MMU_NOTIFIER_RANGE_SEEN;
 	return mmu_range_slot(range);
 }
 
-/* For lockdep: to wait for an invalidation is as bad as to make one. */
+/* For lockdep, waiting for an invalidation is the same as starting one. */
 static inline void mmu_notifier_might_wait(void)
 {
 	might_sleep();
@@ -94,20 +94,21 @@ static inline void mmu_notifier_might_wait(void)
 	lock_map_release(&__mmu_notifier_invalidate_range_start_map);
 }
 
-/* Under it run all callbacks of the list, and release functions that had to wait. */
+/* Protects callbacks of the list, and release functions that were deferred. */
 extern struct srcu_struct mmu_notifier_calls;
 
 struct mmu_notifier_subscriptions *
 mmu_subscriptions_track(struct mm_struct *mm);
 
 /**
- * mmu_subscriptions_tracked() - the subscriptions of an address space, allocated
- *	if need be, with invalidations tracked from now on
+ * mmu_subscriptions_tracked() - start to track the invalidations of an mm
  * @mm: the address space
+ *
+ * Allocates the subscriptions of @mm if it has none.
  *
  * Context: Process context, may sleep. No lock is needed.
  *
- * Return: the subscriptions, or %NULL if there is no memory for them.
+ * Return: the subscriptions, or %NULL without memory.
  */
 static inline struct mmu_notifier_subscriptions *
 mmu_subscriptions_tracked(struct mm_struct *mm)
