@@ -1,29 +1,30 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The state machine of interval subscriptions: which invalidations are in flight,
- * which sequence each has, what a reader must wait for, and when a removed
- * subscription is out of reach.
+ * The state machine of interval subscriptions: which invalidations are in
+ * flight, the sequence of each, which of them a reader must wait for, and when
+ * a removed subscription can be freed.
  *
- * Pure: no locks and no tree, so that the same file is built by the kernel, by
- * KUnit and by tools/testing/hmm. The kernel calls it under the lock of the
- * intervals, where nothing else is said.
+ * Pure: no locks and no tree. The kernel, KUnit and tools/testing/hmm build the
+ * same file. The kernel calls these functions under the lock of the intervals,
+ * unless they say otherwise.
  *
  * Vocabulary:
  *   - an invalidation is in flight from its start to its end;
- *   - it has a slot, or, if all slots are used, it is counted in a batch;
- *   - a wait names the invalidations that were in flight when it was entered and
- *     overlap. Later ones do not prolong it, save those that join a batch before
- *     it can be closed.
+ *   - it has a slot, or, if all slots are in use, it is counted in a batch;
+ *   - a wait is for the overlapping invalidations that are in flight when it is
+ *     entered. Later ones do not prolong it, except those that join a batch
+ *     before it can be closed.
  *
  * Invariants:
- *   - sequences of invalidations are odd and go up; none is used twice until they
- *     wrap;
+ *   - sequences of invalidations are odd and increase; none is used twice
+ *     before they wrap;
  *   - an invalidation that can reach a subscription is in flight from before
  *     its first callback until after its page table entries have changed;
- *   - a reader that begins while a later invalidation is in flight that overlaps
- *     has the sequence from before it: that one has changed it, or will;
- *   - a subscription that is removed is let go when nobody calls it nor is about
- *     to, and no second pass of it is to come.
+ *   - a reader that begins while a later overlapping invalidation is in flight
+ *     returns the sequence from before it: that invalidation has changed the
+ *     sequence, or will;
+ *   - a removed subscription is freed when no callback of it is running or
+ *     about to run, and no second pass of it is to come.
  */
 #ifndef _MM_MMU_INTERVAL_STATE_H
 #define _MM_MMU_INTERVAL_STATE_H
@@ -35,13 +36,13 @@
 #define MMU_FIRST_SEQ	1UL
 #define MMU_SLOTS	BITS_PER_LONG
 
-/* In place of a slot: the invalidation is in an even or an odd batch. */
+/* Instead of a slot: the invalidation is in an even or an odd batch. */
 #define MMU_SLOT_EVEN	MMU_SLOTS
 #define MMU_SLOT_ODD	(MMU_SLOTS + 1)
 
 /**
  * struct mmu_inflight_slot - an invalidation in flight
- * @number: counts invalidations; the higher one started later
+ * @number: the number of the invalidation; higher ones started later
  * @first: first address
  * @last: last address
  * @registered: &mmu_inflight.registered at its start
@@ -55,18 +56,18 @@ struct mmu_inflight_slot {
 
 /**
  * struct mmu_inflight - the invalidations in flight of an address space
- * @used: which slots are
- * @untracked: how many there may be without a slot: those in batches, and one
- *	that stands for all that started before there were slots
- * @number: of the latest invalidation with a slot
- * @batch: the batch that is open; goes up
- * @open: invalidations in @batch
- * @closed: invalidations left in the batch before it
- * @registered: number of the latest subscription to the whole address space. An
- *	invalidation calls those up to the latest at its start or, in a batch,
- *	at the beginning of the batch.
- * @batch_registered: what that was then, even and odd
- * @slots: valid where @used says so
+ * @used: bitmap of the slots in use
+ * @untracked: upper bound of those without a slot: those in batches, and one
+ *	that stands for all that started before slots were used
+ * @number: the number of the latest invalidation with a slot
+ * @batch: the number of the open batch; increases
+ * @open: number of invalidations in @batch
+ * @closed: number of invalidations left in the batch before it
+ * @registered: the number of the latest subscription to the whole address
+ *	space. An invalidation calls those up to the latest at its start or, in
+ *	a batch, at the start of the batch.
+ * @batch_registered: that number at the start of the even and the odd batch
+ * @slots: valid if set in @used
  */
 struct mmu_inflight {
 	unsigned long used;
@@ -82,10 +83,11 @@ struct mmu_inflight {
 
 /**
  * struct mmu_inflight_wait - a wait for invalidations
- * @slots: where they are
- * @number: of the latest of them; a slot with a higher one was used again
- * @batch: the last batch with some of them
- * @batches: whether there is one
+ * @slots: bitmap of their slots
+ * @number: the number of the latest of them; a slot with a higher one was
+ *	reused
+ * @batch: the last batch that has some of them
+ * @batches: whether @batch is valid
  */
 struct mmu_inflight_wait {
 	unsigned long slots;
@@ -94,20 +96,20 @@ struct mmu_inflight_wait {
 	bool batches;
 };
 
-/* The sequence of the next invalidation, or of another reason to read again */
+/* The sequence of the next invalidation, or for another reason to retry */
 static inline unsigned long mmu_seq_next(unsigned long *seq)
 {
 	*seq += 2;
 	return *seq;
 }
 
-/* Is nothing in flight, for sure? */
+/* Is certainly nothing in flight? */
 static inline bool mmu_inflight_none(const struct mmu_inflight *inflight)
 {
 	return !(inflight->used | inflight->untracked);
 }
 
-/* An invalidation starts. Returns its slot, or what stands in place of one. */
+/* An invalidation starts. Returns its slot, or its batch instead of one. */
 static inline unsigned int mmu_inflight_start(struct mmu_inflight *inflight,
 					      unsigned long first,
 					      unsigned long last)
@@ -132,8 +134,8 @@ static inline unsigned int mmu_inflight_start(struct mmu_inflight *inflight,
 }
 
 /*
- * The number of the last subscription that the invalidation with @slot calls. It
- * is in flight; no lock is needed.
+ * The number of the last subscription that the invalidation with @slot calls.
+ * Needs no lock, as the invalidation is in flight.
  */
 static inline unsigned int
 mmu_inflight_registered(const struct mmu_inflight *inflight, unsigned int slot)
@@ -175,7 +177,7 @@ mmu_inflight_overlaps(const struct mmu_inflight *inflight, unsigned long first,
 	return slots;
 }
 
-/* Wait for what is in flight now, as far as it overlaps. */
+/* Wait for the overlapping invalidations that are in flight now. */
 static inline void mmu_inflight_wait_enter(struct mmu_inflight_wait *wait,
 					   const struct mmu_inflight *inflight,
 					   unsigned long first,
@@ -184,16 +186,18 @@ static inline void mmu_inflight_wait_enter(struct mmu_inflight_wait *wait,
 	wait->slots = mmu_inflight_overlaps(inflight, first, last);
 	wait->number = inflight->number;
 	wait->batches = inflight->open || inflight->closed;
-	/* The open batch; if that is empty the one before, which is closed. */
+	/* The open batch or, if that is empty, the closed one before it. */
 	wait->batch = inflight->open ? inflight->batch : inflight->batch - 1;
 }
 
 /*
- * What a reader may go by after it has waited: @seq, the sequence that the
- * subscription has now, if nothing that overlaps is in flight. If there is, it
- * started later. It may have called back already, and may be about to change
- * entries: @seq may be its own, and will not change again. The sequence
- * @at_entry is stale then, as it must be; or it will be, if it has yet to call.
+ * The sequence for a reader after its wait: @seq, which the subscription has
+ * now, if no overlapping invalidation is in flight. Otherwise, that
+ * invalidation started later. If it has called the subscription already, it may
+ * be about to change entries, and @seq may be its own and will not change
+ * again. So the reader gets
+ * @at_entry, which is stale, as it must be, or becomes so when the subscription
+ * is called.
  */
 static inline unsigned long mmu_seq_after_wait(const struct mmu_inflight *inflight,
 					       unsigned long first,
@@ -206,7 +210,7 @@ static inline unsigned long mmu_seq_after_wait(const struct mmu_inflight *inflig
 	return seq;
 }
 
-/* Later invalidations join the next batch. False if the one before is not over. */
+/* Open the next batch. False if the one before this one is not over. */
 static inline bool mmu_inflight_close_batch(struct mmu_inflight *inflight)
 {
 	if (inflight->closed)
@@ -214,14 +218,14 @@ static inline bool mmu_inflight_close_batch(struct mmu_inflight *inflight)
 	inflight->closed = inflight->open;
 	inflight->open = 0;
 	inflight->batch++;
-	/* Its members read it without the lock. There is none yet. */
+	/* Invalidations of the batch read it without the lock; it is empty. */
 	inflight->batch_registered[inflight->batch & 1] = inflight->registered;
 	return true;
 }
 
 /*
- * Have the batches ended that the wait is for? An open batch never would, if
- * there always are later ones to join it: close it as soon as possible.
+ * Are the batches over that the wait is for? An open batch might never end, as
+ * later invalidations join it: close it as soon as possible.
  */
 static inline bool mmu_inflight_batches_over(struct mmu_inflight *inflight,
 					     unsigned int batch)
@@ -232,9 +236,10 @@ static inline bool mmu_inflight_batches_over(struct mmu_inflight *inflight,
 }
 
 /*
- * A subscription to the whole address space is added. Returns its number. @wait is
- * for what does not call it: all that is in flight, and what joins a batch that
- * began before; nothing else, as that may be waiting for the subscriber.
+ * Add a subscription to the whole address space. Returns its number. @wait
+ * receives the invalidations that do not call it: those in flight, and those
+ * that join a batch that was opened before; no others, as these may wait for
+ * the subscriber.
  */
 static inline unsigned int mmu_inflight_register(struct mmu_inflight *inflight,
 						 struct mmu_inflight_wait *wait)
@@ -242,7 +247,7 @@ static inline unsigned int mmu_inflight_register(struct mmu_inflight *inflight,
 	/* 0 is not a number. */
 	if (!++inflight->registered)
 		inflight->registered++;
-	/* A batch that nobody is in begins anew, if it may. */
+	/* Open a new batch, if this one is empty and that is possible. */
 	if (!inflight->open)
 		mmu_inflight_close_batch(inflight);
 	mmu_inflight_wait_enter(wait, inflight, 0, ~0UL);
@@ -254,7 +259,7 @@ static inline unsigned int mmu_inflight_register(struct mmu_inflight *inflight,
 	return inflight->registered;
 }
 
-/* Have all ended that the wait is for? */
+/* Have all invalidations ended that the wait is for? */
 static inline bool mmu_inflight_wait_over(struct mmu_inflight_wait *wait,
 					  struct mmu_inflight *inflight)
 {
@@ -275,20 +280,21 @@ static inline bool mmu_inflight_wait_over(struct mmu_inflight_wait *wait,
 
 /*
  * How many subscriptions an invalidation calls before it takes the lock again.
- * The torture module has fewer, to come by the lock more often.
+ * The torture module uses fewer, to take the lock more often.
  */
 #ifndef MMU_CALLS
 #define MMU_CALLS	32
 #endif
 
 /**
- * struct mmu_calls - the subscriptions that an invalidation calls next, without
- *	the lock
- * @at: the one that it is calling, or may be about to; nobody else may follow
- *	this pointer
+ * struct mmu_calls - the subscriptions that an invalidation calls without the
+ * lock
+ * @at: the one that it is calling, or about to call; others must not
+ *	dereference this pointer
  * @wanted: a removal has changed @subs, and may be waiting for @at to change
- * @nr: how many there are
- * @subs: in order; changed to %NULL by their removal, under the lock
+ * @nr: number of entries in @subs
+ * @subs: the subscriptions, in order; a removal sets them to %NULL under the
+ *	lock
  */
 struct mmu_calls {
 	struct mmu_interval_notifier *at;
@@ -298,31 +304,34 @@ struct mmu_calls {
 };
 
 /*
- * The last call has returned. @sub, which was read from @subs, is next; %NULL for
- * none, or if it was crossed out. If @wanted is set then, @sub must be read anew.
- * Without the lock.
+ * The last call has returned, and @sub, which was read from @subs, is next.
+ * %NULL if there is none, or it was removed. If @wanted is set after this, @sub
+ * must be read again. Called without the lock.
  */
 static __always_inline void mmu_calls_go_on(struct mmu_calls *calls,
 					    struct mmu_interval_notifier *sub)
 {
 	/*
-	 * With full barriers. What the last callback did is visible to whoever
-	 * finds that @at has changed. And either a removal finds @at here, or
-	 * @wanted is found to be set, and that it has crossed @sub out.
+	 * xchg() has full barriers. Whoever sees that @at has changed also sees
+	 * what the last callback did. And either a removal sees @at, or the
+	 * caller sees @wanted set and @sub cleared.
 	 */
 	(void)xchg(&calls->at, sub);
 }
 
-/* To be looked at after mmu_calls_go_on(), without the lock */
+/* Called after mmu_calls_go_on(), without the lock */
 static inline bool mmu_calls_wanted(const struct mmu_calls *calls)
 {
-	/* Compared in memory: no READ_ONCE(). It does not change back meanwhile. */
+	/*
+	 * No READ_ONCE(): it is not reset meanwhile, and can be tested in
+	 * memory.
+	 */
 	return unlikely(data_race(calls->wanted));
 }
 
 /*
- * @sub is being removed: do not call it any more. The lock is held. A full barrier
- * must follow before mmu_calls_at().
+ * @sub is being removed: it must not be called any more. The lock is held. A
+ * full barrier must follow before mmu_calls_at().
  */
 static inline void mmu_calls_cross_out(struct mmu_calls *calls,
 				       const struct mmu_interval_notifier *sub)
@@ -333,12 +342,12 @@ static inline void mmu_calls_cross_out(struct mmu_calls *calls,
 		if (calls->subs[i] != sub)
 			continue;
 		WRITE_ONCE(calls->wanted, true);
-		/* Whoever reads %NULL finds @wanted set. */
+		/* Whoever reads %NULL sees @wanted set. */
 		smp_store_release(&calls->subs[i], NULL);
 	}
 }
 
-/* Is @sub being called, for all that is known? If not, what that did is visible. */
+/* Might @sub be being called? If not, what its callback did is visible. */
 static inline bool mmu_calls_at(const struct mmu_calls *calls,
 				const struct mmu_interval_notifier *sub)
 {
