@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What a page table entry says about its page, in whatever form it says it, and
- * what becomes of that when the form changes.
+ * The meaning of a page table entry, independent of its format, and how it
+ * changes when an entry of one kind replaces one of another kind.
  *
  *	   migrate		   migrate
  *	PRESENT <--> MIGRATION <--> PRIVATE
@@ -9,21 +9,22 @@
  *	   |  exclusive access
  *	   `---> EXCLUSIVE
  *
- * A device's access counts as the CPU's would, whether or not its driver says that
- * there was any:
+ * Accesses of a device have the effects of CPU accesses, whether or not its
+ * driver reports them:
  *
- * - A device may write where the entry is PRIVATE and writable, or EXCLUSIVE. A
- *   PRESENT or PRIVATE entry is writable only if a write through it need not be
- *   seen by anybody: not by userfaultfd, and not by who has cleared its soft-dirty
- *   bit. Of a MIGRATION entry this is asked at the end. An EXCLUSIVE one may be
- *   marked, or lose the bit: then the notifier takes it from the device.
- * - What a device may have written is dirty. PRIVATE and EXCLUSIVE entries have no
- *   bit for that, nor for young: the folio has to be dirty before the entry is
- *   made.
- * - soft_dirty and uffd are never lost. Only who clears soft-dirty bits, and
- *   userfaultfd, take them away.
+ * - A device may write if the entry is PRIVATE and writable, or EXCLUSIVE. A
+ *   PRESENT or PRIVATE entry is writable only if no write through it has to be
+ *   detected, by userfaultfd or because its soft-dirty bit was cleared. For a
+ *   MIGRATION entry that is decided when it ends. An EXCLUSIVE entry may be marked
+ *   by userfaultfd, or have its soft-dirty bit cleared: then an invalidation makes
+ *   the device stop using it.
+ * - Pages that a device may have written to are dirty. PRIVATE and EXCLUSIVE
+ *   entries have no dirty bit and no young bit, so the folio must be dirty before
+ *   the entry is made.
+ * - soft_dirty and uffd are never lost. Only clearing soft-dirty bits and
+ *   userfaultfd clear them.
  *
- * Pure: no page table, no folio. Also built by KUnit and tools/testing/hmm.
+ * Pure: no page table, no folio. KUnit and tools/testing/hmm build it, too.
  */
 #ifndef _LINUX_PGTABLE_LEAF_H
 #define _LINUX_PGTABLE_LEAF_H
@@ -42,8 +43,8 @@ enum pgtable_leaf_kind {
  * @pfn: the page frame
  * @kind: the form of the entry
  * @writable: may be written to as it is; always so of an EXCLUSIVE entry
- * @exclusive: the page is not shared. Only MIGRATION entries say so if they are not
- *	writable; of the others the page does.
+ * @exclusive: the page is not shared. Only MIGRATION entries say so if they are
+ *	not writable; of the others the page does.
  * @young: accessed; only in PRESENT and MIGRATION entries
  * @dirty: written; only in PRESENT and MIGRATION entries
  * @soft_dirty: written since the bits were cleared
@@ -115,8 +116,8 @@ pgtable_leaf_begin_exclusive(struct pgtable_leaf leaf)
 }
 
 /*
- * CPUs get it back. Write access may have been lost meanwhile, and who tracks
- * writes may have begun to.
+ * Restore a PRESENT entry. Write access may have been lost meanwhile, and
+ * writes may have to be detected by now.
  */
 static inline struct pgtable_leaf
 pgtable_leaf_end_exclusive(struct pgtable_leaf leaf, bool page_exclusive,
@@ -130,7 +131,7 @@ pgtable_leaf_end_exclusive(struct pgtable_leaf leaf, bool page_exclusive,
 	return leaf;
 }
 
-/* Memory is new where there was none: whoever looks for changes finds one. */
+/* An entry where there was none: new memory counts as changed. */
 static inline struct pgtable_leaf
 pgtable_leaf_new(enum pgtable_leaf_kind kind, unsigned long pfn,
 		 struct pgtable_leaf_rules rules)
@@ -169,8 +170,8 @@ pgtable_leaf_mark_uffd(struct pgtable_leaf leaf)
 }
 
 /*
- * UFFDIO_MOVE has taken the page, which is not shared, to another address, where
- * it may be written, and where @uffd says whether access has to be seen.
+ * UFFDIO_MOVE has taken the page, which is not shared, to another address,
+ * where it may be written, and where @uffd says whether access has to be seen.
  */
 static inline struct pgtable_leaf
 pgtable_leaf_rehome(struct pgtable_leaf leaf, bool uffd)

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Device-private memory in page tables: entries, of PTEs and PMDs, that stand for
- * pages which the CPU cannot address.
+ * Device-private memory in page tables: PTE and PMD entries of pages that the
+ * CPU cannot address.
  *
- * A CPU fault asks the driver to bring the page back. The folio is locked and
- * referenced meanwhile:
+ * A CPU fault calls the driver to migrate the page back, with the folio locked
+ * and referenced:
  *
- *	who faults				who migrates
+ *	fault					migration
  *
  *	page table lock
  *	entry is still there: page is in use
@@ -15,12 +15,12 @@
  *	sleep					unlock the folio, wake
  *	fault again
  *
- * It does not go round and round: the folio's lock is waited for without a
- * reference to the folio, which would keep it from moving.
+ * This is no livelock: the fault waits for the folio lock without a reference
+ * to the folio, which would keep it from migrating.
  *
- * Entries have no bit for exclusive pages that may only be read: what is not
- * writable may be shared. All else that an entry of a swapped-out page has, they
- * have too, and keep: soft-dirty and what userfaultfd has marked.
+ * Entries have no bit for read-only pages that are exclusive to their mapping:
+ * a page whose entry is not writable may be shared. They do have the other bits
+ * of swap entries, and keep them: soft-dirty and uffd.
  */
 #include <linux/memremap.h>
 #include <linux/migrate.h>
@@ -33,14 +33,17 @@
 
 /* Faults */
 
-/* Drivers have to say that they can do without mmap_lock. */
+/* Drivers must declare that they do not need mmap_lock. */
 static bool may_fault(const struct vm_fault *vmf)
 {
 	return !(vmf->flags & FAULT_FLAG_VMA_LOCK) ||
 	       page_pgmap(vmf->page)->flags & PGMAP_FAULT_VMA_LOCK;
 }
 
-/* The page table lock is held, and dropped. vmf->page is what @entry stands for. */
+/*
+ * The page table lock is held, and dropped. vmf->page is what @entry stands
+ * for.
+ */
 static vm_fault_t bring_back(struct vm_fault *vmf, softleaf_t entry,
 			     spinlock_t *ptl)
 {
@@ -69,8 +72,8 @@ static vm_fault_t bring_back(struct vm_fault *vmf, softleaf_t entry,
  * do_device_private() - a CPU fault on a PTE of device-private memory
  * @vmf: the fault; its orig_pte is such an entry
  *
- * Context: Process context, may sleep. mmap_lock is held, or the lock of the VMA,
- * which is dropped if the answer is VM_FAULT_RETRY.
+ * Context: Process context, may sleep. mmap_lock is held, or the lock of the
+ * VMA, which is dropped if the answer is VM_FAULT_RETRY.
  *
  * Return: 0 to try the access again, or what the driver has answered.
  */
@@ -138,7 +141,8 @@ pte_t protect_device_private_pte(pte_t pte)
  * @dst_vma: of the child
  * @src_vma: of the parent
  * @addr: where
- * @src_pte: the parent's PTE, which loses write access if the mapping is private
+ * @src_pte: the parent's PTE, which loses write access if the mapping is
+ *	private
  * @rss: the child's counters
  *
  * Such pages cannot be pinned, so that sharing them cannot fail.
@@ -167,7 +171,7 @@ pte_t copy_device_private_pte(struct vm_area_struct *dst_vma,
 
 /* UFFDIO_MOVE */
 
-/* The folio's only mapping is to be at @addr. Returns what the entry has to say. */
+/* Move the folio's only mapping to @addr. Returns the new entry. */
 static struct pgtable_leaf rehome(struct vm_area_struct *vma,
 				  unsigned long addr, struct folio *folio)
 {

@@ -40,9 +40,9 @@ static void hmm_dma_slots_remove(struct hmm_dma_map *map)
 }
 
 /*
- * A mirrored page stays the process's while the device uses it: nobody calls
- * the sync functions, and nothing may be bounced through swiotlb. This is as
- * close to ruling that out as the DMA layer lets us come.
+ * The process and the device use a mirrored page at the same time: the DMA sync
+ * functions are not called, and pages must not be bounced through swiotlb. This
+ * is the closest check that the DMA layer offers.
  */
 static bool hmm_dma_is_direct(struct device *dev)
 {
@@ -248,7 +248,9 @@ bool hmm_dma_unmap_pfn(struct device *dev, struct hmm_dma_map *map, size_t idx)
 	if (pfn & HMM_PFN_P2PDMA)
 		attrs |= DMA_ATTR_MMIO;
 
-	/* A bus address was never mapped, and a derived one needs no undoing. */
+	/*
+	 * A bus address was never mapped, and a derived one needs no undoing.
+	 */
 	if (!(pfn & HMM_PFN_P2PDMA_BUS)) {
 		if (dma_use_iova(&map->state))
 			dma_iova_unlink(dev, &map->state, idx * size, size,

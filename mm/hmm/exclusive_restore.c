@@ -136,7 +136,7 @@ static void restore_one(const struct vm_fault *vmf, pte_t *ptep)
 }
 
 /*
- * While the folio is locked, nobody else makes its entries exclusive or
+ * While the folio is locked, no other task makes its entries exclusive or
  * restores them. Entries that were zapped are skipped.
  */
 static void restore_span(const struct vm_fault *vmf,
@@ -286,19 +286,19 @@ static struct folio *exclusive_folio(struct vm_area_struct *vma, pmd_t *pmd,
 
 /**
  * wait_device_exclusive() - wait for a folio, and restore its exclusive PTE
- * @vma: of the parent
- * @pmd: its PMD, of PTEs
- * @addr: where the page is
+ * @vma: the VMA of the parent
+ * @pmd: the PMD, which points to a page table
+ * @addr: address of the page
  *
- * It is made present with the lock that was waited for. As fork() holds
- * mmap_lock for writing, it stays so: waiting once for each is enough.
+ * Restores the PTE while it holds the folio lock. fork() holds mmap_lock for
+ * writing, so that the PTE cannot become exclusive again: one wait is enough.
  *
- * Nobody waits for fork() with the lock: drivers, who have to wait for a range
- * that is being changed, do so before they lock folios.
+ * The holder of the folio lock does not wait for fork(): drivers, which must
+ * wait for an invalidation of the range, do that before they lock folios.
  *
  * Context: fork(), under mmap_lock only. May sleep.
  *
- * Return: 0, or -EINTR if a fatal signal has come.
+ * Return: 0, or -EINTR after a fatal signal.
  */
 int wait_device_exclusive(struct vm_area_struct *vma, pmd_t *pmd,
 			  unsigned long addr)

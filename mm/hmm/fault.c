@@ -2,11 +2,11 @@
 /*
  * Faults on behalf of a device.
  *
- * The walk stops in front of pages that miss what is asked and names them as a
- * span; here they are faulted in, after the walk has let go of every page table
- * lock and of the hugetlb VMA lock. Each fault covers what the handler maps in
- * one go, be it one page, a large folio or a huge page: the next one is made
- * at the first page that is still missing.
+ * The walk stops before pages that lack the access asked for, and returns them
+ * as a span. They are faulted in here, after the walk has dropped all page
+ * table locks and the hugetlb VMA lock. A fault may map a single page, a large
+ * folio or a huge page; the next fault is for the first page that is still
+ * missing.
  *
  * What a span is missing need not be found out again: handle_mm_fault() sorts
  * out holes, swap, device memory, exclusive entries and copy-on-write, and
@@ -25,10 +25,12 @@
 #define HMM_SMALLEST_FOLIO	(4 * PAGE_SIZE)
 
 /*
- * May the fault at @addr have mapped what is behind it? Folios are aligned, in
- * memory if they are anonymous and in their file if not, where they can be of
- * two pages: one that begins in front of @addr would have come with the fault
- * before, unless there was none. Reads of a file are faulted around.
+ * May the fault at @addr have mapped pages after it, too? Folios are aligned:
+ * by address if anonymous, and by file offset otherwise, where they may have
+ * two pages. A folio that begins before @addr would have been mapped by the
+ * fault before this one, unless this is the first. Read faults on files map
+ * pages around
+ * @addr.
  */
 static bool hmm_fault_maps_more(const struct hmm_span *span, unsigned long addr)
 {
@@ -40,9 +42,9 @@ static bool hmm_fault_maps_more(const struct hmm_span *span, unsigned long addr)
 }
 
 /*
- * The first page behind @addr that the fault at @addr did not map. @pmdp is the
- * PMD entry for @addr, and becomes that for what is returned, or %NULL if it is
- * not known.
+ * The first page after @addr that the fault at @addr did not map. @pmdp is the
+ * PMD entry for @addr, and becomes that of the returned address, or %NULL if it
+ * is not known.
  */
 static unsigned long hmm_fault_next(const struct hmm_span *span,
 				    unsigned long addr, pmd_t **pmdp)

@@ -73,7 +73,7 @@ static inline bool migrate_may_become(enum migrate_stage stage,
 	case MIGRATE_UNMAP:
 		return (from == MIGRATE_TAKEN && to == MIGRATE_KEPT) ||
 		       (from == MIGRATE_KEPT && to == MIGRATE_OUT) ||
-		       /* behind the first of what is split */
+		       /* a new folio of a split */
 		       (from == MIGRATE_OUT && to == MIGRATE_TAKEN);
 	case MIGRATE_INSTALL:
 		return (from == MIGRATE_TAKEN && to == MIGRATE_KEPT) ||

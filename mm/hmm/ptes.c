@@ -2,9 +2,9 @@
 /*
  * The walk through one table of PTEs.
  *
- * PTEs are taken in runs: the first one is decoded, the policy decides on it,
- * and for as long as those behind it are of the same kind and have the same
- * request, all there is left to do is to copy page frame numbers.
+ * PTEs are handled in runs: the first one is decoded, and the policy decides on
+ * it. As long as the next ones are of the same kind and have the same request,
+ * only page frame numbers are copied.
  *
  * A caller that asks for orders gets them: a large folio whose pages are all
  * mapped here, aligned, by PTEs of one kind and inside the range is a *block*,
@@ -22,8 +22,8 @@
 #include "walk.h"
 
 /*
- * Requests of single slots can end a run anywhere, and those behind are looked
- * at again for the next one: do not look far.
+ * Requests of single slots can end a run anywhere, and the PTEs after that are
+ * visited again for the next run: do not look far ahead.
  */
 #define HMM_RUN_WITH_REQUESTS	16UL
 
@@ -305,8 +305,8 @@ static noinline int hmm_walk_many_ptes(struct hmm_walk *w,
 }
 
 /*
- * A page that is looked at on its own, as a device does that faults: it is worth
- * not to be treated as a run. False if there is more to it.
+ * A page that is looked at on its own, as a device does that faults: it is
+ * worth not to be treated as a run. False if there is more to it.
  */
 static bool hmm_walk_one_pte(struct hmm_walk *w, struct vm_area_struct *vma,
 			     pte_t *ptep, unsigned long addr)
@@ -334,7 +334,7 @@ static bool hmm_walk_one_pte(struct hmm_walk *w, struct vm_area_struct *vma,
  * @vma: the VMA
  * @ptep: the PTE of @start
  * @start: first address
- * @end: first address behind, under the same table
+ * @end: end of the range, exclusive, in the same table
  *
  * Context: The page table lock is held.
  *

@@ -37,10 +37,9 @@
  * mmu_interval_read_retry() would catch it, as it must in any case.
  *
  * The lock is mmap_lock, or in the unlocked form that of the VMA, if one holds
- * the rest of the range: so that it does not wait for whoever changes other
- * parts of the address space. It keeps the VMA, and with it the page tables
- * above the PTEs, as well as mmap_lock does: whoever removes either has to
- * write-lock the VMA before.
+ * the rest of the range, so that it does not wait for changes of other parts of
+ * the address space. Like mmap_lock, it keeps the VMA and the page tables above
+ * the PTEs: removing either needs the VMA write-locked.
  */
 #include <linux/export.h>
 #include <linux/hmm.h>
@@ -156,7 +155,7 @@ static noinline int hmm_range_fault_unaligned(const struct hmm_range *range)
  * Nothing is pinned. The answers may be used only under the lock that the
  * notifier's invalidate callback takes, once mmu_interval_read_retry() has
  * returned false under it. After an error the slots hold answers up to some
- * page and requests from there on, and must be set up anew.
+ * page and requests from there on, and must be set up again.
  *
  * New code should prefer hmm_range_fault_unlocked_timeout(), which also serves
  * VMAs whose fault handlers have to drop mmap_lock.
@@ -254,7 +253,7 @@ static unsigned long hmm_attempts_time_left(const struct hmm_attempts *a)
 
 /*
  * Take a new sequence number and forget what was recorded under the old one.
- * Returns an errno where there is none to be had.
+ * Returns a negative errno if that fails.
  */
 static int hmm_attempts_begin(struct hmm_attempts *a, struct hmm_range *range)
 {
@@ -271,7 +270,7 @@ static int hmm_attempts_begin(struct hmm_attempts *a, struct hmm_range *range)
 	return ret == -ETIMEDOUT ? -EBUSY : ret;
 }
 
-/* Advance under the lock of one VMA. False if there is no such VMA to be had. */
+/* Advance under the lock of one VMA. False if none can be locked. */
 static bool hmm_attempts_under_vma(struct hmm_attempts *a, struct mm_struct *mm,
 				   enum hmm_outcome *outcome)
 {
@@ -335,7 +334,7 @@ static int hmm_attempts_run(struct hmm_attempts *a, struct hmm_range *range)
 		if (outcome == HMM_COLLIDED)
 			ret = hmm_attempts_begin(a, range);
 		else if (outcome == HMM_UNLOCKED)
-			/* A fault has gone ahead: that is no invalidation's time. */
+			/* The timeout is for invalidations, not for faults. */
 			a->deadline = jiffies + a->timeout;
 		else
 			return hmm_outcome_to_errno(outcome);
@@ -372,8 +371,9 @@ static noinline int hmm_attempts_unaligned(struct hmm_range *range,
  * Does what hmm_range_fault() does, with these differences: it begins again by
  * itself when an invalidation collides; fault handlers may drop the lock, as
  * userfaultfd and reads from disk do, after which it goes on where it was; the
- * requests in the slots hold for every attempt; and a range that lies in one VMA
- * is mirrored under that VMA's lock if it can be, without waiting for mmap_lock.
+ * requests in the slots hold for every attempt; and a range that lies in one
+ * VMA is mirrored under that VMA's lock if it can be, without waiting for
+ * mmap_lock.
  *
  * Time that a fault handler spends with the lock dropped does not count
  * against @timeout, nor does the timeout interrupt a fault.
@@ -382,8 +382,8 @@ static noinline int hmm_attempts_unaligned(struct hmm_range *range,
  * keeps the mm alive.
  *
  * Return: as for hmm_range_fault(); -EBUSY only after @timeout, -EINTR also
- * when a fatal signal ended the wait for an invalidation or for a lock, -ENOMEM also when there was
- * no memory to keep the requests of the slots.
+ * when a fatal signal ended the wait for an invalidation or for a lock, -ENOMEM
+ * also when there was no memory to keep the requests of the slots.
  */
 int hmm_range_fault_unlocked_timeout(struct hmm_range *range,
 				     unsigned long timeout)

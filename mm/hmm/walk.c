@@ -15,8 +15,8 @@
  *   - every page table level gives the same answer for the same kind of entry.
  *
  * Locking: mmap_lock is held, or the lock of the VMA that the rest of the range
- * lies in. An entry is decoded under its page table lock. The answers are stable
- * only as far as the caller's notifier sequence says so.
+ * lies in. An entry is decoded under its page table lock. The answers are
+ * stable only as far as the caller's notifier sequence says so.
  *
  *	what the entry is			answer
  *	present and accessible			VALID, WRITE as the entry, pfn
@@ -57,7 +57,7 @@
  * @w: the walk
  * @vma: their VMA
  * @start: first address
- * @end: first address behind
+ * @end: end of the pages, exclusive
  * @verdict: what they miss
  *
  * Return: what ends a page walk.
@@ -144,9 +144,9 @@ static int hmm_walk_unmapped(struct hmm_walk *w, struct vm_area_struct *vma,
 #define HMM_SLOTS_UNDER_LOCK	(16UL << PMD_ORDER)
 
 /*
- * Huge pages behind the one that was just recorded, as far as they are whole,
- * of its kind and have its request. The PMD table's lock is held. Not inlined:
- * few ranges hold two huge pages.
+ * Record the huge pages after the one that was just recorded, as long as they
+ * are whole, of its kind, and have its request. The lock of the PMD table is
+ * held. Not inline: few ranges have two huge pages.
  */
 static noinline void hmm_walk_huge_run(struct hmm_walk *w, pmd_t *pmdp,
 				       pmd_t pmd, struct hmm_leaf leaf,
@@ -175,9 +175,9 @@ static noinline void hmm_walk_huge_run(struct hmm_walk *w, pmd_t *pmdp,
 }
 
 /*
- * Pages from @start on under one PMD entry, and those behind it under the same
- * table, before @end, that it takes no looking twice to record. -EAGAIN: look
- * again.
+ * Record the pages from @start on under one PMD entry, and under further
+ * entries of the same table before @end as long as they are alike. -EAGAIN if
+ * the entry has changed.
  */
 static int hmm_walk_some_pmds(struct hmm_walk *w, struct vm_area_struct *vma,
 			      pmd_t *pmdp, unsigned long start,
@@ -275,7 +275,9 @@ static int hmm_walk_pud(pud_t *pudp, unsigned long start, unsigned long end,
 	leaf = hmm_decode_pud(vma, start, pudp_get(pudp));
 	ret = hmm_walk_whole(w, vma, start, end, leaf);
 	spin_unlock(ptl);
-	/* There is no table below, and the mapping must not be split for one. */
+	/*
+	 * There is no table below, and the mapping must not be split for one.
+	 */
 	walk->action = ACTION_CONTINUE;
 	return ret;
 }
@@ -285,8 +287,8 @@ static int hmm_walk_pud(pud_t *pudp, unsigned long start, unsigned long end,
 
 #ifdef CONFIG_HUGETLB_PAGE
 /*
- * Pages [start, next) under one entry; where that is a PMD, also those behind it
- * under the same table, before @end, that are alike.
+ * Pages [start, next) under one entry; if that is a PMD, also those under the
+ * next entries of the same table, before @end, as long as they are alike.
  */
 static int hmm_walk_hugetlb_entry(struct hmm_walk *w,
 				  struct vm_area_struct *vma, pte_t *ptep,
@@ -466,7 +468,7 @@ enum hmm_outcome hmm_walk_on(struct hmm_walk *w)
 	struct vm_area_struct *vma = w->vma ?: vma_lookup(mm, w->next);
 
 	w->outcome = HMM_DONE;
-	/* What they return adds nothing: who stops the walk sets the outcome. */
+	/* Ignore what these return: w->outcome says how the walk ended. */
 	if (vma && range->end <= vma->vm_end)
 		hmm_walk_vma(w, vma);
 	else
@@ -503,8 +505,9 @@ static unsigned long hmm_skip_ptes(pmd_t *pmdp, unsigned long addr,
 /**
  * hmm_span_skip_mapped() - the next page of a span that still wants a fault
  * @span: the span, not of a hugetlb VMA
- * @addr: an address in it, behind one that was just faulted
- * @pmdp: the PMD entry for @addr, or %NULL; kept from call to call by the caller
+ * @addr: an address in it, after one that was just faulted in
+ * @pmdp: the PMD entry for @addr, or %NULL; kept from call to call by the
+ *	caller
  *
  * Looks no further than one page table, which is as far as one fault maps, but
  * for huge PUDs.

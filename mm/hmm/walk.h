@@ -42,7 +42,7 @@ enum hmm_outcome {
  * struct hmm_span - neighbouring pages of one VMA that need the same fault
  * @vma: the VMA; stays valid while mmap_lock or its own lock is held
  * @start: first address
- * @end: first address behind
+ * @end: end of the pages, exclusive
  * @write: whether they must become writable
  */
 struct hmm_span {
