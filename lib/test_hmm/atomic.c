@@ -27,9 +27,9 @@ static bool args_are_good(const struct thmm_call *call, const struct hmm_dmirror
 }
 
 /*
- * The mirror's lock keeps the page in the table. Is it for us alone, CPU and
- * other devices are kept out, and plain accesses let KCSAN see who is not. If it
- * is shared, others are to write in between.
+ * The mirror's lock keeps the page in the table. If the page is exclusive,
+ * neither CPUs nor other devices access it, and plain accesses let KCSAN report
+ * those that do. If it is shared, concurrent writes are expected.
  */
 static void word_add(struct page *page, unsigned long offset, bool shared,
 		     const struct hmm_dmirror_atomic *args)
@@ -84,7 +84,7 @@ static int take(struct thmm_call *call, unsigned long addr,
 		return thmm_mirror_fault(&part, part.start, part.end, true, false);
 
 	ret = thmm_take_exclusive(&part);
-	/* Not to be had for the moment */
+	/* Cannot be made exclusive now */
 	return ret == -EBUSY ? 0 : ret;
 }
 

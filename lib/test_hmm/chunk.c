@@ -217,8 +217,8 @@ free:
 }
 
 /**
- * thmm_chunk_add() - let a device grow by a chunk
- * @device: whose chunk_lock the caller holds
+ * thmm_chunk_add() - add a chunk to a device
+ * @device: the device; the caller holds its chunk_lock
  *
  * Return: 0 or an errno, as -ENOMEM when a coherent device has no more memory.
  */
@@ -247,7 +247,7 @@ int thmm_chunk_add(struct thmm_device *device)
 	return 0;
 }
 
-/* Take an idle chunk off all lists, so that nobody can find its pages. */
+/* Remove an idle chunk from all lists, so that its pages cannot be found. */
 static bool chunk_retire(struct thmm_chunk *chunk)
 {
 	struct thmm_device *device = chunk->device;
@@ -267,8 +267,8 @@ static bool chunk_retire(struct thmm_chunk *chunk)
 }
 
 /**
- * thmm_chunk_remove_idle() - give up the chunks that no page of is in use
- * @device: whose chunk_lock the caller holds
+ * thmm_chunk_remove_idle() - free the chunks without pages in use
+ * @device: the device; the caller holds its chunk_lock
  *
  * Return: the number of chunks that had to stay.
  */

@@ -10,8 +10,8 @@
 
 /**
  * thmm_counters_read() - HMM_DMIRROR_COUNTERS
- * @device: whose
- * @out: receives them
+ * @device: the device
+ * @out: receives its counters
  */
 void thmm_counters_read(struct thmm_device *device, struct hmm_dmirror_counters *out)
 {
@@ -64,8 +64,8 @@ DEFINE_SHOW_ATTRIBUTE(counters);
 
 /**
  * thmm_counters_show() - make a device's counters readable in debugfs
- * @device: which
- * @parent: the module's folder
+ * @device: the device
+ * @parent: the module's directory
  */
 void thmm_counters_show(struct thmm_device *device, struct dentry *parent)
 {

@@ -120,9 +120,9 @@ struct folio *thmm_devmem_alloc(struct thmm_device *device, unsigned int order)
 }
 
 /*
- * Undo what makes pages one large folio. zone_device_page_init() would do it,
- * but only for the pages that it is given: a free page must not look like
- * part of a folio to those who scan the device's memory.
+ * Undo what makes pages one large folio. zone_device_page_init() does this only
+ * for the pages that it initialises, and a free page must not look like part of
+ * a folio when the device's memory is scanned.
  */
 static void folio_dissolve(struct folio *folio, struct dev_pagemap *pagemap)
 {

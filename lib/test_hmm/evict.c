@@ -11,9 +11,9 @@
 #define DEADLINE_MS	10000
 
 /**
- * thmm_evict() - bring a device's pages back to system memory
- * @device: which
- * @file: whose fault points apply, or NULL
+ * thmm_evict() - migrate a device's pages to system memory
+ * @device: the device
+ * @file: the file whose fault points apply, or NULL
  * @evicted: receives the number of pages that moved; can be NULL
  *
  * The device does not grow meanwhile.
@@ -38,9 +38,9 @@ unsigned long thmm_evict(struct thmm_device *device, struct thmm_file *file,
 }
 
 /**
- * thmm_release() - empty a device and give up its memory
- * @device: which
- * @file: whose fault points apply, or NULL
+ * thmm_release() - evict all pages of a device and free its memory
+ * @device: the device
+ * @file: the file whose fault points apply, or NULL
  *
  * Return: 0, or -EBUSY when chunks with pages in use had to stay.
  */

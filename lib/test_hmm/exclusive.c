@@ -3,9 +3,9 @@
  * Pages that the device takes for itself, as for atomic operations: the CPU's
  * entries are set aside, and a CPU access gets its page back at once.
  *
- * A range is taken a step at a time. The more pages a step has, the likelier it is
- * that a CPU takes one back before they are in the table: each time that happens
- * the next attempt is about half as many.
+ * A range is taken a step at a time. The more pages a step has, the likelier it
+ * is that a CPU takes one back before they are in the table: each time that
+ * happens the next attempt is about half as many.
  */
 #include <linux/device_exclusive.h>
 #include <linux/hmm.h>
@@ -71,8 +71,8 @@ static int exclusive_reserve(struct thmm_call *call, unsigned long addr, unsigne
 }
 
 /*
- * One attempt: how many pages it was good for, at least one, or -EAGAIN when one of
- * them was touched by someone else meanwhile.
+ * One attempt: how many pages it was good for, at least one, or -EAGAIN when
+ * one of them was touched by someone else meanwhile.
  */
 static long exclusive_try(struct thmm_call *call, unsigned long addr, struct page **pages,
 			  unsigned long npages)
@@ -88,13 +88,16 @@ static long exclusive_try(struct thmm_call *call, unsigned long addr, struct pag
 		return ret;
 
 	/*
-	 * The folio locks keep CPU faults from taking pages back before they are
-	 * in the table, but not an madvise() from zapping them: hence seq.
+	 * The folio locks keep CPU faults from taking pages back before they
+	 * are in the table, but not an madvise() from zapping them: hence seq.
 	 */
 	seq = mmu_interval_read_begin(&mirror->notifier);
 	if (mmap_read_lock_killable(mm))
 		return -EINTR;
-	/* It may be in vain by now: others were in flight, or had the lock before. */
+	/*
+	 * It may be in vain by now: others were in flight, or had the lock
+	 * before.
+	 */
 	if (mmu_interval_check_retry(&mirror->notifier, seq)) {
 		mmap_read_unlock(mm);
 		return -EAGAIN;
@@ -111,9 +114,9 @@ static long exclusive_try(struct thmm_call *call, unsigned long addr, struct pag
 }
 
 /*
- * Repeat until the first page stays, and perhaps some behind it. What had to be
- * faulted in counts as a change, so an attempt on pages that are not plainly
- * writable fails; the next one finds them set aside and leaves them so.
+ * Repeat until the first page stays exclusive, and perhaps some after it.
+ * Faulting a page in counts as a change, so an attempt fails if pages are not
+ * yet writable; the next one finds them exclusive and leaves them so.
  */
 static long exclusive_retry(struct thmm_call *call, unsigned long addr, struct page **pages,
 			    unsigned long npages)

@@ -23,12 +23,12 @@ bool thmm_fails(struct thmm_file *file, unsigned int point)
 }
 
 /**
- * thmm_fails_alloc() - memory for a migration is about to be allocated
- * @file: for this file
- * @point: on which side, HMM_DMIRROR_FAIL_*_ALLOC
- * @order: how much
+ * thmm_fails_alloc() - fault point before the allocation of a destination
+ * @file: the file whose fault points apply
+ * @point: HMM_DMIRROR_FAIL_*_ALLOC
+ * @order: the order of the allocation
  *
- * Return: whether there is to be none.
+ * Return: true if the allocation must fail.
  */
 bool thmm_fails_alloc(struct thmm_file *file, unsigned int point, unsigned int order)
 {

@@ -68,7 +68,7 @@ static const struct command {
 	{ HMM_DMIRROR_ATOMIC_ADD,	thmm_atomic_add },
 };
 
-/* The range of a command; the fields behind it are the command's own affair. */
+/* The range of a command; the command handles the fields after it. */
 static int call_init(struct thmm_call *call, const struct hmm_dmirror_cmd *cmd)
 {
 	u64 size;
@@ -219,7 +219,7 @@ static int thmm_open(struct inode *inode, struct file *filp)
 	return 0;
 }
 
-/* Device memory is there for those who have the device open: the last one empties it. */
+/* The last close of a device frees its memory. */
 static int thmm_close(struct inode *inode, struct file *filp)
 {
 	struct thmm_file *file = filp->private_data;
@@ -242,7 +242,7 @@ static int thmm_close(struct inode *inode, struct file *filp)
 	return 0;
 }
 
-/* Ordinary pages behind a device's mapping, as a driver that maps its buffers has them */
+/* A mapping of ordinary pages, as drivers map their buffers */
 static int thmm_mmap(struct file *filp, struct vm_area_struct *vma)
 {
 	unsigned long addr;

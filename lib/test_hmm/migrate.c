@@ -26,8 +26,8 @@
 
 /**
  * struct batch - pages under migration
- * @device: to or from which
- * @file: whose fault points apply, or NULL
+ * @device: the device
+ * @file: the file whose fault points apply, or NULL
  * @vma: where the pages are mapped, or NULL at eviction
  * @start: address of the first page, if @vma
  * @src: from the core: what to migrate
@@ -197,8 +197,8 @@ static bool wants_in(struct batch *batch, const struct page *source)
 }
 
 /*
- * An eviction also comes across destinations that nobody wanted in the end,
- * between their unlocking and their freeing: they hold no one's data.
+ * An eviction may also find destinations that were not used, after they are unlocked
+ * and before they are freed: they hold no data.
  */
 static bool wants_out(struct batch *batch, const struct page *source)
 {
@@ -357,7 +357,7 @@ int thmm_migrate_to_device(struct thmm_call *call)
 	int ret, seen;
 
 	ret = call_run(call, true, THMM_MIGRATED_IN, &moved, &reached);
-	/* Behind that the range may go on for terabytes. */
+	/* The rest of the range may be terabytes. */
 	call->end = reached;
 	seen = thmm_read_device(call);
 	return ret ?: seen;
@@ -437,10 +437,10 @@ vm_fault_t thmm_cpu_fault(struct vm_fault *vmf)
 }
 
 /**
- * struct eviction - a chunk that is to be emptied
- * @evict: its pages
- * @device: whose they are
- * @file: whose fault points apply, or NULL
+ * struct eviction - eviction of a chunk
+ * @evict: the pages of the chunk
+ * @device: the device
+ * @file: the file whose fault points apply, or NULL
  */
 struct eviction {
 	struct migrate_evict	evict;
@@ -464,14 +464,14 @@ static void eviction_supply(struct migrate_evict *evict, unsigned long *src, uns
 }
 
 /**
- * thmm_evict_chunk() - bring the pages of a chunk back, wherever they are mapped
- * @file: whose fault points apply, or NULL
- * @chunk: the chunk, which the caller keeps from going
+ * thmm_evict_chunk() - migrate the pages of a chunk to system memory
+ * @file: the file whose fault points apply, or NULL
+ * @chunk: the chunk, which the caller keeps from being freed
  * @deadline: when to give up, in jiffies
  *
- * Pages that others do not let go stay.
+ * Pages that are locked or referenced by others do not migrate.
  *
- * Return: the number of pages moved.
+ * Return: the number of pages that have migrated.
  */
 unsigned long thmm_evict_chunk(struct thmm_file *file, struct thmm_chunk *chunk,
 			       unsigned long deadline)

@@ -149,7 +149,7 @@ void thmm_mirror_put(struct thmm_mirror *mirror)
 
 /**
  * thmm_table_set() - let the device use a page
- * @mirror: whose lock the caller holds
+ * @mirror: the mirror; the caller holds its lock
  * @index: page index in the mirrored mm
  * @page: backing page
  * @access: what for
@@ -167,7 +167,7 @@ int thmm_table_set(struct thmm_mirror *mirror, unsigned long index, struct page 
 
 /**
  * thmm_table_get() - look a page up as the device does
- * @mirror: whose lock the caller holds, and holds on to while it uses the page
+ * @mirror: the mirror; the caller holds its lock for as long as it uses the page
  * @index: page index in the mirrored mm
  * @access: receives what the device may do with it; can be NULL
  *
@@ -279,7 +279,7 @@ int thmm_mirror_walk(struct thmm_call *call, struct hmm_range *range, bool unloc
 
 /**
  * thmm_table_map() - let the device use pages of a range
- * @mirror: whose lock the caller holds
+ * @mirror: the mirror; the caller holds its lock
  * @range: current; its entries say what the device may do with each page
  * @pick: returns the page to use for an entry, NULL to pass over it, or an
  *	  error pointer to end here
@@ -340,7 +340,7 @@ static int visit_map(struct thmm_mirror *mirror, const struct hmm_range *range, 
  * thmm_mirror_fault() - make the device able to use a range
  * @call: the command; it keeps the mm from exiting
  * @start: first address
- * @end: address behind the last
+ * @end: end of the range, exclusive
  * @write: writable
  * @unlocked: as for thmm_mirror_walk()
  *

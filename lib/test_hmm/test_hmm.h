@@ -19,8 +19,8 @@
  * device and one mm, a *table* the mirror's xarray: the device's page table.
  * The *backing* of a device page is the page that holds its data: a page of
  * system memory for private device pages, the page itself for coherent ones.
- * Tables hold backing pages only, so that whoever finds a page in one can map
- * it. A *block* is PMD-sized and PMD-aligned device memory.
+ * Tables hold backing pages only, so that every page in a table can be mapped.
+ * A *block* is PMD-sized and PMD-aligned device memory.
  *
  * Locks, outermost first:
  *
@@ -35,8 +35,7 @@
  *
  * Where to extend it: sparse output of a walk in thmm_table_map(); invalidations
  * that only take write access away in mirror_revoke(); folio orders between a
- * page and a PMD in the *_max_order parameters, everything behind those takes
- * any order.
+ * page and a PMD in the *_max_order parameters; the rest handles any order.
  *
  * A device page in use holds its chunk (by the chunk's count) and, as the
  * device's first one, the module: it cannot be unloaded while pages that
@@ -82,7 +81,7 @@ enum thmm_counter {
  * struct thmm_device - one dummy device
  * @cdev: its character device
  * @dev: its place in the device model; owns this structure
- * @debugfs: its folder there
+ * @debugfs: its directory in debugfs
  * @coherent: the CPU can address its memory; constant
  * @max_order: largest folio it takes; constant
  * @spm: physical memory of a coherent device; constant
@@ -199,10 +198,10 @@ struct thmm_file {
 
 /**
  * struct thmm_call - one command on a range, while it runs
- * @file: where it came from
- * @mirror: a reference to what that file mirrored when it came
+ * @file: the file that the command is for
+ * @mirror: a reference to the mirror of that file when the command started
  * @start: first address
- * @end: address behind the last
+ * @end: end of the range, exclusive
  * @ptr: the caller's buffer
  * @cpages: for the caller
  * @faults: for the caller
