@@ -1040,7 +1040,7 @@ FIXTURE_VARIANT_ADD(zap_oom, exclusive_pmd)
 	.holder = BY_NOBODY,
 };
 
-TEST_F(zap_oom, killed)
+TEST_F_TIMEOUT(zap_oom, killed, 2 * REAP_SECONDS)
 {
 	zap_oom(_metadata, &self->zapped);
 }
