@@ -319,7 +319,7 @@ TEST_F(aging, eviction_of_old_generations)
 }
 
 /*
- * Somebody has a reference: reclaim scans the memory and asks whether it has been
+ * There is a reference: reclaim scans the memory and asks whether it has been
  * accessed, but cannot evict it. False if it does not scan.
  */
 static bool scan_pinned(struct owned *owned, struct group *group)
@@ -329,7 +329,7 @@ static bool scan_pinned(struct owned *owned, struct group *group)
 
 	for (tries = 0; tries < 20; tries++) {
 		vm_order("drop_caches", "1");
-		/* There is not as much to be had. */
+		/* Not enough memory is available. */
 		group_write(group->path, "memory.reclaim", "4M swappiness=max");
 		if (vm_event("pgscan_anon") >= scanned + (long)owned->npages)
 			return true;
@@ -890,7 +890,7 @@ TEST_F(aging_frames, no_idle_marks)
 	EXPECT_TRUE(pattern_is(self->map, N, 1));
 }
 
-/* Folios change from one kind of LRU to the other while they are isolated from it. */
+/* Folios change between the kinds of LRU while others isolate them. */
 
 #define TOGGLED_PAGES	1024UL
 #define TOGGLED_ROUNDS	20

@@ -106,7 +106,7 @@ static bool is_over(struct count *count)
 	return __atomic_load_n(&count->stop, __ATOMIC_RELAXED);
 }
 
-/* Who adds */
+/* The adders */
 
 struct worker {
 	struct count *count;
@@ -196,7 +196,7 @@ static void *work_of_device(void *arg)
 		add_by_device(me->count, me->number, value,
 			      turn % 2 ? GAP_US : 0);
 		added(me, value);
-		/* Who looks for equal pages must find them mapped at times. */
+		/* KSM must find the pages mapped from time to time. */
 		if (me->count->idle)
 			usleep(IDLE_US);
 	}
@@ -479,7 +479,7 @@ TEST_F_TIMEOUT(atomic, two_devices, TIMEOUT)
 	sums_are_exact();
 }
 
-/* Nobody adds to what the child has. */
+/* The child's memory must not change. */
 static __noreturn void child_looks(struct count *count)
 {
 	static __u64 seen[WORDS];

@@ -81,7 +81,7 @@ static void *take_part(void *arg)
 			__atomic_fetch_sub(me->waiting, 1, __ATOMIC_SEQ_CST);
 		}
 	}
-	/* Who gives up must not keep the others. */
+	/* A failed attempt must not block the others. */
 	if (!satisfied)
 		__atomic_store_n(me->waiting, 0, __ATOMIC_SEQ_CST);
 	return NULL;

@@ -489,7 +489,7 @@ TEST_F(hmm_attach, bad_pidfds)
 	close(file);
 }
 
-/* Without rights, a process may name itself only, whoever opened the file. */
+/* Without privileges, a process may name only itself, for any file. */
 static long work_attach_as_nobody(char *addr, size_t npages, __u64 fd)
 {
 	int self = syscall(SYS_pidfd_open, getpid(), 0);

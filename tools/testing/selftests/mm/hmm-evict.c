@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Emptying a device: by command, by giving up its memory, and by closing it.
- * Whoever mapped the pages finds the data in system memory.
+ * All processes that mapped the pages find the data in system memory.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -130,7 +130,7 @@ TEST_F(hmm_evict, release_gives_the_memory_up)
 	EXPECT_TRUE(pattern_is(self->map, N, SEED));
 }
 
-/* What nobody may read at the moment is brought back all the same. */
+/* Pages that are inaccessible now are evicted all the same. */
 TEST_F(hmm_evict, inaccessible_pages)
 {
 	ASSERT_EQ(0, device_take(self->fd, self->map, N).rc);
@@ -167,7 +167,7 @@ TEST_F(hmm_evict, huge_pages)
 }
 
 /*
- * The threads see no page twice and lose none, whoever brings it back. A page
+ * The threads see no page twice and lose none, evicted or faulted back. A page
  * that one of them keeps locked for long may stay for the moment.
  */
 TEST_F(hmm_evict, while_threads_fault)

@@ -345,7 +345,7 @@ TEST_F(exclusive_huge, split)
 	EXPECT_TRUE(device_reads(self->fd, self->map, N, 2));
 }
 
-/* As nothing comes of it, nobody looks for entries. */
+/* It fails before any entry is looked for. */
 TEST_F(exclusive_huge, split_while_referenced)
 {
 	int file = open("/sys/kernel/debug/split_huge_pages",
@@ -421,7 +421,7 @@ TEST_F(exclusive_huge, soft_offline)
 
 /* userfaultfd */
 
-/* A fault cannot wait here for who watches: no command may have the page. */
+/* The fault cannot wait for userfaultfd here: all commands must fail. */
 TEST_F(exclusive_huge, protected_by_userfaultfd)
 {
 	struct uffd uffd;

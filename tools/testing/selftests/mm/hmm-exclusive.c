@@ -406,7 +406,7 @@ TEST_F(exclusive, no_memory_for_the_table)
 }
 
 /*
- * Two devices and two CPU threads want the same pages: nobody waits for ever,
+ * Two devices and two CPU threads use the same pages: none waits forever,
  * no addition of the CPU's is lost, and what a device gets only grows.
  */
 

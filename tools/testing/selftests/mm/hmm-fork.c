@@ -336,7 +336,7 @@ TEST_F(hmm_fork, wiped_for_children)
 	EXPECT_OWN(SEED);
 }
 
-/* Threads write while children come and go: nobody's pages get mixed up. */
+/* Threads write while children come and go: no data gets mixed up. */
 TEST_F(hmm_fork, while_threads_write)
 {
 	struct adders adders;

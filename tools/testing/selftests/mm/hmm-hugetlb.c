@@ -239,7 +239,7 @@ TEST_F(hugetlb, munmap_of_a_page)
 	EXPECT_TRUE(device_reads(self->fd, self->map, HUGE_PAGES, 1));
 }
 
-/* Of a file, the pages stay; private memory begins anew. */
+/* A file keeps its pages; private memory is empty again. */
 TEST_F(hugetlb, dontneed)
 {
 	ASSERT_EQ(0, device_writes(self->fd, self->map, PAGES, 1));
@@ -368,7 +368,7 @@ FIXTURE_TEARDOWN(shared_table)
 	close(self->fd);
 }
 
-/* Moves the page of a file that nobody maps any more. */
+/* Moves the page of a file that is not mapped any more. */
 static bool soft_offline(__u64 pfn)
 {
 	int fd = open("/sys/devices/system/memory/soft_offline_page",

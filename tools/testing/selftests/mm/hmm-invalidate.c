@@ -98,7 +98,7 @@ static void finds(struct __test_metadata *_metadata,
 
 #define must_find(npages, seed)	finds(_metadata, self, npages, seed)
 
-/* ... and now finds memory that nobody has touched. */
+/* ... and now finds memory that was never touched. */
 static void finds_zero(struct __test_metadata *_metadata,
 		       struct _test_data_invalidate *self, size_t npages)
 {

@@ -397,7 +397,7 @@ TEST(droppable_memory_is_not_swapped)
 	close(fd);
 }
 
-/* On its way, with somebody who wants to see writes from then on */
+/* During the migration, writes begin to be tracked. */
 
 FIXTURE(marks_held)
 {

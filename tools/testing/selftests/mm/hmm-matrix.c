@@ -192,7 +192,7 @@ static size_t pages_on_device(int device, void *addr, size_t npages, char *bytes
 	return count;
 }
 
-/* Pages that somebody holds for a moment stay behind: try again after one. */
+/* Pages with a temporary reference do not move: try again later. */
 static bool again(unsigned int *tries)
 {
 	if (!--*tries)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Who pays for memory that a dummy device knows: the memory cgroup of the
+ * The memory cgroup that is charged for memory of a dummy device: that of the
  * process does, wherever the pages are, once; and when they go, nothing of
  * the cgroup is left.
  */
@@ -141,7 +141,7 @@ static long work_fill_half(char *addr, size_t npages, __u64 first)
 	return 0;
 }
 
-/* Pages that are referred to by somebody who does not say so cannot move. */
+/* Pages with unexpected references cannot move. */
 static long work_hold_half(char *addr, size_t npages, __u64 first)
 {
 	size_t i;
@@ -297,7 +297,7 @@ TEST_F(memcg, memory_on_the_device)
 	EXPECT_TRUE(charged(self, 0));
 }
 
-/* Nobody had touched it: the device's pages are the first. */
+/* It was never touched: the device's pages are the first. */
 TEST_F(memcg, new_memory_on_the_device)
 {
 	EXPECT_EQ(0, child_does(work_to_device, 0));

@@ -110,7 +110,7 @@ TEST_F(migrate_defects, a2_shared_device_page_falls_back)
 	munmap(map, HUGE_BYTES);
 }
 
-/* What nobody shares is no trouble to 7.3: it is not the small pages themselves. */
+/* 7.3 has no trouble with unshared memory: small pages alone are not the reason. */
 TEST_F(migrate_defects, a2_lone_huge_page_falls_back)
 {
 	char *map = thp_with_pattern(self->probe, HUGE_BYTES);
@@ -213,9 +213,9 @@ TEST_F(migrate_defects, a4_driver_of_single_pages)
 }
 
 /*
- * A5: who has folios locked only tries the lock of another. A small page is
- * taken, and then there is a folio to be split that somebody has locked: 7.3
- * waits for him, and two who do that in opposite order wait for ever.
+ * A5: with folios locked, other folios are only trylocked. A small page is
+ * taken, and then there is a folio to be split that is locked: 7.3
+ * waits for it, and two tasks that do that in opposite order wait forever.
  */
 
 struct trip {
@@ -343,7 +343,7 @@ TEST_F(migrate_defects, a9_holdouts_are_reported)
 	munmap(map, 64 * PAGE_BYTES);
 }
 
-/* A10: device pages are nobody's to collapse. */
+/* A10: device pages must not be collapsed. */
 
 /* A huge page's worth of small pages, the first 64 of which are on the device */
 static char *some_on_device(int fd)
@@ -405,7 +405,7 @@ TEST_F(migrate_defects, a10_khugepaged_leaves_them)
 	munmap(map, HUGE_BYTES);
 }
 
-/* A11: who waits for a locked huge page sleeps, and does not fault and fault. */
+/* A11: waiting for a locked huge page sleeps, and does not fault again and again. */
 
 static void touch(void *arg)
 {
@@ -568,7 +568,7 @@ TEST_F(migrate_defects, a12_soft_dirty_of_huge_page_is_cleared)
 	munmap(map, HUGE_BYTES);
 }
 
-/* For who does not own them; the kind of the entry is not his business. */
+/* For a driver that does not own them; the kind of the entry must not matter. */
 TEST_F(migrate_defects, a12_foreign_pmd_reads_as_ptes)
 {
 	__u64 slots[HUGE_PAGES];
@@ -606,7 +606,7 @@ TEST_F(migrate_defects, b2_one_flush_for_small_pages)
 	munmap(map, HUGE_BYTES);
 }
 
-/* Flushes so far of the caller, who opens a file of his own for it */
+/* Flushes of the calling task so far, through a file of its own */
 static long work_flushes(char *map, size_t npages, __u64 processor)
 {
 	static int fd = -1;
@@ -741,7 +741,7 @@ static bool put_in_batch(char *page)
 	return !is_on_lru(page);
 }
 
-/* Somebody else may have all batches drained meanwhile, but not each time. */
+/* Other tasks may drain all batches meanwhile, but not each time. */
 TEST_F(migrate_defects, b4_others_are_left_alone)
 {
 	char *map = map_anon_small(65 * PAGE_BYTES);
@@ -768,7 +768,7 @@ TEST_F(migrate_defects, b4_others_are_left_alone)
 	munmap(map, 65 * PAGE_BYTES);
 }
 
-/* B12: page cache is left alone by who says that it goes to a device. */
+/* B12: with MIGRATE_VMA_TO_DEVICE, page cache is skipped. */
 
 TEST_F(migrate_defects, b12_page_cache_is_not_offered)
 {

@@ -728,7 +728,7 @@ TEST_F(name, mrelease)							\
 									\
 struct _test_data_##name	/* to be ended by a semicolon */
 
-/* By the process that the memory belongs to: nobody can exit meanwhile. */
+/* By the process that the memory belongs to, which cannot exit meanwhile. */
 LOCKED_FIXTURE(zap_locked, BY_CHILD);
 
 /* By another process that shares it, and keeps its data */

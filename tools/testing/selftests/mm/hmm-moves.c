@@ -484,7 +484,7 @@ TEST_F(held_folios, are_not_evicted)
 	}
 }
 
-/* Who has it locked for a moment only does not make it be split. */
+/* A lock that is held briefly does not cause a split. */
 
 struct blinker {
 	int fd;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * MMU notifiers: who is told of what and when, and who waits for whom.
+ * MMU notifiers: which callbacks are called when, and what waits for what.
  *
  * Nothing here measures time. What must wait is seen not to be back after a
  * while, and comes back once that is over for which it waits. What must not wait
@@ -42,7 +42,7 @@ enum {
 #define SET(event)	_BITULL(EVENT_##event)
 
 /*
- * A3: an invalidation that must not sleep, and that somebody refuses
+ * A3: an invalidation that must not sleep, and that a callback refuses
  *
  * The process is dying, and kept from it: process_mrelease() takes its memory.
  */

@@ -354,7 +354,7 @@ TEST_F(snapshot, unpopulated_writes_are_told_after_there_and_back)
 	must_be_told(_metadata, self, variant, true);
 }
 
-/* Nobody is told, but the next scan finds them. */
+/* Without events, but the next scan finds the writes. */
 
 static bool watch_async(struct _test_data_snapshot *self)
 {

@@ -387,7 +387,7 @@ TEST_F(hmm_stress, mirror_outlives_its_process)
 	EXPECT_TRUE(module_becomes_free());
 }
 
-/* Beside this program, or one folder above it. */
+/* Beside this program, or in the parent directory. */
 static int open_module_file(void)
 {
 	const char *given = getenv("HMM_PROBE_KO");

@@ -165,7 +165,7 @@ TEST_F(taken, mprotect_there_and_back)
 	free(data);
 }
 
-/* Nobody touches it while it is inaccessible. */
+/* It is not touched while it is inaccessible. */
 TEST_F(taken, mprotect_to_none_and_back)
 {
 	ASSERT_EQ(0, mprotect(self->map, self->bytes, PROT_NONE));
@@ -331,7 +331,7 @@ TEST_F(taken, written_after_madv_free)
 	free(words);
 }
 
-/* Either they stay, or they go and the device has let go. */
+/* Either the pages stay, or the device loses them. */
 TEST_F(taken, migration_to_the_device)
 {
 	size_t i;
@@ -466,7 +466,7 @@ TEST_F(taken, soft_dirty_stays)
 	EXPECT_EQ(self->npages, dirty_pages(self->map, self->npages));
 }
 
-/* Who clears the bit is told of the next write, by whomever. */
+/* After the bit is cleared, the next write by anyone sets it. */
 TEST_F(taken, soft_dirty_is_cleared)
 {
 	soft_dirty_clear();
@@ -497,7 +497,7 @@ TEST_F(taken, soft_dirty_is_not_set_by_reading)
 	EXPECT_EQ(0, dirty_pages(self->map, self->npages));
 }
 
-/* userfaultfd's write protection: nobody is asked, but it shows who wrote. */
+/* Asynchronous write protection: no events, but writes are recorded. */
 
 static size_t protected_pages(char *addr, size_t npages)
 {

@@ -45,7 +45,7 @@ struct turmoil {
 	unsigned long trips;
 };
 
-/* Whatever is not there cannot be moved; nobody minds. */
+/* Pages that are not there cannot be moved, which is fine. */
 static void move_about(void *arg)
 {
 	struct turmoil *turmoil = arg;
@@ -183,7 +183,7 @@ FIXTURE_TEARDOWN(turmoil)
 #define EXPECT_SURVIVES(disturb)					\
 	EXPECT_TRUE(run_rounds(&self->turmoil, variant->size, disturb))
 
-/* The child keeps what was there, whoever writes and wherever it is. */
+/* The child keeps its data, wherever the page is and whatever is written. */
 static bool fork_off_and_write(struct turmoil *turmoil)
 {
 	struct turmoil old = *turmoil;
@@ -302,7 +302,7 @@ static bool move_parts(struct turmoil *turmoil)
 			is_right(turmoil, 0, part->first) &&
 			is_right(turmoil, behind, N - behind);
 		move_part(turmoil->spare, turmoil->map, part);
-		/* The place is kept: nobody else may map something there. */
+		/* Keep the address range: nothing else may be mapped there. */
 		map_at(turmoil->spare, BYTES, PROT_NONE,
 		       MAP_PRIVATE | MAP_ANONYMOUS, -1);
 	}

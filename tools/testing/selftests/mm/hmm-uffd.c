@@ -110,7 +110,7 @@ TEST_F(uffd, missing_pages_are_served)
 	EXPECT_EQ(N, answer.cpages);
 	EXPECT_EQ(N, served.pages);
 	all_served(_metadata, self->map, data);
-	/* Now the locked form has them, too, and nobody is asked again. */
+	/* The locked form finds them, too, without another event. */
 	EXPECT_EQ(0, device_faults(self->fd, self->map, N));
 	EXPECT_EQ(0, device_writes(self->fd, self->map, N, 7));
 	EXPECT_EQ(N, served.pages);
@@ -323,7 +323,7 @@ static bool is_protected(char *page)
 	return entry & PAGEMAP_UFFD_WP;
 }
 
-/* Nobody is asked, but it shows which pages the device wrote to. */
+/* Without events, but the pages that the device wrote to are recorded. */
 TEST_F(uffd, writes_are_tracked)
 {
 	size_t i;
@@ -531,7 +531,7 @@ TEST_F(uffd_move, takes_device_memory_along)
 
 	ASSERT_EQ(n, on_device(self->fd, self->from, n));
 	moved = move_bytes(&self->uffd, self->to, self->from, n * PAGE_BYTES);
-	/* Who touches what has not moved waits for a page. */
+	/* An access to what has not moved waits for a page. */
 	ASSERT_EQ(0, moved.rc);
 	ASSERT_EQ(n, moved.npages);
 	EXPECT_EQ(n, on_device(self->fd, self->to, n));
@@ -828,7 +828,7 @@ static bool watch_pages(struct uffd *uffd, __u64 features, char *map,
 	       !uffd_watch(uffd, map, npages * PAGE_BYTES, mode);
 }
 
-/* Nobody is told, but the next scan shows what the device has written to. */
+/* Without events, but the next scan finds what the device has written to. */
 TEST_F(uffd_marks, device_writes_are_tracked_on_the_device)
 {
 	if (!device_is_ours(self->fd))
@@ -859,7 +859,7 @@ static void let_write(struct uffd *uffd, char *page, bool write)
 	uffd_protect(uffd, UFFDIO_WRITEPROTECT, page, PAGE_BYTES, 0);
 }
 
-/* A page of zeroes waits for who writes to it, and does not go to the device. */
+/* A write-protected zero page does not migrate to the device. */
 TEST_F(uffd_marks, writes_to_zeroes_are_told)
 {
 	struct served served = { .map = self->map };

@@ -203,7 +203,7 @@ TEST_F(whole, fork)
 	child_stop(&self->child);
 }
 
-/* Whoever looks at it */
+/* Readers of the page table */
 
 static long rss_of(char *addr)
 {
@@ -394,7 +394,7 @@ static long work_seize_new(char *unused, size_t none, __u64 seed)
 	return map && !device_seize(fd, map, HUGE_PAGES);
 }
 
-/* Exited and killed: nobody but the process itself had the page. */
+/* Exit and kill: only the process itself had the page. */
 TEST_F(whole, end_of_the_process)
 {
 	long before = vm_event("nr_anon_transparent_hugepages");

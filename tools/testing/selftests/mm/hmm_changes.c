@@ -324,7 +324,7 @@ static void ignore_signal(int number)
 {
 }
 
-/* Whoever maps a bad page is told by SIGBUS. */
+/* Processes that map a poisoned page get SIGBUS. */
 static int spoil(struct place *place, int advice)
 {
 	signal(SIGBUS, ignore_signal);

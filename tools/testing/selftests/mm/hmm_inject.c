@@ -32,7 +32,7 @@ static bool write_word(const char *path, const char *word)
 	return ok;
 }
 
-/* Stays open: to open it anew would meet the failure that it orders. */
+/* Stays open: opening it again could meet the failure that it injects. */
 static int fail_nth_file = -1;
 
 bool injection_start(void)

@@ -124,7 +124,7 @@ static int open_file(const char *template, size_t bytes)
 
 static void file_make(struct area *area, int flags)
 {
-	/* The working folder's file system, or failing that tmpfs */
+	/* The file system of the working directory, or tmpfs */
 	area->fd = flags == MAP_SHARED ? open_file("hmm-XXXXXX", area_bytes(area)) : -1;
 	if (area->fd < 0)
 		area->fd = open_file("/tmp/hmm-XXXXXX", area_bytes(area));

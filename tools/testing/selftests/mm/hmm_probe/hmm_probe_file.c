@@ -102,7 +102,7 @@ static const struct address_space_operations fs_unmoved_aops = {
 	.release_folio = fs_release_folio,
 };
 
-/* The last one who uses the file */
+/* The last user of the file */
 static int fs_release(struct inode *inode, struct file *file)
 {
 	struct probe_file *own = file->private_data;

@@ -93,7 +93,7 @@ static int flight_symbols(const void __user *arg)
 
 	if (copy_from_user(&symbols, arg, sizeof(symbols)))
 		return -EFAULT;
-	/* Of functions whose address nobody takes, indirect calls are faults. */
+	/* CFI: indirect calls need functions whose address is taken. */
 	if (cpu_feature_enabled(X86_FEATURE_IBT))
 		return -EOPNOTSUPP;
 	if (!symbols.start || !symbols.end)

@@ -63,7 +63,7 @@ static void count_in_use(long pages)
 		module_put(THIS_MODULE);
 }
 
-/* Whoever scans the memory must not take a free page for a part of a folio. */
+/* A free page must not look like part of a folio when memory is scanned. */
 void probe_memory_dissolve(struct folio *folio, struct dev_pagemap *pagemap)
 {
 	unsigned long i, nr = folio_nr_pages(folio);

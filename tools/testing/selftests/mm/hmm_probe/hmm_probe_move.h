@@ -35,7 +35,7 @@
 
 /**
  * struct probe_stay - where one migration at a time stays
- * @wq: it, and whoever waits until it does
+ * @wq: for it, and for those that wait until it does
  * @stays: it does
  */
 struct probe_stay {

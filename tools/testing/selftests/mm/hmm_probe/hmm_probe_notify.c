@@ -262,7 +262,7 @@ static int worker_start(struct probe_sub *sub,
 	return 0;
 }
 
-/* Who fetches the result makes room for the next call. */
+/* Fetching the result makes room for the next call. */
 static int worker_await(struct probe_sub *sub, struct hmm_notify_call *call)
 {
 	unsigned long ms = min_t(u64, call->patience_ms, PATIENCE_AT_MOST);

@@ -153,7 +153,7 @@ struct hmm_notify_record {
 /* Wait until a callback stays, and let it go. */
 #define HMM_NOTIFY_AWAIT_HOLD	_IO('h', 0x95)
 #define HMM_NOTIFY_LET_GO	_IO('h', 0x96)
-/* Stay in the kernel until let go, whatever signals come. */
+/* Stay in the kernel until released, whatever signals come. */
 #define HMM_NOTIFY_STAY		_IO('h', 0x97)
 
 #endif /* _HMM_PROBE_NOTIFY_UAPI_H */

@@ -11,7 +11,7 @@
 
 #include "hmm_probe_notify.h"
 
-/* Who never lets go must not stop the machine. */
+/* A missing release must not hang the machine. */
 #define STAY_AT_MOST	(20 * HZ)
 
 /* What a first pass leaves to the second one */

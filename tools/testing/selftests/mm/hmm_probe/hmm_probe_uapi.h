@@ -108,7 +108,7 @@ enum hmm_probe_mismatch {
 	HMM_PROBE_MATCH,
 	HMM_PROBE_MISMATCH_VALUE,	/* the slot differs from the oracle */
 	HMM_PROBE_MISMATCH_UNMET,	/* rc 0, but a request was not met */
-	HMM_PROBE_MISMATCH_POPULATED,	/* a page nobody asked for is mapped */
+	HMM_PROBE_MISMATCH_POPULATED,	/* a page is mapped without a request */
 	HMM_PROBE_MISMATCH_UPGRADED,	/* ... or became writable */
 	HMM_PROBE_MISMATCH_STICKY,	/* a sticky flag was lost or invented */
 	HMM_PROBE_MISMATCH_RC,		/* not the result the requests call for */
