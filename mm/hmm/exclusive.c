@@ -335,20 +335,6 @@ static void flush_later(struct exclusive_call *c, unsigned long addr,
 }
 
 /*
- * The device may write to @folio, whether or not its driver marks it dirty
- * later. If it stayed clean, reclaim could drop it after it is restored, as
- * unchanged or as lazily freed. The only mapping that may have to be told is
- * the swap cache.
- */
-static void mark_dirty(struct folio *folio)
-{
-	if (folio_test_swapcache(folio))
-		folio_mark_dirty(folio);
-	else if (!folio_test_dirty(folio))
-		folio_set_dirty(folio);
-}
-
-/*
  * Make the @nr PTEs exclusive that map @page and the pages after it. Until they
  * are flushed, CPUs may still write to the pages, but no such write is lost: a
  * CPU that writes through a clean entry reads the PTE again.
@@ -367,7 +353,12 @@ static void set_aside(struct vm_area_struct *vma, pte_t *ptep,
 		next = pte_next_pfn(pte);
 		taken = migrate_softleaf_next(taken);
 	}
-	mark_dirty(page_folio(page));
+	/*
+	 * The device may write to the folio, whether or not its driver marks it
+	 * dirty later. If it stayed clean, reclaim could drop it after it is
+	 * restored, as unchanged or as lazily freed.
+	 */
+	migrate_mark_dirty(page_folio(page));
 }
 
 /* How many PTEs, of at most @max, are of consecutive pages of the folio? */
@@ -441,7 +432,7 @@ static void take_huge(struct exclusive_call *c, struct vm_area_struct *vma,
 		return;
 	if (pmd_present(*pmd)) {
 		exclusive_pmd_begin(vma, addr, pmd);
-		mark_dirty(folio);
+		migrate_mark_dirty(folio);
 	}
 	took(c, addr, page, HPAGE_PMD_NR);
 }

@@ -411,15 +411,6 @@ static void flush_before(struct migrate_walk *w, unsigned long addr,
 		flush_tlb_range(w->vma, addr, addr + nr * PAGE_SIZE);
 }
 
-/* Outside of the swap cache, anonymous folios have only the bit. */
-static __always_inline void make_dirty(struct folio *folio)
-{
-	if (!folio_test_anon(folio) || folio_test_swapcache(folio))
-		folio_mark_dirty(folio);
-	else if (!folio_test_dirty(folio))
-		folio_set_dirty(folio);
-}
-
 /*
  * Replace a run of at most @nr PTEs that begins with @pte, @writable or not, by
  * migration entries. Returns how many, or 0 if the folio may be pinned. The TLB
@@ -453,7 +444,7 @@ static __always_inline unsigned int take_run(struct migrate_walk *w,
 	leaf.exclusive = exclusive;
 	leaf = pgtable_leaf_begin_migration(leaf);
 	if (leaf.dirty)
-		make_dirty(folio);
+		migrate_mark_dirty(folio);
 	migrate_set_run(mm, addr, ptep, pgtable_leaf_to_pte(leaf, w->vma), nr);
 	return nr;
 }

@@ -11,6 +11,15 @@
 
 #include "../internal.h"
 
+/* Outside of the swap cache, anonymous folios have only the bit. */
+static __always_inline void migrate_mark_dirty(struct folio *folio)
+{
+	if (!folio_test_anon(folio) || folio_test_swapcache(folio))
+		folio_mark_dirty(folio);
+	else if (!folio_test_dirty(folio))
+		folio_set_dirty(folio);
+}
+
 /* May the page be written to? @pte maps it, or is of device-private memory. */
 static inline bool migrate_pte_writable(pte_t pte)
 {
