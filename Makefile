@@ -24,10 +24,11 @@ override MUTANTS := $(value MUTANTS)
 export IMPL CONFIG KSRC KARGS QARGS MEM SMP RUN FILES KCONFIG TESTS CHAOS SEEDS ROWS KEEP SECONDS SEED MUTANTS TIMEOUT V BUILD \
 	KDIR
 
-# $(call one_of,NAME,WORDS): the value of NAME must be one of WORDS
-one_of = $(if $(filter-out 1,$(words $($1)))$(filter-out $2,$($1)),$(error $1=$($1): give one of: $2))
+# $(call one_of,NAME,WORDS,HOW): the value of NAME must be one of WORDS, or such words joined as HOW says
+one_of = $(if $(filter-out 1,$(words $($1)))$(filter-out $2,$(subst $(or $3,$() $()), ,$($1))),$(error $1=$($1): give \
+	one of: $2$(if $3, (or two, joined by $3))))
 $(call one_of,IMPL,ours base)
-$(call one_of,CONFIG,$(CONFIGS))
+$(call one_of,CONFIG,$(CONFIGS),+)
 
 .PHONY: help
 help:
@@ -40,7 +41,7 @@ help:
 
 #= IMPL      ours (default), or base: the stock kernel's own HMM
 #= CONFIG    run (default), debug (KASAN, lockdep and more), kasan, kcsan, bench,
-#=           or wide (as much mm as a distribution has): see configs/
+#=           or wide (as much mm as a distribution has): see configs/; wide+debug is both
 #= KSRC      your own clean kernel tree, taken instead of Debian's source package
 #= KARGS     more kernel parameters
 #= QARGS     more QEMU options
