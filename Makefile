@@ -79,7 +79,7 @@ deps-chaos:
 fetch: deps
 	@scripts/fetch
 
-#: make assemble  lay our files over a copy of it, in build/ours/src
+#: make assemble  apply the series to a copy of it, in build/ours/src
 assemble: fetch
 	@$(if $(filter ours,$(IMPL)),scripts/assemble)
 
@@ -165,7 +165,7 @@ vm: built
 deb: deps-deb assemble
 	@scripts/deb
 
-#: make lint      checkpatch, warnings, sparse and kernel-doc over our files
+#: make lint      checkpatch, warnings, sparse and kernel-doc over our files and the series
 lint: deps-lint assemble
 	@scripts/lint
 

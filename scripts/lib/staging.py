@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
-"""What the assembled tree has and the base tree has not: computed, not yet written.
+"""How the assembled tree differs from the base tree: computed, not yet written.
 
-Stage: {path in the tree: File, or None where the base's file goes away}.
+Stage: {path in the tree: File, or None if the base's file is removed}.
 """
 import os
 import pathlib
@@ -10,13 +10,15 @@ import subprocess
 import tempfile
 from typing import NamedTuple
 
+from .series import our_paths, patches
 from .takeout import without_function
-from .tree import TOP, Failure, read_list
+from .tree import TOP, Failure
 
 BASE = TOP / "base"
-PATCHES = TOP / "patches"
-FOLDERS = BASE / "folders"
-LEFTOVER = re.compile(r"(~|\.(o|ko|mod|mod\.c|cmd|orig|rej|sw[op]|pyc))$|^\.#|^__pycache__$")
+
+# Of a Makefile: an assignment, with its continuation lines; and a condition with nothing in it
+ASSIGNMENT = re.compile(r"^(?P<head>[^\s#=]+[ \t]*[:+]?=)(?P<words>(?:\\\n|[^\n])*)\n", re.M)
+EMPTY_CONDITION = re.compile(r"^ifn?(?:def|eq)\b[^\n]*\nendif\n", re.M)
 
 
 class File(NamedTuple):
@@ -29,79 +31,111 @@ def read(path):
 
 
 def current(base, stage, path):
-    """The file as staged so far; None where there is none."""
+    """The file as staged so far; None if there is none."""
     if path in stage:
         return stage[path]
     return read(base / path) if (base / path).is_file() else None
 
 
-def remove(base, stage):
-    """base/removed: whole files, and single functions."""
-    for entry in read_list(BASE / "removed"):
-        path, _, function = (part.strip() for part in entry.partition(":"))
+def remove(base, stage, patch):
+    for path, function in patch.remove:
         file = current(base, stage, path)
         if file is None:
-            raise Failure(f"base/removed: the base kernel has no {path}")
+            raise Failure(f"{patch.where('remove')}: the kernel has no {path} there")
         text = function and without_function(file.data.decode(), function, path)
         stage[path] = file._replace(data=text.encode()) if function else None
 
 
-def touched(patch):
-    """The paths a patch edits, adds or deletes."""
-    names = re.findall(r"^(?:---|\+\+\+) [ab]/(\S+)", patch.read_text(), re.M)
-    return sorted(set(names))
+def touched(hooks):
+    """The paths that a patch edits, adds or deletes."""
+    return sorted(set(re.findall(r"^(?:---|\+\+\+) [ab]/(\S+)", hooks, re.M)))
 
 
 def apply(base, stage, patch):
-    """Apply one patch to copies of the files it names; context must match exactly."""
+    """Apply hooks.patch to copies of the files it names; context must match exactly."""
     with tempfile.TemporaryDirectory() as scratch:
         room = pathlib.Path(scratch)
-        for path in touched(patch):
+        paths = touched(patch.hooks)
+        for path in paths:
             (room / path).parent.mkdir(parents=True, exist_ok=True)
             if file := current(base, stage, path):
                 (room / path).write_bytes(file.data)
         done = subprocess.run(
-            ["patch", "-p1", "-F0", "--batch", "--forward", "--no-backup-if-mismatch", "-r", "-",
-             "-i", patch], cwd=room, text=True, errors="replace", capture_output=True)
+            ["patch", "-p1", "-F0", "--batch", "--forward", "--no-backup-if-mismatch", "-r", "-"],
+            input=patch.hooks, cwd=room, text=True, encoding="utf-8", errors="replace", capture_output=True)
         if done.returncode:
-            raise Failure(f"patches/{patch.name} does not apply:\n{done.stdout}{done.stderr}".rstrip())
-        for path in touched(patch):
+            raise Failure(f"{patch.where('hooks.patch')} does not apply:\n{done.stdout}{done.stderr}".rstrip())
+        for path in paths:
             old = current(base, stage, path)
             data = (room / path).read_bytes() if (room / path).is_file() else None
             stage[path] = None if data is None else File(data, bool(old and old.executable))
 
 
-def patch(base, stage):
-    for name in read_list(PATCHES / "series"):
-        if not (PATCHES / name).is_file():
-            raise Failure(f"patches/series names {name}, which is not there")
-        apply(base, stage, PATCHES / name)
-
-
 def our_files():
-    """Every file of the folders in base/folders, editors' and compilers' droppings aside."""
-    for folder in read_list(FOLDERS):
-        for where, folders, names in os.walk(TOP / folder):
-            folders[:] = sorted(name for name in folders if not LEFTOVER.search(name))
-            for name in sorted(names):
-                if not LEFTOVER.search(name):
-                    yield pathlib.Path(where, name).relative_to(TOP)
+    """Our files that belong in a kernel tree."""
+    return map(pathlib.Path, our_paths())
 
 
-def lay_over(base, stage):
-    removed = {path for path, file in stage.items() if file is None}
-    for ours in our_files():
-        path = str(ours)
-        if path not in removed and current(base, stage, path) is not None:
-            raise Failure(f"{path} would replace the base kernel's file: "
-                          "name it in base/removed, or make the change a patch")
-        stage[path] = read(TOP / ours)
+def lay_over(base, stage, patch):
+    for path in patch.files:
+        if current(base, stage, path) is not None:
+            raise Failure(f"{path} would replace the kernel's file: name it in {patch.where('remove')}, "
+                          "or make the change a hook")
+        stage[path] = read(TOP / path)
+
+
+def without_objects(text, folder, absent):
+    """A Makefile of ours without the objects and directories whose files enter the tree later."""
+    def is_there(word):
+        if word.endswith(".o"):
+            return f"{folder}/{word[:-2]}.c" not in absent
+        return not (word.endswith("/") and any(path.startswith(f"{folder}/{word}") for path in absent))
+
+    def shortened(match):
+        words = match["words"].replace("\\\n", " ").split()
+        there = [word for word in words if is_there(word)]
+        if there == words:
+            return match[0]
+        return f"{match['head']} {' '.join(there)}\n" if there else ""
+
+    return EMPTY_CONDITION.sub("", ASSIGNMENT.sub(shortened, text))
+
+
+def fit_makefiles(stage, ours, absent):
+    """Build what has entered so far: each Makefile of ours grows with the files that it names."""
+    for path in ours:
+        if pathlib.Path(path).name in ("Makefile", "Kbuild"):
+            file = read(TOP / path)
+            text = without_objects(file.data.decode(), str(pathlib.Path(path).parent), absent)
+            stage[path] = file._replace(data=text.encode())
+
+
+def states(base):
+    """(patch, stage after it), in order."""
+    stage, ours = {}, set()
+    series = patches()
+    absent = {path for patch in series for path in patch.files}
+    for patch in series:
+        if mine := sorted(ours.intersection(touched(patch.hooks))):
+            raise Failure(f"{patch.where('hooks.patch')} edits {mine[0]}, which is ours: edit it there")
+        remove(base, stage, patch)
+        if patch.hooks:
+            apply(base, stage, patch)
+        lay_over(base, stage, patch)
+        ours.update(patch.files)
+        absent.difference_update(patch.files)
+        fit_makefiles(stage, ours, absent)
+        yield patch, dict(stage)
 
 
 def compute(base):
-    """The whole stage, in the order: take out, patch, lay ours over."""
+    """The whole stage: after the last patch."""
     stage = {}
-    remove(base, stage)
-    patch(base, stage)
-    lay_over(base, stage)
+    for _, stage in states(base):
+        pass
     return stage
+
+
+def removed():
+    """What the series removes from the kernel: (path, function or "")."""
+    return [entry for patch in patches() for entry in patch.remove]

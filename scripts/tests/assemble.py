@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
 """Tests of scripts/assemble on a small made-up kernel: python3 scripts/tests/assemble.py"""
+import json
 import pathlib
 import shutil
 import subprocess
@@ -16,9 +17,16 @@ BASE_FILES = {
     "mm/one.c": "int keep(void)\n{\n\treturn 1;\n}\n\nint gone(void)\n{\n\treturn 2;\n}\n",
     "mm/two.c": "int two;\n",
 }
-PATCH = """Subject: hook
----
---- a/mm/Makefile
+MESSAGE = "mm: what it does\n\nWhy.\n"
+MAKEFILE = """# ours
+obj-y += new.o \\
+\t late.o
+ifdef CONFIG_LATE
+obj-y += late.o
+endif
+new-$(CONFIG_X) += kept.o
+"""
+HOOKS = """--- a/mm/Makefile
 +++ b/mm/Makefile
 @@ -1,3 +1,3 @@
  obj-y += one.o
@@ -36,11 +44,15 @@ class Assemble(unittest.TestCase):
         for path, text in BASE_FILES.items():
             self.write(f"build/base/src/{path}", text)
         self.write("build/base/source", "package made-up\n")
-        self.write("base/folders", "mm\n")
-        self.write("base/removed", "mm/old.c\nmm/one.c: gone\n")
-        self.write("patches/series", "hook.patch\n")
-        self.write("patches/hook.patch", PATCH)
+        self.write("series/1-first/01-one/message", MESSAGE)
+        self.write("series/1-first/01-one/remove", "# a comment\nmm/old.c\nmm/one.c: gone\n")
+        self.write("series/1-first/01-one/hooks.patch", HOOKS)
+        self.write("series/1-first/01-one/files", "mm/ours\n!mm/**/late*\n")
+        self.write("series/2-second/01-late/message", MESSAGE)
+        self.write("series/2-second/01-late/files", "mm/**/late.[ch]\n")
+        self.write("mm/ours/Makefile", MAKEFILE)
         self.write("mm/ours/new.c", "int new;\n")
+        self.write("mm/ours/late.c", "int late;\n")
 
     def write(self, path, text):
         path = self.top / path
@@ -62,6 +74,24 @@ class Assemble(unittest.TestCase):
         self.assertRegex(done.stderr, pattern)
         self.assertNotIn("Traceback", done.stderr)
 
+    def git(self, *arguments):
+        subprocess.run(["git", "-C", self.top, *arguments], check=True)
+
+    def name(self, path):
+        """Have the first patch name one more file."""
+        files = self.top / "series/1-first/01-one/files"
+        files.write_text(f"{files.read_text()}{path}\n")
+
+    def states(self):
+        """[(name of a patch, {path: text})], by the copy of the scripts in the made-up repository."""
+        program = ("import json; from lib import staging; from lib.tree import BASE_SRC; print(json.dumps([("
+                   "patch.name, {path: file and file.data.decode() for path, file in stage.items()}) "
+                   "for patch, stage in staging.states(BASE_SRC)]))")
+        done = subprocess.run([sys.executable, "-B", "-c", program], cwd=self.top / "scripts", text=True,
+                              capture_output=True)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return json.loads(done.stdout)
+
     def times(self):
         return {path: path.stat().st_mtime_ns for path in self.src.rglob("*") if path.is_file()}
 
@@ -71,6 +101,8 @@ class Assemble(unittest.TestCase):
             "mm/Makefile": "obj-y += one.o\nobj-y += ours/\nobj-y += two.o\n",
             "mm/one.c": "int keep(void)\n{\n\treturn 1;\n}\n",
             "mm/two.c": BASE_FILES["mm/two.c"],
+            "mm/ours/Makefile": MAKEFILE,
+            "mm/ours/late.c": "int late;\n",
             "mm/ours/new.c": "int new;\n",
         })
         for path, text in BASE_FILES.items():
@@ -78,7 +110,7 @@ class Assemble(unittest.TestCase):
 
     def test_a_link_to_the_base_is_not_written_through(self):
         base = self.top / "build/base/src"
-        elsewhere = self.top / "elsewhere"
+        elsewhere = self.top / "build/elsewhere"
         base.rename(elsewhere)
         base.symlink_to(elsewhere)
         self.assertIn("mm/ours/new.c", self.assembled())
@@ -98,8 +130,8 @@ class Assemble(unittest.TestCase):
 
     def test_what_is_staged_no_more_is_restored(self):
         self.assembled()
-        self.write("base/removed", "")
-        self.write("patches/series", "")
+        shutil.rmtree(self.top / "series")
+        self.write("series/1-first/01-one/message", MESSAGE)
         shutil.rmtree(self.top / "mm/ours")
         self.assertEqual(self.assembled(), BASE_FILES)
         self.assertFalse((self.src / "mm/ours").exists())
@@ -124,20 +156,66 @@ class Assemble(unittest.TestCase):
 
     def test_silent_replacement_is_refused(self):
         self.write("mm/two.c", "int ours;\n")
-        self.refused("mm/two.c would replace the base kernel's file")
+        self.name("mm/two.c")
+        self.refused("mm/two.c would replace the kernel's file: name it in series/1-first/01-one/remove")
 
     def test_named_replacement_is_taken(self):
-        self.write("base/removed", "mm/two.c\n")
+        self.write("series/1-first/01-one/remove", "mm/two.c\n")
         self.write("mm/two.c", "int ours;\n")
+        self.name("mm/two.c")
         self.assertEqual(self.assembled()["mm/two.c"], "int ours;\n")
 
-    def test_patch_with_other_context_is_refused(self):
-        self.write("patches/hook.patch", PATCH.replace(" obj-y += two.o", " obj-y += 2.o"))
-        self.refused(r"patches/hook.patch does not apply:\n(.*\n)*.*mm/Makefile")
+    def test_hooks_with_other_context_are_refused(self):
+        self.write("series/1-first/01-one/hooks.patch", HOOKS.replace(" obj-y += two.o", " obj-y += 2.o"))
+        self.refused(r"series/1-first/01-one/hooks.patch does not apply:\n(.*\n)*.*mm/Makefile")
+
+    def test_hooks_in_a_file_of_ours_are_refused(self):
+        self.write("series/2-second/01-late/hooks.patch", HOOKS.replace("mm/Makefile", "mm/ours/new.c"))
+        self.refused("hooks.patch edits mm/ours/new.c, which is ours")
 
     def test_unknown_removal_is_refused(self):
-        self.write("base/removed", "mm/none.c\n")
-        self.refused("the base kernel has no mm/none.c")
+        self.write("series/1-first/01-one/remove", "mm/none.c\n")
+        self.refused("series/1-first/01-one/remove: the kernel has no mm/none.c")
+
+    def test_file_that_enters_with_no_patch_is_refused(self):
+        self.write("fs/forgotten.c", "int forgotten;\n")
+        self.refused("fs/forgotten.c enters with no patch")
+
+    def test_file_that_enters_twice_is_refused(self):
+        self.name("mm/ours/late.c")
+        self.write("series/1-first/01-one/files", "mm/ours\n")
+        self.refused("mm/ours/late.c enters twice: series/1-first/01-one/files and series/2-second/01-late/files")
+
+    def test_line_that_names_nothing_is_refused(self):
+        self.name("mm/none*.c")
+        self.refused(r"series/1-first/01-one/files: there is no mm/none\*.c")
+
+    def test_program_is_refused(self):
+        self.write("mm/ours/new.c", "\x7fELF\0")
+        self.refused("mm/ours/new.c is no text file, but a program")
+
+    def test_message_without_a_subject_is_refused(self):
+        self.write("series/1-first/01-one/message", "something\n\nWhy.\n")
+        self.refused("series/1-first/01-one/message: the first line must be 'subsystem: what'")
+
+    def test_strange_file_is_refused(self):
+        self.write("series/1-first/01-one/removed", "mm/two.c\n")
+        self.refused("series/1-first/01-one/removed: not one of")
+
+    def test_tracked_files_are_assembled_and_others_refused(self):
+        self.git("init", "-q")
+        self.write(".gitignore", "*.log\nbuild/\n")
+        self.git("add", "-A")
+        self.write("mm/ours/some.log", "ignored\n")
+        self.assertNotIn("mm/ours/some.log", self.assembled())
+        self.write("mm/ours/newer.c", "int newer;\n")
+        self.refused("mm/ours/newer.c is not tracked")
+
+    def test_makefile_grows_with_its_files(self):
+        *_, (_, first), (_, second) = self.states()
+        self.assertEqual(first["mm/ours/Makefile"], "# ours\nobj-y += new.o\nnew-$(CONFIG_X) += kept.o\n")
+        self.assertNotIn("mm/ours/late.c", first)
+        self.assertEqual(second["mm/ours/Makefile"], MAKEFILE)
 
 
 if __name__ == "__main__":

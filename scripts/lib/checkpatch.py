@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: GPL-2.0
+"""The kernel's checkpatch, with the types of complaints that mean nothing here."""
+import pathlib
+import subprocess
+
+from .tree import BASE_SRC, TOP, clean_env
+
+TOOL = [BASE_SRC / "scripts/checkpatch.pl", f"--root={BASE_SRC}", "--strict", "--terse", "--show-types",
+        "--no-summary", "--quiet"]
+
+# checkpatch's types that mean nothing for whole files of ours, each with its reason
+IGNORED = {
+    "FILE_PATH_CHANGES": "new files are listed in MAINTAINERS by a patch of their own",
+    "MACRO_ARG_REUSE": "loops over ranges are macros, and the arguments that they reuse are loop variables",
+    "GIT_COMMIT_ID": "patches name no commits of a git tree that we have not got",
+}
+
+# ... and for trace events, which are declared as all of them are
+TRACE_EVENTS = pathlib.Path("include/trace/events")
+IGNORED_THERE = ("OPEN_ENDED_LINE", "PARENTHESIS_ALIGNMENT")
+# ... and for patches that the kernel tree carries, whose empty context lines are a space
+IGNORED_IN_PATCHES = ("TRAILING_WHITESPACE",)
+
+
+def means_something(line):
+    """Does a complaint with the name of a file, as --showfile prints it, matter for this file?"""
+    if line.startswith(f"{TRACE_EVENTS}/"):
+        ignored = IGNORED_THERE
+    else:
+        ignored = IGNORED_IN_PATCHES if line.partition(":")[0].endswith(".patch") else ()
+    return not any(f":{kind}:" in line for kind in ignored)
+
+
+def lines_of(command, cwd=TOP, env=None):
+    done = subprocess.run(command, cwd=cwd, env=env or clean_env(), text=True, errors="replace",
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    return done.returncode, done.stdout.splitlines()
