@@ -87,6 +87,7 @@ built: assemble
 	@scripts/build-kernel $(IMPL) $(CONFIG) >/dev/null
 
 .PHONY: run test quick prove driver fuzz chaos torture litmus consumers kselftest mm bench shell vm kernel deb lint clean distclean
+.PHONY: series series-check series-build
 
 #: make kernel    build the kernel; the last line is the build folder, for make -C FOLDER M=...
 kernel: assemble
@@ -168,6 +169,18 @@ deb: deps-deb assemble
 #: make lint      checkpatch, warnings, sparse and kernel-doc over our files and the series
 lint: deps-lint assemble
 	@scripts/lint
+
+#: make series    the series as mails, in build/series/mails; checkpatch reads them
+series: fetch
+	@scripts/series mails
+
+#: make series-check  apply the series patch by patch; compile our objects and those of the files that a patch edits
+series-check: fetch
+	@scripts/series check
+
+#: make series-build  build the whole kernel after each patch and boot it; the next run continues where one was stopped
+series-build: fetch
+	@scripts/series build
 
 #: make clean     remove what was built; the kernel sources stay
 clean:

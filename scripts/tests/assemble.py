@@ -36,7 +36,9 @@ HOOKS = """--- a/mm/Makefile
 """
 
 
-class Assemble(unittest.TestCase):
+class MadeUp(unittest.TestCase):
+    """A repository with a series of two patches, and a kernel to apply them to."""
+
     def setUp(self):
         self.top = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
         shutil.copytree(SCRIPTS, self.top / "scripts", ignore=shutil.ignore_patterns("tests"))
@@ -59,8 +61,11 @@ class Assemble(unittest.TestCase):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
 
+    def command(self, *arguments):
+        return subprocess.run([sys.executable, *arguments], cwd=self.top, text=True, capture_output=True)
+
     def assemble(self):
-        return subprocess.run([sys.executable, self.top / "scripts/assemble"], text=True, capture_output=True)
+        return self.command("scripts/assemble")
 
     def assembled(self):
         done = self.assemble()
@@ -92,6 +97,8 @@ class Assemble(unittest.TestCase):
         self.assertEqual(done.returncode, 0, done.stderr)
         return json.loads(done.stdout)
 
+
+class Assemble(MadeUp):
     def times(self):
         return {path: path.stat().st_mtime_ns for path in self.src.rglob("*") if path.is_file()}
 
