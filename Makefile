@@ -101,7 +101,7 @@ run: built
 test: built
 	@scripts/test all
 
-#: make quick     the same in short form, without hmm-tests; TESTS='hmm-fork hmm-uffd' in an edit-and-try loop
+#: make quick     the same in short form, without hmm-tests; TESTS='fork userfaultfd' in an edit-and-try loop
 quick: built
 	@scripts/test quick
 

@@ -15,7 +15,8 @@ STOCK_MM = ("cow", "droppable", "folio_split_race_test", "guard-regions", "gup_l
             "memory-failure", "merge", "mkdirty", "mlock2-tests", "mremap_dontunmap", "mremap_test", "mrelease_test",
             "mseal_test", "on-fault-limit", "pagemap_ioctl", "pfnmap", "prctl_thp_disable", "process_madv",
             "soft-dirty", "split_huge_page_test", "uffd-unit-tests", "uffd-wp-mremap")
-COMPILED_IN_VM = ("hmm_common", "hmm-fuzz", "hmm-range")
+SELFTESTS = "tools/testing/selftests/mm/hmm"
+COMPILED_IN_VM = ("lib/common", "fuzz", "range")
 
 
 class BuildError(Exception):
@@ -85,31 +86,33 @@ class Builder:
         """C sources for a compiler in the VM, which has no headers; returns the folder."""
         folder = os.path.join(self.out, "preprocessed")
         os.makedirs(folder, exist_ok=True)
-        sources = os.path.join(self.repository, "tools/testing/selftests/mm")
+        selftests = os.path.join(self.stock, "tools/testing/selftests")
         for name in COMPILED_IN_VM:
-            run(["gcc", "-E", "-P", "-O2", "-D_GNU_SOURCE", "-I", os.path.join(self.stock, "tools/testing/selftests"),
-                 "-I", self.stock, os.path.join(sources, f"{name}.c"), "-o", os.path.join(folder, f"{name}.i")])
+            run(["gcc", "-E", "-P", "-O2", "-D_GNU_SOURCE", "-I", selftests, "-I", os.path.join(selftests, "mm"),
+                 "-I", self.stock, "-isystem", os.path.join(self.stock, "tools/include/uapi"),
+                 os.path.join(self.repository, SELFTESTS, f"{name}.c"),
+                 "-o", os.path.join(folder, f"{os.path.basename(name)}.i")])
         return folder
 
     def selftests(self):
         """Our own programs; returns the folder that holds them and nothing else."""
         folder = os.path.join(self.out, "selftests")
         os.makedirs(folder, exist_ok=True)
-        rules = os.path.join(self.repository, "tools/testing/selftests/mm/hmm_tests.mk")
+        rules = os.path.join(self.repository, SELFTESTS, "programs.mk")
         run(["make", "-s", "--no-print-directory", "-f", rules, f"HMM_OUT={folder}", f"HMM_KSRC={self.stock}",
              "hmm-selftests"])
-        sources = glob.glob(os.path.join(os.path.dirname(rules), "hmm-*.c"))
+        sources = glob.glob(os.path.join(os.path.dirname(rules), "*.c"))
         wanted = {os.path.splitext(os.path.basename(source))[0] for source in sources}
         for name in set(os.listdir(folder)) - wanted:
             os.unlink(os.path.join(folder, name))
         missing = wanted - set(os.listdir(folder))
         if missing:
-            raise BuildError(f"hmm_tests.mk does not build {', '.join(sorted(missing))}")
+            raise BuildError(f"programs.mk does not build {', '.join(sorted(missing))}")
         return folder
 
     def probe_module(self):
         """The test module, built against the kernel that is to be tested."""
-        return self.module("tools/testing/selftests/mm/hmm_probe")
+        return self.module(f"{SELFTESTS}/hmm_probe")
 
     def bench_module(self):
         """The one that measures, built likewise."""
@@ -145,7 +148,7 @@ class Builder:
     def kselftest(self):
         """What kselftest's own Makefile builds and installs; returns the folder.
 
-        It builds modules among their sources, hence the copy. Of mm's programs only hmm-*: others need libcap-dev
+        It builds modules among their sources, hence the copy. Of mm's programs only hmm-tests: others need libcap-dev
         and libnuma-dev.
         """
         folder = self.modules_out
@@ -155,11 +158,16 @@ class Builder:
         os.makedirs(folder, exist_ok=True)
         run(["rsync", "-aR", *(f"{self.source}/./{name}" for name in KSELFTEST_NEEDS), f"{folder}/src/"])
         run(["make", "-s", "-C", self.source, build, "headers"])
-        programs = [os.path.join(self.kernel_build, "kselftest/mm", os.path.basename(path)[:-len(".c")])
-                    for path in glob.glob(os.path.join(self.source, "tools/testing/selftests/mm/hmm-*.c"))]
         shutil.rmtree(installed, ignore_errors=True)
-        run(["make", "-s", "-C", selftests, build, "TARGETS=mm", f"TEST_GEN_FILES={' '.join(sorted(programs))}",
-             f"KSFT_INSTALL_PATH={installed}", "install"])
+        install = ["make", "-s", "-C", selftests, build, f"KSFT_INSTALL_PATH={installed}", "install"]
+        stock = os.path.join(self.kernel_build, "kselftest/mm/hmm-tests")
+        run([*install, "TARGETS=mm", f"TEST_GEN_FILES={stock}"])
+        listed = os.path.join(installed, "kselftest-list.txt")
+        with open(listed, encoding="ascii") as opened:
+            tests = opened.read()
+        run([*install, "TARGETS=mm/hmm"])
+        with open(listed, "a", encoding="ascii") as opened:
+            opened.write(tests)
         return installed
 
 

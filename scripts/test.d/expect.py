@@ -11,7 +11,7 @@ from tap import FAILED, KNOWN, PASSED, SKIPPED, Case
 BY_CHANCE = {("stock:khugepaged", "collapse_max_ptes_swap")}
 CONSOLE_OF = re.compile(r": console$")  # the name under which a boot's kernel reports appear
 
-LISTS = os.path.join(REPOSITORY, "tools/testing/selftests/mm")
+LISTS = os.path.join(REPOSITORY, "tools/testing/selftests/mm/hmm")
 
 
 def read_list(name):
@@ -164,9 +164,9 @@ class Expected:
 
 def on_base():
     """What the stock kernel does wrong."""
-    return Expected("hmm-expected-base", "on the stock kernel", "so it proves nothing")
+    return Expected("expected-base", "on the stock kernel", "so it proves nothing")
 
 
 def with_stock_driver():
     """What the stock dummy driver does wrong, on any kernel."""
-    return Expected("hmm-expected-driver", "with the stock driver", "so its row is out of date")
+    return Expected("expected-driver", "with the stock driver", "so its row is out of date")

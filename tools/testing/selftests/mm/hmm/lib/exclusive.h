@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What tests of exclusive access share: pages that a device takes for itself, and
+ * what makes the kernel take pages away.
+ */
+#ifndef _HMM_EXCLUSIVE_H
+#define _HMM_EXCLUSIVE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "folios.h"
+
+/* The device takes pages for itself: 0 or a negative errno. */
+int device_seize(int fd, void *addr, size_t npages);
+/* Of how many pages has it got exclusive access? */
+size_t device_seized(int fd, char *addr, size_t npages);
+
+/* Reclaims memory of any process: needs swap space. */
+struct reclaimer {
+	char mount[32];
+	int file;
+};
+
+bool reclaimer_start(struct reclaimer *reclaimer);
+/* As much as can be had; less than @bytes is no error. */
+void reclaimer_run(struct reclaimer *reclaimer, size_t bytes);
+void reclaimer_stop(struct reclaimer *reclaimer);
+
+/* ksmd at work */
+struct ksm {
+	struct setting run;
+	struct setting scan;
+	struct setting nap;
+	struct setting smart;
+};
+
+bool fast_ksm_start(struct ksm *ksm);
+void fast_ksm_stop(struct ksm *ksm);
+/* Pages that are spared at the moment */
+long ksm_sharing(void);
+/* ksmd goes through all memory @times times; false if that takes for ever. */
+bool ksm_scans(long times);
+
+#endif /* _HMM_EXCLUSIVE_H */

@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Mlocked memory and devices: which pages count as mlocked, and that no page
+ * stays where it is because a processor has put off the end of its mlock.
+ *
+ * Runs on the stock driver as well.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "kselftest_harness.h"
+#include "lib/device.h"
+
+#define N	8UL	/* fewer pages than a processor puts off */
+#define SEED	0x1000UL
+#define OTHER	0x200000UL
+#define BYTES	(N * PAGE_BYTES)
+#define SWAP_BYTES	(32UL << 20)
+
+static unsigned int device;	/* the number of the test's */
+
+FIXTURE(hmm_mlock)
+{
+	char *map;	/* N small pages with a pattern, mlocked */
+	struct swap swap;
+	long before;
+};
+
+FIXTURE_VARIANT(hmm_mlock)
+{
+	unsigned int device;
+};
+
+FIXTURE_VARIANT_ADD(hmm_mlock, private)
+{
+	.device = 0,
+};
+
+FIXTURE_VARIANT_ADD(hmm_mlock, coherent)
+{
+	.device = 2,
+};
+
+/* Of all processes; no other one has any. */
+static long mlocked_pages(void)
+{
+	/* All processors do what they have put off, and tell what they counted. */
+	vm_order("drop_caches", "1");
+	vm_order("stat_refresh", "1");
+	return vm_event("nr_mlock");
+}
+
+#define EXPECT_MLOCKED(n)						\
+	EXPECT_EQ(self->before + (long)(n), mlocked_pages())
+
+FIXTURE_SETUP(hmm_mlock)
+{
+	int fd = dmirror_open(variant->device);
+
+	if (fd < 0)
+		SKIP(return, "no /dev/hmm_dmirror%u", variant->device);
+	close(fd);
+	device = variant->device;
+	self->swap.disk = -1;
+	self->before = mlocked_pages();
+	self->map = map_anon_small(BYTES);
+	pattern_fill(self->map, N, SEED);
+	if (mlock(self->map, BYTES))
+		SKIP(return, "mlock: %s", strerror(errno));
+}
+
+FIXTURE_TEARDOWN(hmm_mlock)
+{
+	munmap(self->map, BYTES);
+	swap_stop(&self->swap);
+	EXPECT_MLOCKED(0);
+}
+
+/*
+ * Moves the pages by means of a file of the caller's; how many are there then?
+ * It stays open: they would come back.
+ */
+static long work_move(char *map, size_t npages, __u64 request)
+{
+	int fd = dmirror_open(device);
+
+	if (fd < 0)
+		return -errno;
+	dmirror_command(fd, request, map, npages);
+	return device_count(fd, map, npages, own_place(device));
+}
+
+/* What is not on the LRU is not kept from reclaim: it does not count. */
+TEST_F(hmm_mlock, counted_while_not_there)
+{
+	EXPECT_MLOCKED(N);
+	ASSERT_EQ(N, work_move(self->map, N, HMM_DMIRROR_MIGRATE_TO_DEV));
+	EXPECT_MLOCKED(0);
+	ASSERT_EQ(0, work_move(self->map, N, HMM_DMIRROR_MIGRATE_TO_SYS));
+	EXPECT_MLOCKED(N);
+	EXPECT_TRUE(pattern_is(self->map, N, SEED));
+}
+
+TEST_F(hmm_mlock, unlocked_while_there)
+{
+	ASSERT_EQ(N, work_move(self->map, N, HMM_DMIRROR_MIGRATE_TO_DEV));
+	ASSERT_EQ(0, munlock(self->map, BYTES));
+	EXPECT_MLOCKED(0);
+	munmap(self->map, BYTES / 2);
+	EXPECT_MLOCKED(0);
+	ASSERT_EQ(0, work_move(self->map + BYTES / 2, N / 2, HMM_DMIRROR_MIGRATE_TO_SYS));
+	EXPECT_MLOCKED(0);
+	EXPECT_TRUE(pattern_is(self->map + BYTES / 2, N / 2, SEED + N / 2));
+}
+
+/*
+ * The parent, whose memory is mlocked, writes to pages that its child shares,
+ * and gets copies. The child is left with pages that the processor has yet to
+ * munlock, and does not wait for that.
+ */
+static long moved_after_copies(char *map, __u64 request)
+{
+	char *other = map_anon_small(PAGE_BYTES);
+	struct child child;
+	long there;
+
+	run_on(0);
+	child_start(&child);
+	run_on(1);
+	/* The processor does what it has put off so far. */
+	if (mlock(other, PAGE_BYTES))
+		fatal("mlock: %s", strerror(errno));
+	pattern_fill(map, N, OTHER);
+	there = child_do(&child, work_move, map, N, request);
+	if (!child_do(&child, work_check, map, N, SEED))
+		there = -EIO;
+	child_stop(&child);
+	munmap(other, PAGE_BYTES);
+	return there;
+}
+
+TEST_F(hmm_mlock, munlocked_elsewhere_goes)
+{
+	if (sysconf(_SC_NPROCESSORS_ONLN) < 2)
+		SKIP(return, "needs two processors");
+	EXPECT_EQ(N, moved_after_copies(self->map, HMM_DMIRROR_MIGRATE_TO_DEV));
+	EXPECT_TRUE(pattern_is(self->map, N, OTHER));
+}
+
+TEST_F(hmm_mlock, munlocked_elsewhere_comes_back)
+{
+	if (sysconf(_SC_NPROCESSORS_ONLN) < 2)
+		SKIP(return, "needs two processors");
+	ASSERT_EQ(N, work_move(self->map, N, HMM_DMIRROR_MIGRATE_TO_DEV));
+	EXPECT_EQ(0, moved_after_copies(self->map, HMM_DMIRROR_MIGRATE_TO_SYS));
+	EXPECT_TRUE(pattern_is(self->map, N, OTHER));
+}
+
+/*
+ * Swapped in by the child, and mapped by the parent, where it is mlocked: the
+ * processor puts that off. Another one, which has only the munlock to do, is not
+ * to let go of the pages before.
+ */
+TEST_F(hmm_mlock, mlocked_elsewhere_goes)
+{
+	struct child child;
+
+	if (sysconf(_SC_NPROCESSORS_ONLN) < 2)
+		SKIP(return, "needs two processors");
+	if (!swap_start(&self->swap, SWAP_BYTES))
+		SKIP(return, "no zram to swap to");
+	ASSERT_EQ(0, munlock(self->map, BYTES));
+	ASSERT_TRUE(swap_out(self->map, N));
+	ASSERT_EQ(0, mlock2(self->map, BYTES, MLOCK_ONFAULT));
+	child_start(&child);
+	ASSERT_TRUE(child_do(&child, work_check, self->map, N, SEED));
+	/* To the LRU, from where they are mlocked */
+	mlocked_pages();
+	run_on(1);
+	EXPECT_TRUE(pattern_is(self->map, N, SEED));
+	run_on(0);
+	EXPECT_EQ(N, work_move(self->map, N, HMM_DMIRROR_MIGRATE_TO_DEV));
+	EXPECT_TRUE(child_do(&child, work_check, self->map, N, SEED));
+	EXPECT_TRUE(pattern_is(self->map, N, SEED));
+	child_stop(&child);
+}
+
+TEST_HARNESS_MAIN
