@@ -69,12 +69,13 @@ class Builder:
             os.replace(f"{program}.new", program)
         return program
 
-    def tool(self, name):
-        """A program of tools/mm: some-name.c and, if it has several files, some_name_*.c."""
-        folder = os.path.join(self.repository, "tools/mm")
+    def tool(self, name, directory=SELFTESTS):
+        """A program that is no selftest: some-name.c and, if it has several files, some_name_*.c."""
+        folder = os.path.join(self.repository, directory)
         parts = sorted(glob.glob(os.path.join(folder, f"{name.replace('-', '_')}_*.c")))
         sources = [os.path.join(folder, f"{name}.c"), *parts]
-        headers = glob.glob(os.path.join(folder, "*.h")) + glob.glob(os.path.join(folder, "*/*.h"))
+        headers = [path for pattern in ("*.h", "*/*.h", "../*/*_uapi.h")
+                   for path in glob.glob(os.path.join(folder, pattern))]
         program = os.path.join(self.out, name)
         if not newer_than(program, [*sources, *headers]):
             run(["gcc", "-static", "-O2", "-Wall", "-D_GNU_SOURCE", "-I", self.stock, *sources, "-o",
@@ -101,8 +102,8 @@ class Builder:
         rules = os.path.join(self.repository, SELFTESTS, "programs.mk")
         run(["make", "-s", "--no-print-directory", "-f", rules, f"HMM_OUT={folder}", f"HMM_KSRC={self.stock}",
              "hmm-selftests"])
-        sources = glob.glob(os.path.join(os.path.dirname(rules), "*.c"))
-        wanted = {os.path.splitext(os.path.basename(source))[0] for source in sources}
+        sources = map(os.path.basename, glob.glob(os.path.join(os.path.dirname(rules), "*.c")))
+        wanted = {os.path.splitext(source)[0] for source in sources if not source.startswith(("hmm-", "hmm_"))}
         for name in set(os.listdir(folder)) - wanted:
             os.unlink(os.path.join(folder, name))
         missing = wanted - set(os.listdir(folder))
@@ -116,7 +117,7 @@ class Builder:
 
     def bench_module(self):
         """The one that measures, built likewise."""
-        return self.module("tools/mm/hmm_bench")
+        return self.module(f"{SELFTESTS}/hmm_bench")
 
     def stock_driver(self):
         """The stock tree's dummy driver, unmodified, as a module for the kernel that is to be tested."""

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Times single operations of the public HMM API, for tools/mm/hmm-bench.
+ * Times single operations of the public HMM API, for hmm-bench.
  *
  * An operation is one entry of bench_ops. Only its run() is timed; what it
  * needs beforehand is done by arm(). The quickest of several runs is the one

@@ -30,7 +30,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "../../lib/test_hmm_uapi.h"
+#include "../../../../../lib/test_hmm_uapi.h"
 
 #define PAGE_BYTES	4096UL
 #define DEVICES		4

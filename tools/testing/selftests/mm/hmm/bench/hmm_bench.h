@@ -13,7 +13,7 @@
 #include <stdint.h>
 #include <sys/mman.h>
 
-#include "hmm_bench/hmm_bench_uapi.h"
+#include "../hmm_bench/hmm_bench_uapi.h"
 
 #define MIB		0x100000UL
 #define PAGE_BYTES	4096UL
