@@ -57,7 +57,7 @@ class Judging(unittest.TestCase):
 
 class Mutants(unittest.TestCase):
     def test_all_apply(self):
-        mutants = sorted((TOP / "tools/mm/hmm_torture/mutants").glob("*.patch"))
+        mutants = sorted((TOP / "tools/testing/selftests/mm/hmm/hmm_torture/mutants").glob("*.patch"))
         self.assertTrue(mutants)
         for mutant in mutants:
             with self.subTest(mutant.stem), tempfile.TemporaryDirectory() as room:

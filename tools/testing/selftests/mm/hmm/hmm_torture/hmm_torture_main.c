@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * /dev/hmm_torture, for tools/mm/hmm-torture: the MMU notifiers of the process
+ * /dev/hmm_torture, for hmm-torture: the MMU notifiers of the process
  * that opens it are tortured in the manner of rcutorture. The threads of the
  * process do the work, by one ioctl for each operation, so that it can be
  * killed in the middle of all of it.
