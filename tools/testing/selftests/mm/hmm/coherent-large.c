@@ -91,7 +91,7 @@ static struct hmm_move bring_back(int fd, void *addr, size_t npages,
 	return move_pages_to(fd, addr, npages, FROM_COHERENT, order);
 }
 
-TEST_F(coherent_large, comes_back_whole)
+TEST_F(coherent_large, migrates_back_unsplit)
 {
 	EXPECT_TRUE(pattern_is(self->map, HUGE_PAGES, SEED));
 	EXPECT_EQ(HUGE_PAGES, bring_back(self->fd, self->map, HUGE_PAGES,
@@ -101,7 +101,7 @@ TEST_F(coherent_large, comes_back_whole)
 }
 
 /* The core splits it on the way: there are only smaller destinations. */
-TEST_F(coherent_large, comes_back_in_pages)
+TEST_F(coherent_large, migrates_back_in_pages)
 {
 	EXPECT_EQ(HUGE_PAGES, bring_back(self->fd, self->map, HUGE_PAGES,
 					 0).moved);
@@ -109,7 +109,7 @@ TEST_F(coherent_large, comes_back_in_pages)
 	EXPECT_TRUE(pattern_is(self->map, HUGE_PAGES, SEED));
 }
 
-TEST_F(coherent_large, comes_back_in_64k)
+TEST_F(coherent_large, migrates_back_in_64k)
 {
 	EXPECT_EQ(HUGE_PAGES, bring_back(self->fd, self->map, HUGE_PAGES,
 					 4).whole);
@@ -118,7 +118,7 @@ TEST_F(coherent_large, comes_back_in_64k)
 }
 
 /* It is split while it is mapped, and the rest goes on as pages. */
-TEST_F(coherent_large, a_part_comes_back)
+TEST_F(coherent_large, a_part_migrates_back)
 {
 	EXPECT_EQ(100, bring_back(self->fd, self->map, 100, HUGE_ORDER).moved);
 	EXPECT_TRUE(move_coherent_in_use_is(self->fd, HUGE_PAGES - 100));
@@ -257,7 +257,7 @@ TEST_F(coherent_large, long_term_pin_moves_it)
 }
 
 /* A page in the middle is another one, in the system. */
-TEST_F(coherent_large, long_term_pin_moves_what_is_left_of_it)
+TEST_F(coherent_large, long_term_pin_moves_the_remainder)
 {
 	char *middle = self->map + 5 * PAGE_BYTES;
 

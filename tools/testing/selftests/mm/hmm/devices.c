@@ -202,7 +202,7 @@ TEST_F(hmm_two_devices, one_looks_at_the_other)
 }
 
 /* In turn, many times: both tables stay true. */
-TEST_F(hmm_two_devices, take_turns)
+TEST_F(hmm_two_devices, alternate_migrations)
 {
 	__u64 turn;
 

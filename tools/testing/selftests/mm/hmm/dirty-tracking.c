@@ -31,7 +31,7 @@ enum kind {
 	DEVICE,
 };
 
-FIXTURE(snapshot)
+FIXTURE(dirty_tracking)
 {
 	int fd;
 	char *map;
@@ -40,110 +40,110 @@ FIXTURE(snapshot)
 	size_t told;		/* atomic */
 };
 
-FIXTURE_VARIANT(snapshot)
+FIXTURE_VARIANT(dirty_tracking)
 {
 	unsigned int device;
 	bool huge;
 	enum kind kind;
 };
 
-FIXTURE_VARIANT_ADD(snapshot, private_holes)
+FIXTURE_VARIANT_ADD(dirty_tracking, private_holes)
 {
 	.kind = HOLES,
 };
 
-FIXTURE_VARIANT_ADD(snapshot, private_zeroes)
+FIXTURE_VARIANT_ADD(dirty_tracking, private_zeroes)
 {
 	.kind = ZEROES,
 };
 
-FIXTURE_VARIANT_ADD(snapshot, private_pages)
+FIXTURE_VARIANT_ADD(dirty_tracking, private_pages)
 {
 	.kind = SYSTEM,
 };
 
-FIXTURE_VARIANT_ADD(snapshot, private_device_pages)
+FIXTURE_VARIANT_ADD(dirty_tracking, private_device_pages)
 {
 	.kind = DEVICE,
 };
 
-FIXTURE_VARIANT_ADD(snapshot, private_huge_holes)
+FIXTURE_VARIANT_ADD(dirty_tracking, private_huge_holes)
 {
 	.huge = true,
 	.kind = HOLES,
 };
 
-FIXTURE_VARIANT_ADD(snapshot, private_huge_zeroes)
+FIXTURE_VARIANT_ADD(dirty_tracking, private_huge_zeroes)
 {
 	.huge = true,
 	.kind = ZEROES,
 };
 
-FIXTURE_VARIANT_ADD(snapshot, private_huge_pages)
+FIXTURE_VARIANT_ADD(dirty_tracking, private_huge_pages)
 {
 	.huge = true,
 	.kind = SYSTEM,
 };
 
-FIXTURE_VARIANT_ADD(snapshot, private_huge_device_pages)
+FIXTURE_VARIANT_ADD(dirty_tracking, private_huge_device_pages)
 {
 	.huge = true,
 	.kind = DEVICE,
 };
 
-FIXTURE_VARIANT_ADD(snapshot, coherent_holes)
+FIXTURE_VARIANT_ADD(dirty_tracking, coherent_holes)
 {
 	.device = 2,
 	.kind = HOLES,
 };
 
-FIXTURE_VARIANT_ADD(snapshot, coherent_zeroes)
+FIXTURE_VARIANT_ADD(dirty_tracking, coherent_zeroes)
 {
 	.device = 2,
 	.kind = ZEROES,
 };
 
-FIXTURE_VARIANT_ADD(snapshot, coherent_pages)
+FIXTURE_VARIANT_ADD(dirty_tracking, coherent_pages)
 {
 	.device = 2,
 	.kind = SYSTEM,
 };
 
-FIXTURE_VARIANT_ADD(snapshot, coherent_device_pages)
+FIXTURE_VARIANT_ADD(dirty_tracking, coherent_device_pages)
 {
 	.device = 2,
 	.kind = DEVICE,
 };
 
-FIXTURE_VARIANT_ADD(snapshot, coherent_huge_holes)
+FIXTURE_VARIANT_ADD(dirty_tracking, coherent_huge_holes)
 {
 	.device = 2,
 	.huge = true,
 	.kind = HOLES,
 };
 
-FIXTURE_VARIANT_ADD(snapshot, coherent_huge_zeroes)
+FIXTURE_VARIANT_ADD(dirty_tracking, coherent_huge_zeroes)
 {
 	.device = 2,
 	.huge = true,
 	.kind = ZEROES,
 };
 
-FIXTURE_VARIANT_ADD(snapshot, coherent_huge_pages)
+FIXTURE_VARIANT_ADD(dirty_tracking, coherent_huge_pages)
 {
 	.device = 2,
 	.huge = true,
 	.kind = SYSTEM,
 };
 
-FIXTURE_VARIANT_ADD(snapshot, coherent_huge_device_pages)
+FIXTURE_VARIANT_ADD(dirty_tracking, coherent_huge_device_pages)
 {
 	.device = 2,
 	.huge = true,
 	.kind = DEVICE,
 };
 
-FIXTURE_SETUP(snapshot)
+FIXTURE_SETUP(dirty_tracking)
 {
 	size_t n = variant->huge ? HUGE_PAGES : SMALL_PAGES;
 
@@ -165,7 +165,7 @@ FIXTURE_SETUP(snapshot)
 		dmirror_to_device(self->fd, self->map, n);
 }
 
-FIXTURE_TEARDOWN(snapshot)
+FIXTURE_TEARDOWN(dirty_tracking)
 {
 	if (self->uffd.fd >= 0)
 		close(self->uffd.fd);
@@ -174,8 +174,8 @@ FIXTURE_TEARDOWN(snapshot)
 	close(self->fd);
 }
 
-static size_t on_device(struct _test_data_snapshot *self,
-			const struct _fixture_variant_snapshot *variant)
+static size_t on_device(struct _test_data_dirty_tracking *self,
+			const struct _fixture_variant_dirty_tracking *variant)
 {
 	return device_count(self->fd, self->map, self->npages,
 			    own_place(variant->device));
@@ -185,8 +185,8 @@ static size_t on_device(struct _test_data_snapshot *self,
  * 7.3's driver oopses when it writes to private memory with which it has filled
  * holes: it faults the pages in, and then takes their frames for memory.
  */
-static bool oopses(struct _test_data_snapshot *self,
-		   const struct _fixture_variant_snapshot *variant)
+static bool oopses(struct _test_data_dirty_tracking *self,
+		   const struct _fixture_variant_dirty_tracking *variant)
 {
 	return !variant->device &&
 	       (variant->kind == HOLES || variant->kind == ZEROES) &&
@@ -196,20 +196,20 @@ static bool oopses(struct _test_data_snapshot *self,
 /* Soft-dirty bits */
 
 static void clear(struct __test_metadata *_metadata,
-		  struct _test_data_snapshot *self)
+		  struct _test_data_dirty_tracking *self)
 {
 	clear_softdirty();
 	ASSERT_EQ(0, dirty_entries(self->map, self->npages));
 }
 
-static void to_device(struct _test_data_snapshot *self)
+static void to_device(struct _test_data_dirty_tracking *self)
 {
 	dmirror_to_device(self->fd, self->map, self->npages);
 }
 
 /* At once, and still when the CPU has read what was written */
 static void device_write_shows(struct __test_metadata *_metadata,
-			       struct _test_data_snapshot *self)
+			       struct _test_data_dirty_tracking *self)
 {
 	ASSERT_EQ(0, device_writes(self->fd, self->map, self->npages, 7));
 	EXPECT_EQ(self->npages, dirty_entries(self->map, self->npages));
@@ -218,20 +218,20 @@ static void device_write_shows(struct __test_metadata *_metadata,
 }
 
 static void cpu_write_shows(struct __test_metadata *_metadata,
-			    struct _test_data_snapshot *self)
+			    struct _test_data_dirty_tracking *self)
 {
 	pattern_fill(self->map, self->npages, 8);
 	EXPECT_EQ(self->npages, dirty_entries(self->map, self->npages));
 	EXPECT_TRUE(pattern_is(self->map, self->npages, 8));
 }
 
-TEST_F(snapshot, device_writes_are_soft_dirty)
+TEST_F(dirty_tracking, device_writes_are_soft_dirty)
 {
 	clear(_metadata, self);
 	device_write_shows(_metadata, self);
 }
 
-TEST_F(snapshot, device_writes_are_soft_dirty_after_migration)
+TEST_F(dirty_tracking, device_writes_are_soft_dirty_after_migration)
 {
 	clear(_metadata, self);
 	to_device(self);
@@ -241,13 +241,13 @@ TEST_F(snapshot, device_writes_are_soft_dirty_after_migration)
 	device_write_shows(_metadata, self);
 }
 
-TEST_F(snapshot, cpu_writes_are_soft_dirty)
+TEST_F(dirty_tracking, cpu_writes_are_soft_dirty)
 {
 	clear(_metadata, self);
 	cpu_write_shows(_metadata, self);
 }
 
-TEST_F(snapshot, cpu_writes_are_soft_dirty_after_migration)
+TEST_F(dirty_tracking, cpu_writes_are_soft_dirty_after_migration)
 {
 	clear(_metadata, self);
 	to_device(self);
@@ -256,7 +256,7 @@ TEST_F(snapshot, cpu_writes_are_soft_dirty_after_migration)
 }
 
 /* Neither the way there nor the way back is a write. */
-TEST_F(snapshot, migration_is_not_soft_dirty)
+TEST_F(dirty_tracking, migration_is_not_soft_dirty)
 {
 	if (variant->kind == HOLES || variant->kind == ZEROES)
 		SKIP(return, "the pages are new");
@@ -272,8 +272,8 @@ TEST_F(snapshot, migration_is_not_soft_dirty)
 
 /* What is protected may go to the device, and pages do. */
 static void offer(struct __test_metadata *_metadata,
-		  struct _test_data_snapshot *self,
-		  const struct _fixture_variant_snapshot *variant)
+		  struct _test_data_dirty_tracking *self,
+		  const struct _fixture_variant_dirty_tracking *variant)
 {
 	to_device(self);
 	if (variant->kind == SYSTEM || variant->kind == DEVICE)
@@ -286,7 +286,7 @@ static void let_write(struct uffd *uffd, char *page, bool write)
 	uffd_protect(uffd, UFFDIO_WRITEPROTECT, page, PAGE_BYTES, 0);
 }
 
-static bool watch(struct _test_data_snapshot *self, __u64 features)
+static bool watch(struct _test_data_dirty_tracking *self, __u64 features)
 {
 	return !uffd_open(&self->uffd,
 			  UFFD_FEATURE_PAGEFAULT_FLAG_WP | features) &&
@@ -296,8 +296,8 @@ static bool watch(struct _test_data_snapshot *self, __u64 features)
 
 /* Protected, offered to the device, perhaps read, and written to here and there */
 static void must_be_told(struct __test_metadata *_metadata,
-			 struct _test_data_snapshot *self,
-			 const struct _fixture_variant_snapshot *variant,
+			 struct _test_data_dirty_tracking *self,
+			 const struct _fixture_variant_dirty_tracking *variant,
 			 bool read_back)
 {
 	const size_t step = self->npages / SMALL_PAGES;
@@ -322,7 +322,7 @@ static void must_be_told(struct __test_metadata *_metadata,
 		ASSERT_EQ(0x77, self->map[i * PAGE_BYTES + 5]);
 }
 
-TEST_F(snapshot, writes_are_told_after_migration)
+TEST_F(dirty_tracking, uffd_wp_writes_are_reported_after_migration)
 {
 	if (variant->kind == HOLES)
 		SKIP(return, "nothing is protected in holes");
@@ -331,7 +331,7 @@ TEST_F(snapshot, writes_are_told_after_migration)
 	must_be_told(_metadata, self, variant, false);
 }
 
-TEST_F(snapshot, writes_are_told_after_there_and_back)
+TEST_F(dirty_tracking, uffd_wp_writes_are_reported_after_both_ways)
 {
 	if (variant->kind == HOLES)
 		SKIP(return, "nothing is protected in holes");
@@ -340,14 +340,14 @@ TEST_F(snapshot, writes_are_told_after_there_and_back)
 	must_be_told(_metadata, self, variant, true);
 }
 
-TEST_F(snapshot, unpopulated_writes_are_told_after_migration)
+TEST_F(dirty_tracking, unpopulated_uffd_wp_writes_are_reported_after_migration)
 {
 	if (!watch(self, UFFD_FEATURE_WP_UNPOPULATED))
 		SKIP(return, "no write protection of holes");
 	must_be_told(_metadata, self, variant, false);
 }
 
-TEST_F(snapshot, unpopulated_writes_are_told_after_there_and_back)
+TEST_F(dirty_tracking, unpopulated_uffd_wp_writes_are_reported_after_both_ways)
 {
 	if (!watch(self, UFFD_FEATURE_WP_UNPOPULATED))
 		SKIP(return, "no write protection of holes");
@@ -356,12 +356,12 @@ TEST_F(snapshot, unpopulated_writes_are_told_after_there_and_back)
 
 /* Without events, but the next scan finds the writes. */
 
-static bool watch_async(struct _test_data_snapshot *self)
+static bool watch_async(struct _test_data_dirty_tracking *self)
 {
 	return watch(self, UFFD_FEATURE_WP_UNPOPULATED | UFFD_FEATURE_WP_ASYNC);
 }
 
-TEST_F(snapshot, cpu_writes_are_scanned_after_migration)
+TEST_F(dirty_tracking, cpu_writes_are_scanned_after_migration)
 {
 	if (!watch_async(self))
 		SKIP(return, "no asynchronous write protection");
@@ -373,7 +373,7 @@ TEST_F(snapshot, cpu_writes_are_scanned_after_migration)
 	EXPECT_TRUE(pattern_is(self->map, self->npages, 2));
 }
 
-TEST_F(snapshot, device_writes_are_scanned_after_migration)
+TEST_F(dirty_tracking, device_writes_are_scanned_after_migration)
 {
 	if (!watch_async(self))
 		SKIP(return, "no asynchronous write protection");
@@ -387,7 +387,7 @@ TEST_F(snapshot, device_writes_are_scanned_after_migration)
 }
 
 /* No access at all, wherever the pages are, and none by going somewhere else */
-TEST_F(snapshot, protected_pages_are_out_of_reach)
+TEST_F(dirty_tracking, device_cannot_access_protected_pages)
 {
 	size_t bytes = self->npages * PAGE_BYTES;
 	char *data;
@@ -424,7 +424,7 @@ static void free_lazily(struct __test_metadata *_metadata, char *map, size_t n)
 }
 
 static void what_was_written_is_kept(struct __test_metadata *_metadata,
-				     struct _test_data_snapshot *self,
+				     struct _test_data_dirty_tracking *self,
 				     bool give_back)
 {
 	struct swap swap;
@@ -444,7 +444,7 @@ static void what_was_written_is_kept(struct __test_metadata *_metadata,
 	swap_stop(&swap);
 }
 
-TEST_F(snapshot, written_after_madv_free_and_read_by_the_cpu)
+TEST_F(dirty_tracking, written_after_madv_free_and_read_by_the_cpu)
 {
 	if (variant->kind != SYSTEM)
 		SKIP(return, "there are no pages");
@@ -453,7 +453,7 @@ TEST_F(snapshot, written_after_madv_free_and_read_by_the_cpu)
 	what_was_written_is_kept(_metadata, self, false);
 }
 
-TEST_F(snapshot, written_after_madv_free_and_given_back)
+TEST_F(dirty_tracking, written_after_madv_free_and_migrated_back)
 {
 	if (variant->kind != SYSTEM)
 		SKIP(return, "there are no pages");

@@ -75,24 +75,24 @@ static enum outcome run_apart(job_t job)
 	return outcome;
 }
 
-FIXTURE(hmm_driver)
+FIXTURE(driver_regression)
 {
 };
 
-FIXTURE_VARIANT(hmm_driver)
+FIXTURE_VARIANT(driver_regression)
 {
 	job_t job;
 };
 
-FIXTURE_SETUP(hmm_driver)
+FIXTURE_SETUP(driver_regression)
 {
 }
 
-FIXTURE_TEARDOWN(hmm_driver)
+FIXTURE_TEARDOWN(driver_regression)
 {
 }
 
-TEST_F_TIMEOUT(hmm_driver, works, 2 * APART_SECONDS)
+TEST_F_TIMEOUT(driver_regression, works, 2 * APART_SECONDS)
 {
 	enum outcome outcome = run_apart(variant->job);
 
@@ -178,7 +178,7 @@ static enum outcome do_read_after_invalidation(void)
 	return outcome == RIGHT ? right_if(pattern_is(map, N, SEED)) : outcome;
 }
 
-FIXTURE_VARIANT_ADD(hmm_driver, read_after_invalidation)
+FIXTURE_VARIANT_ADD(driver_regression, read_after_invalidation)
 {
 	.job = do_read_after_invalidation,
 };
@@ -203,7 +203,7 @@ static enum outcome do_second_file_reads(void)
 	return ask_second_file(reads_right, SEED);
 }
 
-FIXTURE_VARIANT_ADD(hmm_driver, second_file_reads)
+FIXTURE_VARIANT_ADD(driver_regression, second_file_reads)
 {
 	.job = do_second_file_reads,
 };
@@ -213,7 +213,7 @@ static enum outcome do_second_file_writes(void)
 	return ask_second_file(writes, OTHER);
 }
 
-FIXTURE_VARIANT_ADD(hmm_driver, second_file_writes)
+FIXTURE_VARIANT_ADD(driver_regression, second_file_writes)
 {
 	.job = do_second_file_writes,
 };
@@ -239,7 +239,7 @@ static enum outcome do_read_inside_a_huge_page(void)
 	return outcome == RIGHT ? right_if(pattern_is(map, HUGE_PAGES, SEED)) : outcome;
 }
 
-FIXTURE_VARIANT_ADD(hmm_driver, read_inside_a_huge_page)
+FIXTURE_VARIANT_ADD(driver_regression, read_inside_a_huge_page)
 {
 	.job = do_read_inside_a_huge_page,
 };
@@ -264,7 +264,7 @@ static enum outcome do_small_pages_run_out(void)
 	return right_if((!ret || ret == -ENOENT) && pattern_is(map, 2 * HUGE_PAGES, SEED));
 }
 
-FIXTURE_VARIANT_ADD(hmm_driver, small_pages_run_out)
+FIXTURE_VARIANT_ADD(driver_regression, small_pages_run_out)
 {
 	.job = do_small_pages_run_out,
 };
@@ -283,7 +283,7 @@ static enum outcome do_second_file_sees_migration(void)
 	return right_if(device_reads(second, map, N, OTHER) && pattern_is(map, N, OTHER));
 }
 
-FIXTURE_VARIANT_ADD(hmm_driver, second_file_sees_migration)
+FIXTURE_VARIANT_ADD(driver_regression, second_file_sees_migration)
 {
 	.job = do_second_file_sees_migration,
 };
@@ -302,7 +302,7 @@ static enum outcome do_second_file_sees_return(void)
 	return right_if(device_reads(second, map, N, OTHER));
 }
 
-FIXTURE_VARIANT_ADD(hmm_driver, second_file_sees_return)
+FIXTURE_VARIANT_ADD(driver_regression, second_file_sees_return)
 {
 	.job = do_second_file_sees_return,
 };
@@ -325,7 +325,7 @@ static enum outcome do_closing_one_file_of_two(void)
 	return right_if(stayed == N && pattern_is(map, N, SEED));
 }
 
-FIXTURE_VARIANT_ADD(hmm_driver, closing_one_file_of_two)
+FIXTURE_VARIANT_ADD(driver_regression, closing_one_file_of_two)
 {
 	.job = do_closing_one_file_of_two,
 };
@@ -344,7 +344,7 @@ static enum outcome do_range_longer_than_all_memory(void)
 	return right_if(answer.rc == -EINVAL);
 }
 
-FIXTURE_VARIANT_ADD(hmm_driver, range_longer_than_all_memory)
+FIXTURE_VARIANT_ADD(driver_regression, range_longer_than_all_memory)
 {
 	.job = do_range_longer_than_all_memory,
 };
@@ -363,7 +363,7 @@ static enum outcome do_there_and_back(void)
 	return right_if(!device_count(fd, map, N, own_place(PRIVATE)));
 }
 
-FIXTURE_VARIANT_ADD(hmm_driver, there_and_back)
+FIXTURE_VARIANT_ADD(driver_regression, there_and_back)
 {
 	.job = do_there_and_back,
 };

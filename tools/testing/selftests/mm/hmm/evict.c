@@ -83,7 +83,7 @@ static bool evicts(int fd, __u64 npages, __u64 rest)
 	return false;
 }
 
-TEST_F(hmm_evict, brings_all_back)
+TEST_F(hmm_evict, restores_all_pages)
 {
 	struct hmm_dmirror_counters now;
 

@@ -25,7 +25,7 @@
 #define WP_ASYNC	(UFFD_FEATURE_PAGEFAULT_FLAG_WP |		\
 			 UFFD_FEATURE_WP_UNPOPULATED | UFFD_FEATURE_WP_ASYNC)
 
-FIXTURE(taken)
+FIXTURE(exclusive_mm)
 {
 	int fd;
 	char *map;
@@ -40,31 +40,31 @@ FIXTURE(taken)
 	struct uffd uffd;
 };
 
-FIXTURE_VARIANT(taken)
+FIXTURE_VARIANT(exclusive_mm)
 {
 	const char *folios;
 	size_t npages;
 };
 
-FIXTURE_VARIANT_ADD(taken, small)
+FIXTURE_VARIANT_ADD(exclusive_mm, small)
 {
 	.npages = SMALL_PAGES,
 };
 
 /* Mapped page by page, four of them */
-FIXTURE_VARIANT_ADD(taken, large)
+FIXTURE_VARIANT_ADD(exclusive_mm, large)
 {
 	.folios = "64kB",
 	.npages = 64,
 };
 
-FIXTURE_VARIANT_ADD(taken, huge)
+FIXTURE_VARIANT_ADD(exclusive_mm, huge)
 {
 	.folios = "2048kB",
 	.npages = HUGE_PAGES,
 };
 
-FIXTURE_SETUP(taken)
+FIXTURE_SETUP(exclusive_mm)
 {
 	self->fd = dmirror_open(0);
 	if (self->fd < 0)
@@ -85,7 +85,7 @@ FIXTURE_SETUP(taken)
 	ASSERT_EQ(self->npages, device_seized(self->fd, self->map, self->npages));
 }
 
-FIXTURE_TEARDOWN(taken)
+FIXTURE_TEARDOWN(exclusive_mm)
 {
 	close(self->fd);
 }
@@ -121,7 +121,7 @@ do {									\
 
 /* Zapping */
 
-TEST_F(taken, dontneed)
+TEST_F(exclusive_mm, dontneed)
 {
 	ASSERT_EQ(0, madvise(self->map, self->bytes, MADV_DONTNEED));
 	EXPECT_LET_GO(self->map, self->npages);
@@ -129,7 +129,7 @@ TEST_F(taken, dontneed)
 	EXPECT_TRUE(is_zero(self->map, self->npages));
 }
 
-TEST_F(taken, dontneed_of_a_part)
+TEST_F(exclusive_mm, dontneed_of_a_part)
 {
 	ASSERT_EQ(0, madvise(self->second, self->bytes / 4, MADV_DONTNEED));
 	EXPECT_LET_GO(self->second, self->quarter);
@@ -139,7 +139,7 @@ TEST_F(taken, dontneed_of_a_part)
 }
 
 /* This splits a huge page, sooner or later. */
-TEST_F(taken, munmap_of_a_part)
+TEST_F(exclusive_mm, munmap_of_a_part)
 {
 	char data[PAGE_BYTES];
 
@@ -151,7 +151,7 @@ TEST_F(taken, munmap_of_a_part)
 
 /* Protection */
 
-TEST_F(taken, mprotect_there_and_back)
+TEST_F(exclusive_mm, mprotect_there_and_back)
 {
 	char *data = buffer_of(self->bytes);
 
@@ -166,7 +166,7 @@ TEST_F(taken, mprotect_there_and_back)
 }
 
 /* It is not touched while it is inaccessible. */
-TEST_F(taken, mprotect_to_none_and_back)
+TEST_F(exclusive_mm, mprotect_to_none_and_back)
 {
 	ASSERT_EQ(0, mprotect(self->map, self->bytes, PROT_NONE));
 	EXPECT_LET_GO(self->map, self->npages);
@@ -175,7 +175,7 @@ TEST_F(taken, mprotect_to_none_and_back)
 	EXPECT_USABLE(self->map, self->npages, SEED);
 }
 
-TEST_F(taken, mprotect_of_a_part)
+TEST_F(exclusive_mm, mprotect_of_a_part)
 {
 	ASSERT_EQ(0, mprotect(self->second, self->bytes / 4, PROT_READ));
 	EXPECT_LET_GO(self->second, self->quarter);
@@ -187,7 +187,7 @@ TEST_F(taken, mprotect_of_a_part)
 }
 
 /* A permission that is there already changes nothing of the data. */
-TEST_F(taken, mprotect_without_a_change)
+TEST_F(exclusive_mm, mprotect_without_a_change)
 {
 	ASSERT_EQ(0, mprotect(self->map, self->bytes, PROT_READ));
 	ASSERT_EQ(0, mprotect(self->map, self->bytes, PROT_READ | PROT_WRITE));
@@ -204,7 +204,7 @@ static void move(char *from, size_t bytes, char *to)
 		fatal("mremap: %s", strerror(errno));
 }
 
-TEST_F(taken, mremap)
+TEST_F(exclusive_mm, mremap)
 {
 	char *to = map_anon_small(2 * HUGE_BYTES);
 
@@ -214,7 +214,7 @@ TEST_F(taken, mremap)
 }
 
 /* To where no huge entry can map it */
-TEST_F(taken, mremap_to_an_odd_place)
+TEST_F(exclusive_mm, mremap_to_an_unaligned_address)
 {
 	char *to = map_anon_small(2 * HUGE_BYTES) + 3 * PAGE_BYTES;
 
@@ -223,7 +223,7 @@ TEST_F(taken, mremap_to_an_odd_place)
 	EXPECT_USABLE(to, self->npages, SEED);
 }
 
-TEST_F(taken, mremap_of_a_part)
+TEST_F(exclusive_mm, mremap_of_a_part)
 {
 	char *to = map_anon_small(2 * HUGE_BYTES);
 
@@ -252,7 +252,7 @@ static bool split_all(char *start, size_t bytes)
 }
 
 /* The CPU has the first page back, by which the folio can be found. */
-TEST_F(taken, split)
+TEST_F(exclusive_mm, split)
 {
 	long before = vm_event("thp_split_page");
 
@@ -271,7 +271,7 @@ TEST_F(taken, split)
 #define RECLAIM_TRIES	50
 #define SWAP_BYTES	(64 * HUGE_BYTES)
 
-TEST_F(taken, reclaim)
+TEST_F(exclusive_mm, reclaim)
 {
 	long before = vm_event("pswpout");
 	int tries;
@@ -298,7 +298,7 @@ TEST_F(taken, reclaim)
  * D12: what was freed lazily is in use again once the device has written to it,
  * though its driver marks nothing.
  */
-TEST_F(taken, written_after_madv_free)
+TEST_F(exclusive_mm, written_after_madv_free)
 {
 	struct hmm_dmirror_atomic add = {
 		.value = 1,
@@ -332,7 +332,7 @@ TEST_F(taken, written_after_madv_free)
 }
 
 /* Either the pages stay, or the device loses them. */
-TEST_F(taken, migration_to_the_device)
+TEST_F(exclusive_mm, migration_to_the_device)
 {
 	size_t i;
 
@@ -351,7 +351,7 @@ TEST_F(taken, migration_to_the_device)
 /* Pages with holes between them, so that compaction has work */
 #define SCATTERED	(2 * HUGE_PAGES)
 
-TEST_F(taken, compaction)
+TEST_F(exclusive_mm, compaction)
 {
 	char *map = map_anon_small(2 * HUGE_BYTES);
 	long before = vm_event("pgmigrate_success");
@@ -380,7 +380,7 @@ TEST_F(taken, compaction)
 }
 
 /* From the device's memory to exclusive access, as anything that the CPU wants */
-TEST_F(taken, after_migration_to_the_device)
+TEST_F(exclusive_mm, after_migration_to_the_device)
 {
 	pattern_fill(self->map, self->npages, OTHER);
 	device_take(self->fd, self->map, self->npages);
@@ -394,7 +394,7 @@ TEST_F(taken, after_migration_to_the_device)
 }
 
 /* Equal pages become one only when no device can write to them any more. */
-TEST_F(taken, ksm)
+TEST_F(exclusive_mm, ksm)
 {
 	char *twin = map_anon_small(HUGE_BYTES);
 
@@ -417,7 +417,7 @@ TEST_F(taken, ksm)
 
 /* Fork, and copies on write */
 
-TEST_F(taken, fork_then_write_by_the_parent)
+TEST_F(exclusive_mm, fork_then_write_by_the_parent)
 {
 	child_start(&self->child);
 	EXPECT_LET_GO(self->map, self->npages);
@@ -428,7 +428,7 @@ TEST_F(taken, fork_then_write_by_the_parent)
 	child_stop(&self->child);
 }
 
-TEST_F(taken, fork_then_write_by_the_child)
+TEST_F(exclusive_mm, fork_then_write_by_the_child)
 {
 	child_start(&self->child);
 	child_do(&self->child, work_fill, self->map, self->npages, OTHER);
@@ -438,7 +438,7 @@ TEST_F(taken, fork_then_write_by_the_child)
 	child_stop(&self->child);
 }
 
-TEST_F(taken, fork_then_taken_again)
+TEST_F(exclusive_mm, fork_then_exclusive_again)
 {
 	child_start(&self->child);
 	ASSERT_EQ(0, device_seize(self->fd, self->map, self->npages));
@@ -454,7 +454,7 @@ TEST_F(taken, fork_then_taken_again)
 
 /* Soft-dirty bits */
 
-TEST_F(taken, soft_dirty_stays)
+TEST_F(exclusive_mm, soft_dirty_stays)
 {
 	clear_softdirty();
 	if (is_soft_dirty(self->map))
@@ -467,7 +467,7 @@ TEST_F(taken, soft_dirty_stays)
 }
 
 /* After the bit is cleared, the next write by anyone sets it. */
-TEST_F(taken, soft_dirty_is_cleared)
+TEST_F(exclusive_mm, soft_dirty_is_cleared)
 {
 	clear_softdirty();
 	if (is_soft_dirty(self->map))
@@ -488,7 +488,7 @@ TEST_F(taken, soft_dirty_is_cleared)
 }
 
 /* To read is not to write. */
-TEST_F(taken, soft_dirty_is_not_set_by_reading)
+TEST_F(exclusive_mm, soft_dirty_is_not_set_by_reading)
 {
 	clear_softdirty();
 	if (is_soft_dirty(self->map))
@@ -530,7 +530,7 @@ static int write_protect(struct uffd *uffd, char *map, size_t bytes)
 			    UFFDIO_WRITEPROTECT_MODE_WP);
 }
 
-TEST_F(taken, uffd_write_protection)
+TEST_F(exclusive_mm, uffd_write_protection)
 {
 	if (!watch(&self->uffd, self->map, HUGE_BYTES))
 		SKIP(return, "no asynchronous write protection");
@@ -544,7 +544,7 @@ TEST_F(taken, uffd_write_protection)
 }
 
 /* To take a page is to write to it. */
-TEST_F(taken, uffd_write_protection_is_resolved)
+TEST_F(exclusive_mm, uffd_write_protection_is_resolved)
 {
 	if (!watch(&self->uffd, self->map, HUGE_BYTES))
 		SKIP(return, "no asynchronous write protection");

@@ -494,7 +494,7 @@ static struct splits splits_now(void)
 	};
 }
 
-FIXTURE(whole)
+FIXTURE(exclusive_pmd)
 {
 	int fd;
 	int other;
@@ -503,7 +503,7 @@ FIXTURE(whole)
 	struct child child;
 };
 
-FIXTURE_SETUP(whole)
+FIXTURE_SETUP(exclusive_pmd)
 {
 	self->fd = dmirror_open(0);
 	self->other = dmirror_open(1);
@@ -517,7 +517,7 @@ FIXTURE_SETUP(whole)
 	ASSERT_EQ(HUGE_PAGES, device_seized(self->fd, self->map, HUGE_PAGES));
 }
 
-FIXTURE_TEARDOWN(whole)
+FIXTURE_TEARDOWN(exclusive_pmd)
 {
 	close(self->fd);
 	close(self->other);
@@ -543,7 +543,7 @@ do {									\
 
 /* Without splits */
 
-TEST_F(whole, restored_by_a_read)
+TEST_F(exclusive_pmd, restored_by_a_read)
 {
 	EXPECT_DATA(SEED);
 	EXPECT_LET_GO(self->fd);
@@ -551,7 +551,7 @@ TEST_F(whole, restored_by_a_read)
 }
 
 /* A write to any of its pages brings all of it back. */
-TEST_F(whole, restored_by_a_write)
+TEST_F(exclusive_pmd, restored_by_a_write)
 {
 	size_t i, page;
 
@@ -565,7 +565,7 @@ TEST_F(whole, restored_by_a_write)
 	EXPECT_TRUE(device_reads(self->fd, self->map, HUGE_PAGES, SEED));
 }
 
-TEST_F(whole, taken_twice)
+TEST_F(exclusive_pmd, exclusive_twice)
 {
 	ASSERT_EQ(0, device_seize(self->fd, self->map, HUGE_PAGES));
 	EXPECT_HAS_ALL(self->fd);
@@ -573,7 +573,7 @@ TEST_F(whole, taken_twice)
 	EXPECT_NO_SPLITS();
 }
 
-TEST_F(whole, taken_by_another_device)
+TEST_F(exclusive_pmd, exclusive_for_another_device)
 {
 	ASSERT_EQ(0, device_seize(self->other, self->map, HUGE_PAGES));
 	EXPECT_LET_GO(self->fd);
@@ -584,7 +584,7 @@ TEST_F(whole, taken_by_another_device)
 	EXPECT_NO_SPLITS();
 }
 
-TEST_F(whole, device_adds)
+TEST_F(exclusive_pmd, device_adds)
 {
 	struct hmm_dmirror_atomic add = {
 		.value = 3,
@@ -620,7 +620,7 @@ TEST_F(whole, device_adds)
 	EXPECT_NO_SPLITS();
 }
 
-TEST_F(whole, mprotect)
+TEST_F(exclusive_pmd, mprotect)
 {
 	ASSERT_EQ(0, mprotect(self->map, HUGE_BYTES, PROT_READ));
 	EXPECT_LET_GO(self->fd);
@@ -632,7 +632,7 @@ TEST_F(whole, mprotect)
 	EXPECT_NO_SPLITS();
 }
 
-TEST_F(whole, mremap)
+TEST_F(exclusive_pmd, mremap)
 {
 	char *to = map_anon(HUGE_BYTES);
 
@@ -647,7 +647,7 @@ TEST_F(whole, mremap)
 	EXPECT_NO_SPLITS();
 }
 
-TEST_F(whole, fork)
+TEST_F(exclusive_pmd, fork)
 {
 	child_start(&self->child);
 	EXPECT_LET_GO(self->fd);
@@ -682,7 +682,7 @@ static long rss_of(char *addr)
 }
 
 /* The device goes on. */
-TEST_F(whole, looked_at)
+TEST_F(exclusive_pmd, read_through_proc_and_mincore)
 {
 	unsigned char core[HUGE_PAGES];
 	size_t i;
@@ -741,7 +741,7 @@ static long work_poke(char *addr, size_t npages, __u64 seed)
 	return done;
 }
 
-TEST_F(whole, accessed_by_another_process)
+TEST_F(exclusive_pmd, accessed_by_another_process)
 {
 	child_start(&self->child);
 	ASSERT_EQ(0, device_seize(self->fd, self->map, HUGE_PAGES));
@@ -763,7 +763,7 @@ static const int advices[] = {
 };
 
 /* Taken or not, the data is not touched. */
-TEST_F(whole, advice)
+TEST_F(exclusive_pmd, advice)
 {
 	size_t i;
 
@@ -776,7 +776,7 @@ TEST_F(whole, advice)
 }
 
 /* About a part of it */
-TEST_F(whole, advice_for_a_part)
+TEST_F(exclusive_pmd, advice_for_a_part)
 {
 	size_t i;
 
@@ -788,7 +788,7 @@ TEST_F(whole, advice_for_a_part)
 	}
 }
 
-TEST_F(whole, guard_in_the_middle)
+TEST_F(exclusive_pmd, guard_in_the_middle)
 {
 	char *page = self->map + 100 * PAGE_BYTES;
 
@@ -803,7 +803,7 @@ TEST_F(whole, guard_in_the_middle)
 	EXPECT_TRUE(is_zero(page, 1));
 }
 
-TEST_F(whole, locked_memory)
+TEST_F(exclusive_pmd, locked_memory)
 {
 	if (mlock(self->map, HUGE_BYTES))
 		SKIP(return, "memory cannot be locked");
@@ -815,7 +815,7 @@ TEST_F(whole, locked_memory)
 }
 
 /* A VMA that ends in the middle of it */
-TEST_F(whole, two_mappings)
+TEST_F(exclusive_pmd, two_mappings)
 {
 	char *upper = self->map + HUGE_BYTES / 2;
 
@@ -850,7 +850,7 @@ static long work_seize_new(char *unused, size_t none, __u64 seed)
 }
 
 /* Exit and kill: only the process itself had the page. */
-TEST_F(whole, end_of_the_process)
+TEST_F(exclusive_pmd, end_of_the_process)
 {
 	long before = vm_event("nr_anon_transparent_hugepages");
 

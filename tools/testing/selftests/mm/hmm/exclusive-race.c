@@ -114,34 +114,34 @@ static void contend(struct __test_metadata *_metadata, struct party *parties,
 	EXPECT_EQ(sum, *(__u64 *)page);
 }
 
-FIXTURE(contend)
+FIXTURE(exclusive_race)
 {
 	int fd;
 	int other;
 	char *map;
 };
 
-FIXTURE_VARIANT(contend)
+FIXTURE_VARIANT(exclusive_race)
 {
 	const char *folios;
 };
 
-FIXTURE_VARIANT_ADD(contend, small)
+FIXTURE_VARIANT_ADD(exclusive_race, small)
 {
 	.folios = NULL,
 };
 
-FIXTURE_VARIANT_ADD(contend, large)
+FIXTURE_VARIANT_ADD(exclusive_race, large)
 {
 	.folios = "64kB",
 };
 
-FIXTURE_VARIANT_ADD(contend, huge)
+FIXTURE_VARIANT_ADD(exclusive_race, huge)
 {
 	.folios = "2048kB",
 };
 
-FIXTURE_SETUP(contend)
+FIXTURE_SETUP(exclusive_race)
 {
 	self->fd = dmirror_open(0);
 	self->other = dmirror_open(1);
@@ -160,13 +160,13 @@ FIXTURE_SETUP(contend)
 	*(__u64 *)self->map = 0;
 }
 
-FIXTURE_TEARDOWN(contend)
+FIXTURE_TEARDOWN(exclusive_race)
 {
 	close(self->fd);
 	close(self->other);
 }
 
-TEST_F(contend, two_devices)
+TEST_F(exclusive_race, two_devices)
 {
 	struct party parties[] = {
 		{ .fd = self->fd }, { .fd = self->other },
@@ -176,7 +176,7 @@ TEST_F(contend, two_devices)
 }
 
 /* Files of one device are as strange to each other as devices are. */
-TEST_F(contend, two_files_of_a_device)
+TEST_F(exclusive_race, two_files_of_a_device)
 {
 	struct party parties[] = {
 		{ .fd = self->fd }, { .fd = dmirror_open(0) },
@@ -187,7 +187,7 @@ TEST_F(contend, two_files_of_a_device)
 	close(parties[1].fd);
 }
 
-TEST_F(contend, device_and_cpu)
+TEST_F(exclusive_race, device_and_cpu)
 {
 	struct party parties[] = {
 		{ .fd = self->fd }, { .fd = -1 },
@@ -196,7 +196,7 @@ TEST_F(contend, device_and_cpu)
 	contend(_metadata, parties, ARRAY_SIZE(parties), self->map);
 }
 
-TEST_F(contend, two_devices_and_two_cpus)
+TEST_F(exclusive_race, two_devices_and_two_cpus)
 {
 	struct party parties[] = {
 		{ .fd = self->fd }, { .fd = -1 },
@@ -234,19 +234,19 @@ static void *touch(void *arg)
 	return NULL;
 }
 
-FIXTURE(contended_fork)
+FIXTURE(exclusive_fork)
 {
 	int fd;
 };
 
-FIXTURE_SETUP(contended_fork)
+FIXTURE_SETUP(exclusive_fork)
 {
 	self->fd = dmirror_open(0);
 	if (self->fd < 0)
 		SKIP(return, "no dummy devices");
 }
 
-FIXTURE_TEARDOWN(contended_fork)
+FIXTURE_TEARDOWN(exclusive_fork)
 {
 	close(self->fd);
 }
@@ -273,7 +273,7 @@ static int fork_under_touch(char *map, struct toucher *toucher)
 	return rc;
 }
 
-TEST_F_TIMEOUT(contended_fork, never_fails, 120)
+TEST_F_TIMEOUT(exclusive_fork, never_fails, 120)
 {
 	struct toucher toucher = { .npages = UPPER_PAGES };
 	int i, rc = 0;

@@ -90,7 +90,7 @@ TEST_F(exclusive, until_the_cpu_writes)
 	EXPECT_TRUE(pattern_is(self->map + 6 * PAGE_BYTES, N - 6, 7));
 }
 
-TEST_F(exclusive, device_reads_what_it_has)
+TEST_F(exclusive, device_reads_exclusive_page)
 {
 	ASSERT_EQ(0, take(self->fd, self->map, N, 1));
 	EXPECT_EQ(0, device_faults(self->fd, self->map, N));
@@ -99,7 +99,7 @@ TEST_F(exclusive, device_reads_what_it_has)
 }
 
 /* A write needs an ordinary entry. */
-TEST_F(exclusive, device_writes_what_it_has)
+TEST_F(exclusive, device_writes_exclusive_page)
 {
 	ASSERT_EQ(0, take(self->fd, self->map, N, 1));
 	ASSERT_EQ(0, device_writes(self->fd, self->map, N, 2));
@@ -349,7 +349,7 @@ TEST_F(exclusive, device_is_closed)
 
 /* Two devices */
 
-TEST_F(exclusive, another_device_takes_it)
+TEST_F(exclusive, exclusive_for_another_device)
 {
 	if (!device_is_ours(self->fd))
 		SKIP(return, "the stock driver lets go of a page too many");

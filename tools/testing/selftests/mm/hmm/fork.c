@@ -146,7 +146,7 @@ TEST_F(hmm_fork, device_writes)
 }
 
 /* Pages that are shared already move for both. */
-TEST_F(hmm_fork, taken_while_shared)
+TEST_F(hmm_fork, migrated_while_shared)
 {
 	child_start(&self->child);
 	TAKE();
@@ -174,7 +174,7 @@ TEST_F(hmm_fork, no_large_page_on_the_device)
 	EXPECT_OWN(OTHER);
 }
 
-TEST_F(hmm_fork, given_back_while_shared)
+TEST_F(hmm_fork, migrated_back_while_shared)
 {
 	TAKE();
 	child_start(&self->child);
@@ -187,7 +187,7 @@ TEST_F(hmm_fork, given_back_while_shared)
 }
 
 /* The child's device moves pages that the parent's has. */
-TEST_F(hmm_fork, child_takes)
+TEST_F(hmm_fork, child_migrates)
 {
 	child_start(&self->child);
 	EXPECT_EQ(0, child_do(&self->child, work_take, self->map, self->npages, variant->device));
@@ -200,7 +200,7 @@ TEST_F(hmm_fork, child_takes)
 }
 
 /* Each has a copy that went to the device by itself. */
-TEST_F(hmm_fork, both_take_their_own)
+TEST_F(hmm_fork, both_migrate_their_copies)
 {
 	child_start(&self->child);
 	child_do(&self->child, work_fill, self->map, self->npages, OTHER);

@@ -31,7 +31,7 @@
 #define SWAP_BYTES	(64UL << 20)
 #define DUMP_SECONDS	20
 
-OWNED_FIXTURE(readers);
+OWNED_FIXTURE(kernel_access);
 
 /* Another process */
 
@@ -83,7 +83,7 @@ static bool start_reader(struct __test_metadata *_metadata,
 	return true;
 }
 
-TEST_F(readers, another_process_reads)
+TEST_F(kernel_access, another_process_reads)
 {
 	struct child child;
 
@@ -95,7 +95,7 @@ TEST_F(readers, another_process_reads)
 	child_stop(&child);
 }
 
-TEST_F(readers, another_process_writes)
+TEST_F(kernel_access, another_process_writes)
 {
 	struct child child;
 
@@ -110,7 +110,7 @@ TEST_F(readers, another_process_writes)
 	child_stop(&child);
 }
 
-TEST_F(readers, another_process_reads_and_writes_parts)
+TEST_F(kernel_access, another_process_reads_and_writes_parts)
 {
 	size_t half = self->npages / 2;
 	char *second = self->map + half * PAGE_BYTES;
@@ -236,7 +236,7 @@ static bool register_owned(struct __test_metadata *_metadata,
 	return true;
 }
 
-TEST_F(readers, buffer_has_what_the_device_wrote)
+TEST_F(kernel_access, buffer_contains_device_writes)
 {
 	struct ring ring;
 
@@ -250,7 +250,7 @@ TEST_F(readers, buffer_has_what_the_device_wrote)
 	close(ring.fd);
 }
 
-TEST_F(readers, device_finds_what_came_into_a_buffer)
+TEST_F(kernel_access, device_reads_what_io_wrote)
 {
 	struct ring ring;
 
@@ -265,7 +265,7 @@ TEST_F(readers, device_finds_what_came_into_a_buffer)
 }
 
 /* Pinned pages do not migrate, and all sides see one copy of the data. */
-TEST_F(readers, buffer_stays_while_registered)
+TEST_F(kernel_access, buffer_stays_while_registered)
 {
 	struct owned *owned = &self->owned;
 	struct ring ring;
@@ -355,7 +355,7 @@ static __noreturn void take_and_abort(struct owned *owned)
 	abort();
 }
 
-TEST_F(readers, core_dump_holds_the_devices_data)
+TEST_F(kernel_access, core_dump_contains_device_writes)
 {
 	pid_t child;
 	int status;
@@ -420,7 +420,7 @@ static bool swap_out_and_write_back(struct __test_metadata *_metadata,
 	return true;
 }
 
-TEST_F(readers, pages_from_zswap_and_its_disk)
+TEST_F(kernel_access, pages_from_zswap_and_its_disk)
 {
 	if (!setting_change(&self->settings[0], ZSWAP "enabled", "Y"))
 		SKIP(return, "no zswap");
@@ -435,7 +435,7 @@ TEST_F(readers, pages_from_zswap_and_its_disk)
 	EXPECT_OWNED_DATA(1);
 }
 
-TEST_F(readers, pages_from_zswap)
+TEST_F(kernel_access, pages_from_zswap)
 {
 	if (!setting_change(&self->settings[0], ZSWAP "enabled", "Y"))
 		SKIP(return, "no zswap");
@@ -461,7 +461,7 @@ TEST_F(readers, pages_from_zswap)
 #define PROGRAM		"/tmp/hmm-uprobe"
 #define FUNCTION	64	/* offset in the first page: nop, ret */
 
-FIXTURE(probed)
+FIXTURE(uprobes)
 {
 	int fd;
 	int file;
@@ -469,7 +469,7 @@ FIXTURE(probed)
 	unsigned char page[PAGE_BYTES];	/* the data without a breakpoint */
 };
 
-FIXTURE_SETUP(probed)
+FIXTURE_SETUP(uprobes)
 {
 	static const unsigned char function[] = { 0x90, 0xc3 };
 
@@ -488,7 +488,7 @@ FIXTURE_SETUP(probed)
 			   PROT_READ | PROT_EXEC, MAP_PRIVATE, self->file);
 }
 
-FIXTURE_TEARDOWN(probed)
+FIXTURE_TEARDOWN(uprobes)
 {
 	munmap(self->map, PAGE_BYTES);
 	if (self->file > 0)
@@ -559,7 +559,7 @@ static void probe_and_remove(struct __test_metadata *_metadata, int fd,
 	call_it(map);
 }
 
-TEST_F(probed, mirrored_page_of_a_file)
+TEST_F(uprobes, mirrored_page_of_a_file)
 {
 	EXPECT_TRUE(device_sees(self->fd, self->map, self->page, 0x90));
 	probe_and_remove(_metadata, self->fd, self->map, self->page);
@@ -581,7 +581,7 @@ static void make_program(char *map)
 		fatal("mprotect: %s", strerror(errno));
 }
 
-TEST_F(probed, page_on_the_device)
+TEST_F(uprobes, page_on_the_device)
 {
 	make_own(self->map, self->page);
 	make_program(self->map);
@@ -590,7 +590,7 @@ TEST_F(probed, page_on_the_device)
 	probe_and_remove(_metadata, self->fd, self->map, self->page);
 }
 
-TEST_F(probed, page_that_goes_to_the_device_with_its_breakpoint)
+TEST_F(uprobes, page_with_breakpoint_migrates)
 {
 	int event;
 
@@ -612,7 +612,7 @@ TEST_F(probed, page_that_goes_to_the_device_with_its_breakpoint)
 }
 
 /* A writable mapping gets no breakpoint, but may have been read-only before. */
-TEST_F(probed, breakpoint_in_a_page_that_is_the_devices_alone)
+TEST_F(uprobes, breakpoint_in_an_exclusive_page)
 {
 	int event;
 
@@ -630,7 +630,7 @@ TEST_F(probed, breakpoint_in_a_page_that_is_the_devices_alone)
 }
 
 /* Secret memory: hmm-range and hmm-migrate have faults and migration. */
-TEST(secret_memory_is_never_the_devices)
+TEST(secret_memory_is_not_migrated)
 {
 	int file = secret_file(PAGE_BYTES);
 	int fd = dmirror_open(0);

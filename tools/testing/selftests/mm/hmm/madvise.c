@@ -15,7 +15,7 @@
 #include "kselftest_harness.h"
 #include "lib/access.h"
 
-PLACED_FIXTURE(advise);
+PLACED_FIXTURE(madvise);
 
 /* Advice that changes neither the data nor its place */
 #define must_change_nothing(advice)					\
@@ -36,13 +36,13 @@ static void is_new(struct __test_metadata *_metadata, struct placed *placed)
 	EXPECT_TRUE(pattern_is(placed->map, placed->npages, 2));
 }
 
-TEST_F(advise, dontneed)
+TEST_F(madvise, dontneed)
 {
 	ASSERT_EQ(0, madvise(self->map, self->bytes, MADV_DONTNEED));
 	is_new(_metadata, &self->placed);
 }
 
-TEST_F(advise, dontneed_of_a_part)
+TEST_F(madvise, dontneed_of_a_part)
 {
 	size_t part = self->npages / 4;
 
@@ -62,7 +62,7 @@ TEST_F(advise, dontneed_of_a_part)
 }
 
 /* Each page is as it was or as new, until it is written to. */
-TEST_F(advise, free)
+TEST_F(madvise, free)
 {
 	char *data = map_anon_small(self->bytes);
 	size_t page;
@@ -81,20 +81,20 @@ TEST_F(advise, free)
 	EXPECT_TRUE(pattern_is(self->map, self->npages, 2));
 }
 
-TEST_F(advise, cold)
+TEST_F(madvise, cold)
 {
 	must_change_nothing(MADV_COLD);
 	EXPECT_TRUE(pattern_is(self->map, self->npages, 1));
 }
 
-TEST_F(advise, willneed)
+TEST_F(madvise, willneed)
 {
 	must_change_nothing(MADV_WILLNEED);
 	EXPECT_TRUE(pattern_is(self->map, self->npages, 1));
 }
 
 /* Device memory is not for reclaim to take. */
-TEST_F(advise, pageout)
+TEST_F(madvise, pageout)
 {
 	struct swap swap;
 
@@ -124,17 +124,17 @@ static void populate(struct __test_metadata *_metadata, struct placed *placed,
 	EXPECT_TRUE(pattern_is(placed->map, placed->npages, 1));
 }
 
-TEST_F(advise, populate_read)
+TEST_F(madvise, populate_read)
 {
 	populate(_metadata, &self->placed, MADV_POPULATE_READ);
 }
 
-TEST_F(advise, populate_write)
+TEST_F(madvise, populate_write)
 {
 	populate(_metadata, &self->placed, MADV_POPULATE_WRITE);
 }
 
-TEST_F(advise, advice_for_the_future)
+TEST_F(madvise, advice_for_the_future)
 {
 	must_change_nothing(MADV_NOHUGEPAGE);
 	must_change_nothing(MADV_HUGEPAGE);
@@ -159,7 +159,7 @@ static long work_is_zero(char *addr, size_t npages, __u64 unused)
 	return is_zero(addr, npages);
 }
 
-TEST_F(advise, dontfork)
+TEST_F(madvise, dontfork)
 {
 	struct child child;
 
@@ -173,7 +173,7 @@ TEST_F(advise, dontfork)
 	EXPECT_TRUE(pattern_is(self->map, self->npages, 1));
 }
 
-TEST_F(advise, wipeonfork)
+TEST_F(madvise, wipeonfork)
 {
 	struct child child;
 
@@ -189,7 +189,7 @@ TEST_F(advise, wipeonfork)
 	EXPECT_TRUE(pattern_is(self->map, self->npages, 1));
 }
 
-TEST_F(advise, guard)
+TEST_F(madvise, guard)
 {
 	if (madvise(self->map, self->bytes, MADV_GUARD_INSTALL))
 		SKIP(return, "no guard regions");
@@ -204,7 +204,7 @@ TEST_F(advise, guard)
 	is_new(_metadata, &self->placed);
 }
 
-TEST_F(advise, guard_in_the_middle)
+TEST_F(madvise, guard_in_the_middle)
 {
 	size_t half = self->npages / 2;
 	char *middle = self->map + half * PAGE_BYTES;
@@ -235,7 +235,7 @@ static int spoil(char *page, int advice)
 }
 
 /* The kernel moves the data to a better page, but not within a device. */
-TEST_F(advise, soft_offline)
+TEST_F(madvise, soft_offline)
 {
 	bool coherent = self->placed.device >= 2;
 	int rc;
@@ -250,7 +250,7 @@ TEST_F(advise, soft_offline)
 	EXPECT_TRUE(pattern_is(self->map, self->npages, 1));
 }
 
-TEST_F(advise, hwpoison)
+TEST_F(madvise, hwpoison)
 {
 	bool coherent = self->placed.device >= 2;
 	char *bad = self->map + BAD_PAGE * PAGE_BYTES;
@@ -281,7 +281,7 @@ static int collapse(char *map, size_t bytes)
 }
 
 /* There is nothing to collapse, or it is the device's. */
-TEST_F(advise, collapse)
+TEST_F(madvise, collapse)
 {
 	bool is_huge = self->placed.huge && !self->placed.on_device;
 

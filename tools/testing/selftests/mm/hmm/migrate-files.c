@@ -21,7 +21,7 @@
 #define SEED	0x1000UL
 #define OTHER	0x200000UL
 
-FIXTURE(files)
+FIXTURE(migrate_files)
 {
 	int probe;
 	int fd;
@@ -29,7 +29,7 @@ FIXTURE(files)
 	char *map;	/* N pages of it, shared, with a pattern */
 };
 
-FIXTURE_VARIANT(files)
+FIXTURE_VARIANT(migrate_files)
 {
 	bool shmem;
 	__u64 flags;	/* of the probe's file system */
@@ -37,13 +37,13 @@ FIXTURE_VARIANT(files)
 	bool moves_dirty;
 };
 
-FIXTURE_VARIANT_ADD(files, plain)
+FIXTURE_VARIANT_ADD(migrate_files, plain)
 {
 	.moves = true,
 	.moves_dirty = true,
 };
 
-FIXTURE_VARIANT_ADD(files, records)
+FIXTURE_VARIANT_ADD(migrate_files, records)
 {
 	.flags = HMM_FILE_RECORDS,
 	.moves = true,
@@ -51,18 +51,18 @@ FIXTURE_VARIANT_ADD(files, records)
 };
 
 /* What it does not say how to move, moves if it is clean and has nothing. */
-FIXTURE_VARIANT_ADD(files, plain_unmoved)
+FIXTURE_VARIANT_ADD(migrate_files, plain_unmoved)
 {
 	.flags = HMM_FILE_UNMOVED,
 	.moves = true,
 };
 
-FIXTURE_VARIANT_ADD(files, records_unmoved)
+FIXTURE_VARIANT_ADD(migrate_files, records_unmoved)
 {
 	.flags = HMM_FILE_RECORDS | HMM_FILE_UNMOVED,
 };
 
-FIXTURE_VARIANT_ADD(files, shmem)
+FIXTURE_VARIANT_ADD(migrate_files, shmem)
 {
 	.shmem = true,
 	.moves = true,
@@ -79,7 +79,7 @@ static char *map_file(int file)
 	return map;
 }
 
-FIXTURE_SETUP(files)
+FIXTURE_SETUP(migrate_files)
 {
 	self->probe = probe_open();
 	self->fd = move_open();
@@ -91,7 +91,7 @@ FIXTURE_SETUP(files)
 	self->map = map_file(self->file);
 }
 
-FIXTURE_TEARDOWN(files)
+FIXTURE_TEARDOWN(migrate_files)
 {
 	munmap(self->map, BYTES);
 	close(self->file);
@@ -139,7 +139,7 @@ static void move_and_check(struct __test_metadata *_metadata, int probe, int fd,
 	EXPECT_EQ(expected, others(probe, map, pfns));
 }
 
-TEST_F(files, clean_pages)
+TEST_F(migrate_files, clean_pages)
 {
 	read_pages(self->map, N);
 	move_and_check(_metadata, self->probe, self->fd, self->map,
@@ -148,7 +148,7 @@ TEST_F(files, clean_pages)
 	EXPECT_RECORDS_IN_PLACE();
 }
 
-TEST_F(files, dirty_pages)
+TEST_F(migrate_files, dirty_pages)
 {
 	pattern_fill(self->map, N, SEED);
 	move_and_check(_metadata, self->probe, self->fd, self->map,
@@ -167,7 +167,7 @@ TEST_F(files, dirty_pages)
 }
 
 /* The folio is dirty from the first time on; the file system may have cleaned up. */
-TEST_F(files, each_time_is_told_of)
+TEST_F(migrate_files, each_write_is_reported)
 {
 	__u64 dirtied;
 
@@ -187,7 +187,7 @@ TEST_F(files, each_time_is_told_of)
 	EXPECT_TRUE(pattern_is(self->map, N, OTHER));
 }
 
-TEST_F(files, none_goes_to_the_device)
+TEST_F(migrate_files, no_page_migrates_to_the_device)
 {
 	pattern_fill(self->map, N, SEED);
 	EXPECT_EQ(0, move_pages_to(self->fd, self->map, N, HMM_MOVE_TO_DEVICE,

@@ -21,7 +21,7 @@
 
 /* Large folios for small holes, and eviction in steps */
 
-FIXTURE(moves)
+FIXTURE(migrate_folios)
 {
 	int probe;
 	int fd;
@@ -36,7 +36,7 @@ static bool keeps_folios_whole(int fd)
 	return !move_try(fd, &none) || errno != EOPNOTSUPP;
 }
 
-FIXTURE_SETUP(moves)
+FIXTURE_SETUP(migrate_folios)
 {
 	self->probe = probe_open();
 	self->fd = move_open();
@@ -48,7 +48,7 @@ FIXTURE_SETUP(moves)
 	self->map = map_anon(HUGE_BYTES);
 }
 
-FIXTURE_TEARDOWN(moves)
+FIXTURE_TEARDOWN(migrate_folios)
 {
 	munmap(self->map, HUGE_BYTES);
 	EXPECT_TRUE(move_in_use_is(self->fd, 0));
@@ -67,7 +67,7 @@ static struct hmm_move fill_holes(int fd, char *map, size_t npages,
 #define on_device(at, n)						\
 	pages_on_device(self->probe, self->map + (at) * PAGE_BYTES, n)
 
-TEST_F(moves, fill_small_holes)
+TEST_F(migrate_folios, fill_small_holes)
 {
 	struct hmm_move move = fill_holes(self->fd, self->map, 4 * PAGES,
 					  ORDER);
@@ -87,7 +87,7 @@ TEST_F(moves, fill_small_holes)
 }
 
 /* Holes that were looked at */
-TEST_F(moves, fill_pages_of_zeroes)
+TEST_F(migrate_folios, fill_pages_of_zeroes)
 {
 	struct hmm_move move;
 
@@ -101,7 +101,7 @@ TEST_F(moves, fill_pages_of_zeroes)
 }
 
 /* One of the pages is none: then the folio for them goes back, and no other. */
-TEST_F(moves, not_all_are_holes)
+TEST_F(migrate_folios, not_all_are_holes)
 {
 	char *there = self->map + (PAGES + 5) * PAGE_BYTES;
 	struct hmm_move move;
@@ -120,7 +120,7 @@ TEST_F(moves, not_all_are_holes)
 }
 
 /* A folio may begin anywhere, but ends with the page table. */
-TEST_F(moves, odd_places)
+TEST_F(migrate_folios, unaligned_destinations)
 {
 	char *late;
 
@@ -141,7 +141,7 @@ TEST_F(moves, odd_places)
 }
 
 /* A huge page, for which there must be no page table yet */
-TEST_F(moves, huge_page)
+TEST_F(migrate_folios, huge_page)
 {
 	struct hmm_move move = fill_holes(self->fd, self->map, HUGE_PAGES,
 					  HUGE_ORDER);
@@ -154,7 +154,7 @@ TEST_F(moves, huge_page)
 	EXPECT_TRUE(is_zero(self->map, HUGE_PAGES));
 }
 
-TEST_F(moves, huge_page_over_a_page_table)
+TEST_F(migrate_folios, huge_page_over_a_page_table)
 {
 	madvise(self->map, HUGE_BYTES, MADV_NOHUGEPAGE);
 	write_pages(self->map, 1, 1);
@@ -172,7 +172,7 @@ TEST_F(moves, huge_page_over_a_page_table)
  * gives the memory that takes its place to the LRU without a memory cgroup, and
  * comes to a stop there.
  */
-TEST_F(moves, what_has_moved_stays)
+TEST_F(migrate_folios, already_migrated_pages_stay)
 {
 	struct hmm_move move;
 	__u64 pfn;
@@ -193,7 +193,7 @@ TEST_F(moves, what_has_moved_stays)
 }
 
 /* In steps, as under a lock of the driver's */
-TEST_F(moves, locked_first_and_unmapped_later)
+TEST_F(migrate_folios, locked_first_and_unmapped_later)
 {
 	struct hmm_move move;
 	__u64 pfn;
@@ -210,7 +210,7 @@ TEST_F(moves, locked_first_and_unmapped_later)
 }
 
 /* The array ends where a large folio begins: it can move as a whole only. */
-TEST_F(moves, a_folio_with_a_single_entry_is_not_split)
+TEST_F(migrate_folios, a_folio_with_a_single_entry_is_not_split)
 {
 	struct hmm_move move;
 	__u64 pfn;
@@ -254,7 +254,7 @@ static void lock_page_often(void *arg)
 	}
 }
 
-TEST_F(moves, locking_a_page_does_not_free_it)
+TEST_F(migrate_folios, locking_a_page_does_not_free_it)
 {
 	struct lock_loop loop = { .fd = self->fd };
 	int holder = move_open(), i;
@@ -288,7 +288,7 @@ TEST_F(moves, locking_a_page_does_not_free_it)
  * its data and mapped as before, and everything else goes.
  */
 
-FIXTURE(held_folios)
+FIXTURE(busy_folios)
 {
 	int probe;
 	int fd;
@@ -296,84 +296,84 @@ FIXTURE(held_folios)
 	char *map;	/* two huge pages' worth, with a pattern */
 };
 
-FIXTURE_VARIANT(held_folios)
+FIXTURE_VARIANT(busy_folios)
 {
 	const char *size;
 	size_t npages;	/* of a folio */
 	bool lock;
 };
 
-FIXTURE_VARIANT_ADD(held_folios, 4k_locked)
+FIXTURE_VARIANT_ADD(busy_folios, 4k_locked)
 {
 	.size = "4kB",
 	.npages = 1,
 	.lock = true,
 };
 
-FIXTURE_VARIANT_ADD(held_folios, 4k_referenced)
+FIXTURE_VARIANT_ADD(busy_folios, 4k_referenced)
 {
 	.size = "4kB",
 	.npages = 1,
 	.lock = false,
 };
 
-FIXTURE_VARIANT_ADD(held_folios, 16k_locked)
+FIXTURE_VARIANT_ADD(busy_folios, 16k_locked)
 {
 	.size = "16kB",
 	.npages = 4,
 	.lock = true,
 };
 
-FIXTURE_VARIANT_ADD(held_folios, 16k_referenced)
+FIXTURE_VARIANT_ADD(busy_folios, 16k_referenced)
 {
 	.size = "16kB",
 	.npages = 4,
 	.lock = false,
 };
 
-FIXTURE_VARIANT_ADD(held_folios, 64k_locked)
+FIXTURE_VARIANT_ADD(busy_folios, 64k_locked)
 {
 	.size = "64kB",
 	.npages = 16,
 	.lock = true,
 };
 
-FIXTURE_VARIANT_ADD(held_folios, 64k_referenced)
+FIXTURE_VARIANT_ADD(busy_folios, 64k_referenced)
 {
 	.size = "64kB",
 	.npages = 16,
 	.lock = false,
 };
 
-FIXTURE_VARIANT_ADD(held_folios, 1m_locked)
+FIXTURE_VARIANT_ADD(busy_folios, 1m_locked)
 {
 	.size = "1024kB",
 	.npages = 256,
 	.lock = true,
 };
 
-FIXTURE_VARIANT_ADD(held_folios, 1m_referenced)
+FIXTURE_VARIANT_ADD(busy_folios, 1m_referenced)
 {
 	.size = "1024kB",
 	.npages = 256,
 	.lock = false,
 };
 
-FIXTURE_VARIANT_ADD(held_folios, 2m_locked)
+FIXTURE_VARIANT_ADD(busy_folios, 2m_locked)
 {
 	.size = "2048kB",
 	.npages = 512,
 	.lock = true,
 };
 
-FIXTURE_VARIANT_ADD(held_folios, 2m_referenced)
+FIXTURE_VARIANT_ADD(busy_folios, 2m_referenced)
 {
 	.size = "2048kB",
 	.npages = 512,
 	.lock = false,
 };
 
-FIXTURE_SETUP(held_folios)
+FIXTURE_SETUP(busy_folios)
 {
 	self->probe = probe_open();
 	self->fd = move_open();
@@ -389,7 +389,7 @@ FIXTURE_SETUP(held_folios)
 	pattern_fill(self->map, 2 * HUGE_PAGES, SEED);
 }
 
-FIXTURE_TEARDOWN(held_folios)
+FIXTURE_TEARDOWN(busy_folios)
 {
 	munmap(self->map, 2 * HUGE_BYTES);
 	EXPECT_TRUE(move_in_use_is(self->fd, 0));
@@ -409,7 +409,7 @@ static size_t next_held(size_t folio, size_t folios)
 	return folio < folios - 1 ? folios - 1 : folios;
 }
 
-TEST_F(held_folios, stay_in_the_system)
+TEST_F(busy_folios, stay_in_the_system)
 {
 	size_t folio, nr = variant->npages, folios = N / nr;
 
@@ -434,7 +434,7 @@ TEST_F(held_folios, stay_in_the_system)
 	}
 }
 
-TEST_F(held_folios, stay_on_the_device)
+TEST_F(busy_folios, stay_on_the_device)
 {
 	size_t folio, nr = variant->npages, folios = N / nr;
 
@@ -457,7 +457,7 @@ TEST_F(held_folios, stay_on_the_device)
 }
 
 /* By page frame: the device is empty, so that the folios lie in order. */
-TEST_F(held_folios, are_not_evicted)
+TEST_F(busy_folios, are_not_evicted)
 {
 	size_t folio, nr = variant->npages, folios = N / nr;
 
@@ -502,7 +502,7 @@ static void blink(void *arg)
 	}
 }
 
-TEST_F(held_folios, are_not_split)
+TEST_F(busy_folios, are_not_split)
 {
 	struct blinker blinker = { .fd = self->holder };
 	struct worker worker;

@@ -21,14 +21,14 @@
 #define THP		"/sys/kernel/mm/transparent_hugepage/hugepages-"
 #define LOCAL		HMM_DMIRROR_PROT_DEV_PRIVATE_LOCAL
 
-FIXTURE(hmm_orders)
+FIXTURE(migrate_large)
 {
 	int fd;
 	char *map;	/* two huge pages with a pattern */
 	struct hmm_dmirror_counters before;
 };
 
-FIXTURE_SETUP(hmm_orders)
+FIXTURE_SETUP(migrate_large)
 {
 	const char *reason;
 
@@ -42,7 +42,7 @@ FIXTURE_SETUP(hmm_orders)
 	self->before = device_counters(self->fd);
 }
 
-FIXTURE_TEARDOWN(hmm_orders)
+FIXTURE_TEARDOWN(migrate_large)
 {
 	munmap(self->map, 2 * HUGE_BYTES);
 	EXPECT_TRUE(device_in_use_is(self->fd, self->before.in_use));
@@ -73,7 +73,7 @@ static bool all_are(int fd, char *map, size_t npages, unsigned char place, bool 
 #define counted()	device_since(self->fd, &self->before)
 
 static void move_as_one(struct __test_metadata *_metadata,
-			struct _test_data_hmm_orders *self)
+			struct _test_data_migrate_large *self)
 {
 	struct answer answer = device_take(self->fd, self->map, 2 * HUGE_PAGES);
 
@@ -94,7 +94,7 @@ static void move_as_one(struct __test_metadata *_metadata,
 	EXPECT_TRUE(pattern_is(self->map, 2 * HUGE_PAGES, SEED));
 }
 
-TEST_F(hmm_orders, moves_as_one)
+TEST_F(migrate_large, moves_as_one)
 {
 	move_as_one(_metadata, self);
 }
@@ -118,7 +118,7 @@ static bool make_active(char *map, size_t bytes)
  * What small pages on the device were, large folios in their place are not: the
  * bit of an active page, in the second one, would say that memory is poisoned.
  */
-TEST_F(hmm_orders, moves_as_one_where_active_pages_were)
+TEST_F(migrate_large, moves_as_one_where_active_pages_were)
 {
 	char *small = map_anon_small(4 * HUGE_BYTES);
 
@@ -132,7 +132,7 @@ TEST_F(hmm_orders, moves_as_one_where_active_pages_were)
 }
 
 /* One CPU fault brings the whole page. */
-TEST_F(hmm_orders, comes_back_as_one)
+TEST_F(migrate_large, migrates_back_as_one)
 {
 	char *middle = self->map + HUGE_BYTES / 2;
 
@@ -149,7 +149,7 @@ TEST_F(hmm_orders, comes_back_as_one)
 	EXPECT_EQ(0, counted().splits);
 }
 
-TEST_F(hmm_orders, device_writes)
+TEST_F(migrate_large, device_writes)
 {
 	ASSERT_EQ(0, device_take(self->fd, self->map, 2 * HUGE_PAGES).rc);
 	EXPECT_EQ(0, device_writes(self->fd, self->map + 10 * PAGE_BYTES, HUGE_PAGES, OTHER));
@@ -160,7 +160,7 @@ TEST_F(hmm_orders, device_writes)
 			       SEED + HUGE_PAGES + 10));
 }
 
-TEST_F(hmm_orders, large_hole)
+TEST_F(migrate_large, large_hole)
 {
 	ASSERT_EQ(0, madvise(self->map, 2 * HUGE_BYTES, MADV_DONTNEED));
 	ASSERT_EQ(0, device_take(self->fd, self->map, 2 * HUGE_PAGES).rc);
@@ -170,7 +170,7 @@ TEST_F(hmm_orders, large_hole)
 	EXPECT_TRUE(is_zero(self->map + 2 * PAGE_BYTES, 2 * HUGE_PAGES - 2));
 }
 
-TEST_F(hmm_orders, huge_zero_page)
+TEST_F(migrate_large, huge_zero_page)
 {
 	ASSERT_EQ(0, madvise(self->map, 2 * HUGE_BYTES, MADV_DONTNEED));
 	read_pages(self->map, 2 * HUGE_PAGES);
@@ -182,7 +182,7 @@ TEST_F(hmm_orders, huge_zero_page)
 }
 
 /* Part of a hole, of which the rest stays one */
-TEST_F(hmm_orders, part_of_a_hole)
+TEST_F(migrate_large, part_of_a_hole)
 {
 	ASSERT_EQ(0, madvise(self->map, HUGE_BYTES, MADV_DONTNEED));
 	ASSERT_EQ(0, device_take(self->fd, self->map + 7 * PAGE_BYTES, 9).rc);
@@ -193,7 +193,7 @@ TEST_F(hmm_orders, part_of_a_hole)
 }
 
 /* From the middle of one huge page to the middle of the next */
-TEST_F(hmm_orders, parts_of_two_pages)
+TEST_F(migrate_large, parts_of_two_pages)
 {
 	char *middle = self->map + HUGE_BYTES / 2;
 
@@ -206,7 +206,7 @@ TEST_F(hmm_orders, parts_of_two_pages)
 }
 
 /* A part of what is one page on the device comes back, the rest stays there. */
-TEST_F(hmm_orders, part_comes_back)
+TEST_F(migrate_large, part_migrates_back)
 {
 	char *part = self->map + 100 * PAGE_BYTES;
 
@@ -223,7 +223,7 @@ TEST_F(hmm_orders, part_comes_back)
 }
 
 /* Small pages are taken instead, once. */
-TEST_F(hmm_orders, no_large_page_on_the_device)
+TEST_F(migrate_large, no_large_page_on_the_device)
 {
 	struct answer answer;
 
@@ -241,7 +241,7 @@ TEST_F(hmm_orders, no_large_page_on_the_device)
 	EXPECT_TRUE(pattern_is(self->map, 2 * HUGE_PAGES, SEED));
 }
 
-TEST_F(hmm_orders, no_large_page_for_a_hole)
+TEST_F(migrate_large, no_large_page_for_a_hole)
 {
 	ASSERT_EQ(0, madvise(self->map, HUGE_BYTES, MADV_DONTNEED));
 	ASSERT_EQ(0, device_flags(self->fd, HMM_DMIRROR_FLAG_FAIL_ALLOC));
@@ -252,7 +252,7 @@ TEST_F(hmm_orders, no_large_page_for_a_hole)
 	EXPECT_TRUE(pattern_is(self->map + HUGE_BYTES, HUGE_PAGES, SEED + HUGE_PAGES));
 }
 
-TEST_F(hmm_orders, no_large_page_in_the_system)
+TEST_F(migrate_large, no_large_page_in_the_system)
 {
 	struct answer answer;
 
@@ -267,7 +267,7 @@ TEST_F(hmm_orders, no_large_page_in_the_system)
 	EXPECT_TRUE(device_in_use_is(self->fd, self->before.in_use));
 }
 
-TEST_F(hmm_orders, no_large_page_for_a_cpu_fault)
+TEST_F(migrate_large, no_large_page_for_a_cpu_fault)
 {
 	ASSERT_EQ(0, device_take(self->fd, self->map, HUGE_PAGES).rc);
 	ASSERT_EQ(0, device_flags(self->fd, HMM_DMIRROR_FLAG_FAIL_ALLOC));
@@ -277,7 +277,7 @@ TEST_F(hmm_orders, no_large_page_for_a_cpu_fault)
 }
 
 /* Every small page of the fallback fails in turn: then all of it stays. */
-TEST_F(hmm_orders, fallback_fails)
+TEST_F(migrate_large, fallback_fails)
 {
 	static const __u64 steps[] = { 2, 3, HUGE_PAGES / 2, HUGE_PAGES, HUGE_PAGES + 1 };
 	size_t i;
@@ -303,7 +303,7 @@ TEST_F(hmm_orders, fallback_fails)
 
 /* Cut up while it is on the device */
 
-TEST_F(hmm_orders, part_is_protected)
+TEST_F(migrate_large, part_is_protected)
 {
 	char *part = self->map + 50 * PAGE_BYTES;
 
@@ -317,7 +317,7 @@ TEST_F(hmm_orders, part_is_protected)
 	EXPECT_TRUE(pattern_is(part, 2 * HUGE_PAGES - 50, SEED + 50));
 }
 
-TEST_F(hmm_orders, part_is_unmapped)
+TEST_F(migrate_large, part_is_unmapped)
 {
 	size_t kept = HUGE_PAGES - 100;
 
@@ -331,7 +331,7 @@ TEST_F(hmm_orders, part_is_unmapped)
 	EXPECT_TRUE(device_in_use_is(self->fd, self->before.in_use));
 }
 
-TEST_F(hmm_orders, part_is_dropped)
+TEST_F(migrate_large, part_is_dropped)
 {
 	char *part = self->map + 50 * PAGE_BYTES;
 
@@ -348,7 +348,7 @@ TEST_F(hmm_orders, part_is_dropped)
 }
 
 /* Pieces of a cut page and whole pages leave the device together. */
-TEST_F(hmm_orders, pieces_are_evicted)
+TEST_F(migrate_large, pieces_are_evicted)
 {
 	struct hmm_dmirror_evict result;
 
@@ -361,7 +361,7 @@ TEST_F(hmm_orders, pieces_are_evicted)
 }
 
 /* The memory of small and of large pages is the same. */
-TEST_F(hmm_orders, freed_parts_become_large_again)
+TEST_F(migrate_large, freed_parts_merge_to_a_large_folio)
 {
 	__u64 capacity;
 	int i;
@@ -380,7 +380,7 @@ TEST_F(hmm_orders, freed_parts_become_large_again)
 }
 
 /* Coherent memory: as many small pages */
-TEST_F(hmm_orders, coherent_device)
+TEST_F(migrate_large, coherent_device)
 {
 	const char *reason;
 	int fd = device_open(2, &reason);
@@ -408,7 +408,7 @@ static long folios(const char *size, const char *what)
 	return read_number(path);
 }
 
-FIXTURE(hmm_small_orders)
+FIXTURE(migrate_mthp)
 {
 	int fd;
 	char *map;	/* two huge pages' worth of folios of one order, with a pattern */
@@ -417,31 +417,31 @@ FIXTURE(hmm_small_orders)
 	long split;
 };
 
-FIXTURE_VARIANT(hmm_small_orders)
+FIXTURE_VARIANT(migrate_mthp)
 {
 	const char *size;
 	size_t npages;	/* of a folio */
 };
 
-FIXTURE_VARIANT_ADD(hmm_small_orders, 16k)
+FIXTURE_VARIANT_ADD(migrate_mthp, 16k)
 {
 	.size = "16kB",
 	.npages = 4,
 };
 
-FIXTURE_VARIANT_ADD(hmm_small_orders, 64k)
+FIXTURE_VARIANT_ADD(migrate_mthp, 64k)
 {
 	.size = "64kB",
 	.npages = 16,
 };
 
-FIXTURE_VARIANT_ADD(hmm_small_orders, 1m)
+FIXTURE_VARIANT_ADD(migrate_mthp, 1m)
 {
 	.size = "1024kB",
 	.npages = 256,
 };
 
-FIXTURE_SETUP(hmm_small_orders)
+FIXTURE_SETUP(migrate_mthp)
 {
 	long given = folios(variant->size, "anon_fault_alloc");
 	struct setting huge = {}, large = {};
@@ -466,14 +466,14 @@ FIXTURE_SETUP(hmm_small_orders)
 	self->split = folios(variant->size, "split");
 }
 
-FIXTURE_TEARDOWN(hmm_small_orders)
+FIXTURE_TEARDOWN(migrate_mthp)
 {
 	munmap(self->map, 2 * HUGE_BYTES);
 	EXPECT_TRUE(device_in_use_is(self->fd, self->before.in_use));
 	close(self->fd);
 }
 
-TEST_F(hmm_small_orders, there_and_back)
+TEST_F(migrate_mthp, there_and_back)
 {
 	struct answer answer = device_take(self->fd, self->map, 2 * HUGE_PAGES);
 
@@ -493,7 +493,7 @@ do {										\
 	EXPECT_EQ(0, counted().splits);						\
 } while (0)
 
-TEST_F(hmm_small_orders, travel_whole)
+TEST_F(migrate_mthp, migrate_unsplit)
 {
 	EXPECT_EQ(0, device_take(self->fd, self->map, 2 * HUGE_PAGES).rc);
 	EXPECT_WHOLE();
@@ -504,7 +504,7 @@ TEST_F(hmm_small_orders, travel_whole)
 }
 
 /* A CPU fault on a page of theirs, not the first, brings all of it. */
-TEST_F(hmm_small_orders, one_fault_brings_all)
+TEST_F(migrate_mthp, one_fault_brings_all)
 {
 	size_t at;
 
@@ -519,7 +519,7 @@ TEST_F(hmm_small_orders, one_fault_brings_all)
 }
 
 /* With a mapping that the device's process does not have */
-TEST_F(hmm_small_orders, travel_whole_while_shared)
+TEST_F(migrate_mthp, migrate_unsplit_while_shared)
 {
 	struct child child;
 
@@ -536,7 +536,7 @@ TEST_F(hmm_small_orders, travel_whole_while_shared)
 }
 
 /* One folio of the many is split, in either direction, and the data is right. */
-TEST_F(hmm_small_orders, no_large_folio)
+TEST_F(migrate_mthp, no_large_folio)
 {
 	struct child child;
 
@@ -555,7 +555,7 @@ TEST_F(hmm_small_orders, no_large_folio)
 }
 
 /* A range that begins and ends within folios */
-TEST_F(hmm_small_orders, parts_of_folios)
+TEST_F(migrate_mthp, parts_of_folios)
 {
 	char *part = self->map + 3 * PAGE_BYTES;
 
@@ -568,7 +568,7 @@ TEST_F(hmm_small_orders, parts_of_folios)
 	EXPECT_TRUE(pattern_is(part + 150 * PAGE_BYTES, HUGE_PAGES, SEED + 153));
 }
 
-TEST_F(hmm_small_orders, cut_up_on_the_device)
+TEST_F(migrate_mthp, cut_up_on_the_device)
 {
 	EXPECT_EQ(0, device_take(self->fd, self->map, 2 * HUGE_PAGES).rc);
 	ASSERT_EQ(0, madvise(self->map + 5 * PAGE_BYTES, 30 * PAGE_BYTES, MADV_DONTNEED));

@@ -27,13 +27,13 @@
 #define WHOLE		(HMM_MOVE_COMPOUND | HMM_MOVE_FOLIOS)
 #define TO_DEVICE	(HMM_MOVE_TO_DEVICE | HMM_MOVE_HINT)
 
-FIXTURE(migrate_defects)
+FIXTURE(migrate_regression)
 {
 	int probe;
 	int fd;
 };
 
-FIXTURE_SETUP(migrate_defects)
+FIXTURE_SETUP(migrate_regression)
 {
 	self->probe = probe_open();
 	self->fd = move_open();
@@ -43,7 +43,7 @@ FIXTURE_SETUP(migrate_defects)
 	ASSERT_TRUE(move_in_use_is(self->fd, 0));
 }
 
-FIXTURE_TEARDOWN(migrate_defects)
+FIXTURE_TEARDOWN(migrate_regression)
 {
 	EXPECT_TRUE(move_in_use_is(self->fd, 0));
 	EXPECT_EQ(0, move_served(self->fd).freed_locked);
@@ -76,7 +76,7 @@ static char *thp_on_device(int probe, int fd)
  * in hmm-expected-base.
  */
 
-TEST_F(migrate_defects, a2_shared_huge_page_falls_back)
+TEST_F(migrate_regression, shared_huge_page_falls_back)
 {
 	char *map = thp_with_pattern(self->probe, HUGE_BYTES);
 	struct child child;
@@ -93,7 +93,7 @@ TEST_F(migrate_defects, a2_shared_huge_page_falls_back)
 	munmap(map, HUGE_BYTES);
 }
 
-TEST_F(migrate_defects, a2_shared_device_page_falls_back)
+TEST_F(migrate_regression, shared_device_page_falls_back)
 {
 	struct child child;
 	char *map = thp_on_device(self->probe, self->fd);
@@ -111,7 +111,7 @@ TEST_F(migrate_defects, a2_shared_device_page_falls_back)
 }
 
 /* 7.3 has no trouble with unshared memory: small pages alone are not the reason. */
-TEST_F(migrate_defects, a2_lone_huge_page_falls_back)
+TEST_F(migrate_regression, unshared_huge_page_falls_back)
 {
 	char *map = thp_with_pattern(self->probe, HUGE_BYTES);
 
@@ -146,7 +146,7 @@ do {									\
 	EXPECT_EQ(1, move_served(self->fd).faults);			\
 } while (0)
 
-TEST_F(migrate_defects, a4_tail_fault_after_munmap)
+TEST_F(migrate_regression, tail_fault_after_munmap)
 {
 	char *map = thp_on_device(self->probe, self->fd);
 
@@ -159,7 +159,7 @@ TEST_F(migrate_defects, a4_tail_fault_after_munmap)
 	munmap(map, HUGE_BYTES);
 }
 
-TEST_F(migrate_defects, a4_tail_fault_after_mprotect)
+TEST_F(migrate_regression, tail_fault_after_mprotect)
 {
 	char *map = thp_on_device(self->probe, self->fd);
 
@@ -171,7 +171,7 @@ TEST_F(migrate_defects, a4_tail_fault_after_mprotect)
 	munmap(map, HUGE_BYTES);
 }
 
-TEST_F(migrate_defects, a4_tail_fault_after_mremap)
+TEST_F(migrate_regression, tail_fault_after_mremap)
 {
 	size_t half = HUGE_PAGES / 2;
 	char *map, *to = map_anon_small(HUGE_BYTES);
@@ -190,7 +190,7 @@ TEST_F(migrate_defects, a4_tail_fault_after_mremap)
 }
 
 /* The first page, so that it is not a tail that is served */
-TEST_F(migrate_defects, a4_driver_without_huge_pages)
+TEST_F(migrate_regression, driver_without_huge_pages)
 {
 	char *map = thp_on_device(self->probe, self->fd);
 
@@ -201,7 +201,7 @@ TEST_F(migrate_defects, a4_driver_without_huge_pages)
 	munmap(map, HUGE_BYTES);
 }
 
-TEST_F(migrate_defects, a4_driver_of_single_pages)
+TEST_F(migrate_regression, driver_of_single_pages)
 {
 	char *map = thp_on_device(self->probe, self->fd);
 
@@ -253,7 +253,7 @@ static char *small_and_large(int probe)
 	return map;
 }
 
-TEST_F(migrate_defects, a5_lock_is_only_tried)
+TEST_F(migrate_regression, folio_lock_is_only_trylocked)
 {
 	char *map = small_and_large(self->probe);
 	int holder = move_open();
@@ -280,7 +280,7 @@ TEST_F(migrate_defects, a5_lock_is_only_tried)
  * What begins in the middle of a folio says nothing about what is behind it.
  * From an empty device, the huge page lies in front of the small ones.
  */
-TEST_F(migrate_defects, a9_range_begins_inside_a_folio)
+TEST_F(migrate_regression, range_begins_inside_a_folio)
 {
 	size_t half = HUGE_PAGES / 2, n = 300;
 	char *huge, *small = map_anon_small(n * PAGE_BYTES);
@@ -306,7 +306,7 @@ TEST_F(migrate_defects, a9_range_begins_inside_a_folio)
 }
 
 /* 7.3 gives the same entry for a page that is free and one that is locked. */
-TEST_F(migrate_defects, a9_holdouts_are_reported)
+TEST_F(migrate_regression, pages_that_stay_are_reported)
 {
 	struct hmm_move move = {
 		.npages = 64,
@@ -357,7 +357,7 @@ static char *some_on_device(int fd)
 	return map;
 }
 
-TEST_F(migrate_defects, a10_collapse_answers)
+TEST_F(migrate_regression, collapse_of_device_memory_returns)
 {
 	char *map = some_on_device(self->fd);
 
@@ -385,7 +385,7 @@ static bool khugepaged_looks(void)
 	return false;
 }
 
-TEST_F(migrate_defects, a10_khugepaged_leaves_them)
+TEST_F(migrate_regression, khugepaged_skips_device_memory)
 {
 	char *map = some_on_device(self->fd);
 	struct setting pause = {}, pages = {};
@@ -412,7 +412,7 @@ static void touch(void *arg)
 	read_pages(arg, 1);
 }
 
-TEST_F(migrate_defects, a11_who_waits_sleeps)
+TEST_F(migrate_regression, waiting_for_a_migration_sleeps)
 {
 	struct worker worker;
 	int holder = move_open();
@@ -449,7 +449,7 @@ static long work_dirty(char *map, size_t npages, __u64 unused)
 	return dirty_pages(map, npages);
 }
 
-TEST_F(migrate_defects, a12_soft_dirty_survives_fork)
+TEST_F(migrate_regression, soft_dirty_survives_fork)
 {
 	char *map = map_anon_small(64 * PAGE_BYTES);
 	struct child child;
@@ -463,7 +463,7 @@ TEST_F(migrate_defects, a12_soft_dirty_survives_fork)
 	munmap(map, 64 * PAGE_BYTES);
 }
 
-TEST_F(migrate_defects, a12_soft_dirty_survives_mprotect)
+TEST_F(migrate_regression, soft_dirty_survives_mprotect)
 {
 	char *map = map_anon_small(64 * PAGE_BYTES);
 
@@ -475,7 +475,7 @@ TEST_F(migrate_defects, a12_soft_dirty_survives_mprotect)
 }
 
 /* What mremap() moves is dirty, whatever it was. */
-TEST_F(migrate_defects, a12_moved_huge_page_is_soft_dirty)
+TEST_F(migrate_regression, mremapped_huge_page_is_soft_dirty)
 {
 	char *map = thp_with_pattern(self->probe, HUGE_BYTES);
 	char *to = map_anon(HUGE_BYTES);
@@ -525,18 +525,18 @@ static void write_after_the_way_back(struct __test_metadata *_metadata,
 	munmap(map, 64 * PAGE_BYTES);
 }
 
-TEST_F(migrate_defects, a12_write_after_the_way_back_is_soft_dirty)
+TEST_F(migrate_regression, write_after_migration_back_is_soft_dirty)
 {
 	write_after_the_way_back(_metadata, self->probe, self->fd, false);
 }
 
-TEST_F(migrate_defects, a12_write_after_eviction_is_soft_dirty)
+TEST_F(migrate_regression, write_after_eviction_is_soft_dirty)
 {
 	write_after_the_way_back(_metadata, self->probe, self->fd, true);
 }
 
 /* PAGEMAP_SCAN protects it, as it does small pages. */
-TEST_F(migrate_defects, a12_huge_page_is_written_to_once)
+TEST_F(migrate_regression, write_to_huge_page_is_reported_once)
 {
 	char *map = thp_on_device(self->probe, self->fd);
 	struct uffd uffd;
@@ -555,7 +555,7 @@ TEST_F(migrate_defects, a12_huge_page_is_written_to_once)
 	munmap(map, HUGE_BYTES);
 }
 
-TEST_F(migrate_defects, a12_soft_dirty_of_huge_page_is_cleared)
+TEST_F(migrate_regression, soft_dirty_of_huge_page_is_cleared)
 {
 	char *map = thp_with_pattern(self->probe, HUGE_BYTES);
 
@@ -569,7 +569,7 @@ TEST_F(migrate_defects, a12_soft_dirty_of_huge_page_is_cleared)
 }
 
 /* For a driver that does not own them; the kind of the entry must not matter. */
-TEST_F(migrate_defects, a12_foreign_pmd_reads_as_ptes)
+TEST_F(migrate_regression, other_owners_pmd_reads_as_ptes)
 {
 	__u64 slots[HUGE_PAGES];
 	char *map, *small = map_anon_small(PAGE_BYTES);
@@ -589,7 +589,7 @@ TEST_F(migrate_defects, a12_foreign_pmd_reads_as_ptes)
 
 /* B2: TLB flushes */
 
-TEST_F(migrate_defects, b2_one_flush_for_small_pages)
+TEST_F(migrate_regression, one_flush_for_small_pages)
 {
 	char *map = map_anon_small(HUGE_BYTES);
 	struct hmm_move move;
@@ -624,7 +624,7 @@ static long work_flushes(char *map, size_t npages, __u64 processor)
  * Another address space, which another processor uses, is flushed together with
  * all others when all is unmapped.
  */
-TEST_F(migrate_defects, b2_no_flush_for_each_shared_page)
+TEST_F(migrate_regression, no_flush_for_each_shared_page)
 {
 	char *map = map_anon_small(HUGE_BYTES);
 	struct hmm_move move;
@@ -650,24 +650,24 @@ TEST_F(migrate_defects, b2_no_flush_for_each_shared_page)
 
 /* B3: what travels whole. Flushes and splits are what it costs. */
 
-FIXTURE(whole_folios)
+FIXTURE(large_folios)
 {
 	int probe;
 	int fd;
 	char *map;	/* two huge pages' worth, with a pattern */
 };
 
-FIXTURE_VARIANT(whole_folios)
+FIXTURE_VARIANT(large_folios)
 {
 	const char *size;
 };
 
-FIXTURE_VARIANT_ADD(whole_folios, 16k) { .size = "16kB" };
-FIXTURE_VARIANT_ADD(whole_folios, 64k) { .size = "64kB" };
-FIXTURE_VARIANT_ADD(whole_folios, 512k) { .size = "512kB" };
-FIXTURE_VARIANT_ADD(whole_folios, 1m) { .size = "1024kB" };
+FIXTURE_VARIANT_ADD(large_folios, 16k) { .size = "16kB" };
+FIXTURE_VARIANT_ADD(large_folios, 64k) { .size = "64kB" };
+FIXTURE_VARIANT_ADD(large_folios, 512k) { .size = "512kB" };
+FIXTURE_VARIANT_ADD(large_folios, 1m) { .size = "1024kB" };
 
-FIXTURE_SETUP(whole_folios)
+FIXTURE_SETUP(large_folios)
 {
 	self->probe = probe_open();
 	self->fd = move_open();
@@ -680,7 +680,7 @@ FIXTURE_SETUP(whole_folios)
 	pattern_fill(self->map, 2 * HUGE_PAGES, SEED);
 }
 
-FIXTURE_TEARDOWN(whole_folios)
+FIXTURE_TEARDOWN(large_folios)
 {
 	munmap(self->map, 2 * HUGE_BYTES);
 	EXPECT_TRUE(move_in_use_is(self->fd, 0));
@@ -688,7 +688,7 @@ FIXTURE_TEARDOWN(whole_folios)
 	close(self->probe);
 }
 
-TEST_F(whole_folios, b3_travel_both_ways)
+TEST_F(large_folios, migrate_both_ways_unsplit)
 {
 	long split = folio_stat(variant->size, "split");
 	size_t n = 2 * HUGE_PAGES;
@@ -742,7 +742,7 @@ static bool put_in_batch(char *page)
 }
 
 /* Other tasks may drain all batches meanwhile, but not each time. */
-TEST_F(migrate_defects, b4_others_are_left_alone)
+TEST_F(migrate_regression, no_lru_drain_on_other_processors)
 {
 	char *map = map_anon_small(65 * PAGE_BYTES);
 	char *other = map + 64 * PAGE_BYTES;
@@ -770,7 +770,7 @@ TEST_F(migrate_defects, b4_others_are_left_alone)
 
 /* B12: with MIGRATE_VMA_TO_DEVICE, page cache is skipped. */
 
-TEST_F(migrate_defects, b12_page_cache_is_not_offered)
+TEST_F(migrate_regression, page_cache_is_not_offered)
 {
 	int file = memory_file(64 * PAGE_BYTES);
 	struct hmm_move move;
@@ -794,7 +794,7 @@ TEST_F(migrate_defects, b12_page_cache_is_not_offered)
 
 /* D13: orders are the folios' own, whatever the driver says of them. */
 
-TEST_F(migrate_defects, d13_unmarked_destination)
+TEST_F(migrate_regression, unmarked_destination)
 {
 	char *map = thp_on_device(self->probe, self->fd);
 
@@ -807,7 +807,7 @@ TEST_F(migrate_defects, d13_unmarked_destination)
 	munmap(map, HUGE_BYTES);
 }
 
-TEST_F(migrate_defects, d13_destination_is_too_large)
+TEST_F(migrate_regression, destination_is_too_large)
 {
 	char *map = map_anon_small(HUGE_BYTES);
 
@@ -826,7 +826,7 @@ TEST_F(migrate_defects, d13_destination_is_too_large)
 }
 
 /* What is about no page stays 0, as drivers that look for that expect. */
-TEST_F(migrate_defects, free_device_pages_are_nothing)
+TEST_F(migrate_regression, free_device_pages_are_skipped)
 {
 	char *map = map_anon_small(PAGE_BYTES);
 	struct hmm_move move;
@@ -846,7 +846,7 @@ TEST_F(migrate_defects, free_device_pages_are_nothing)
  * D21: a folio whose pages are shared but for one, which is pinned, stays, and
  * nobody takes it for one that is mapped in part.
  */
-TEST_F(migrate_defects, d21_pinned_page_in_the_middle)
+TEST_F(migrate_regression, pinned_page_in_the_middle)
 {
 	int fd = open("/sys/kernel/debug/gup_test", O_RDWR | O_CLOEXEC);
 	char *map = map_folios("64kB", FOLIO_PAGES * PAGE_BYTES, SEED);
@@ -900,7 +900,7 @@ static char *map_to_merge(void)
 	return map;
 }
 
-TEST_F(migrate_defects, d22_merged_pages_stay)
+TEST_F(migrate_regression, merged_pages_stay)
 {
 	char *map, *twin, *third;
 	struct ksm ksm;

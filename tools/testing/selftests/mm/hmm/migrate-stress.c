@@ -128,7 +128,7 @@ static bool run_rounds(struct turmoil *turmoil, const char *size,
 	return true;
 }
 
-FIXTURE(turmoil)
+FIXTURE(migrate_stress)
 {
 	struct turmoil turmoil;
 	struct hmm_dmirror_counters before;
@@ -136,26 +136,26 @@ FIXTURE(turmoil)
 	struct group group;
 };
 
-FIXTURE_VARIANT(turmoil)
+FIXTURE_VARIANT(migrate_stress)
 {
 	const char *size;
 	unsigned int device;
 	bool slow;
 };
 
-FIXTURE_VARIANT_ADD(turmoil, 4k) { .size = "4kB", .slow = true };
-FIXTURE_VARIANT_ADD(turmoil, 16k) { .size = "16kB", .slow = true };
-FIXTURE_VARIANT_ADD(turmoil, 64k) { .size = "64kB" };
-FIXTURE_VARIANT_ADD(turmoil, 1m) { .size = "1024kB", .slow = true };
-FIXTURE_VARIANT_ADD(turmoil, 2m) { .size = "2048kB" };
-FIXTURE_VARIANT_ADD(turmoil, coherent)
+FIXTURE_VARIANT_ADD(migrate_stress, 4k) { .size = "4kB", .slow = true };
+FIXTURE_VARIANT_ADD(migrate_stress, 16k) { .size = "16kB", .slow = true };
+FIXTURE_VARIANT_ADD(migrate_stress, 64k) { .size = "64kB" };
+FIXTURE_VARIANT_ADD(migrate_stress, 1m) { .size = "1024kB", .slow = true };
+FIXTURE_VARIANT_ADD(migrate_stress, 2m) { .size = "2048kB" };
+FIXTURE_VARIANT_ADD(migrate_stress, coherent)
 {
 	.size = "64kB",
 	.device = 2,
 	.slow = true,
 };
 
-FIXTURE_SETUP(turmoil)
+FIXTURE_SETUP(migrate_stress)
 {
 	const char *reason;
 	char *map;
@@ -173,7 +173,7 @@ FIXTURE_SETUP(turmoil)
 	self->before = device_counters(self->turmoil.fd);
 }
 
-FIXTURE_TEARDOWN(turmoil)
+FIXTURE_TEARDOWN(migrate_stress)
 {
 	EXPECT_TRUE(device_in_use_is(self->turmoil.fd, self->before.in_use));
 	swap_stop(&self->swap);
@@ -203,7 +203,7 @@ static bool fork_off_and_write(struct turmoil *turmoil)
 	return right;
 }
 
-TEST_F_TIMEOUT(turmoil, fork, TIMEOUT)
+TEST_F_TIMEOUT(migrate_stress, fork, TIMEOUT)
 {
 	EXPECT_SURVIVES(fork_off_and_write);
 }
@@ -225,7 +225,7 @@ static bool count_up(struct turmoil *turmoil)
 	return right;
 }
 
-TEST_F_TIMEOUT(turmoil, faults, TIMEOUT)
+TEST_F_TIMEOUT(migrate_stress, faults, TIMEOUT)
 {
 	EXPECT_SURVIVES(count_up);
 }
@@ -271,7 +271,7 @@ static bool unmap_parts(struct turmoil *turmoil)
 	return true;
 }
 
-TEST_F_TIMEOUT(turmoil, munmap, TIMEOUT)
+TEST_F_TIMEOUT(migrate_stress, munmap, TIMEOUT)
 {
 	EXPECT_SURVIVES(unmap_parts);
 }
@@ -309,7 +309,7 @@ static bool move_parts(struct turmoil *turmoil)
 	return right;
 }
 
-TEST_F_TIMEOUT(turmoil, mremap, TIMEOUT)
+TEST_F_TIMEOUT(migrate_stress, mremap, TIMEOUT)
 {
 	self->turmoil.spare = map_anon(BYTES);
 	EXPECT_SURVIVES(move_parts);
@@ -341,7 +341,7 @@ static bool protect_parts(struct turmoil *turmoil)
 	return true;
 }
 
-TEST_F_TIMEOUT(turmoil, mprotect, TIMEOUT)
+TEST_F_TIMEOUT(migrate_stress, mprotect, TIMEOUT)
 {
 	EXPECT_SURVIVES(protect_parts);
 }
@@ -361,7 +361,7 @@ static bool page_out(struct turmoil *turmoil)
 	return true;
 }
 
-TEST_F_TIMEOUT(turmoil, reclaim, TIMEOUT)
+TEST_F_TIMEOUT(migrate_stress, reclaim, TIMEOUT)
 {
 	if (!swap_start(&self->swap, 8 * BYTES))
 		SKIP(return, "no zram");
@@ -381,7 +381,7 @@ static bool compact(struct turmoil *turmoil)
 	return true;
 }
 
-TEST_F_TIMEOUT(turmoil, compaction, TIMEOUT)
+TEST_F_TIMEOUT(migrate_stress, compaction, TIMEOUT)
 {
 	if (access("/proc/sys/vm/compact_memory", W_OK))
 		SKIP(return, "no compaction");
@@ -417,7 +417,7 @@ static bool limit_memory(struct group *group)
 	       group_write(group->path, "cgroup.procs", pid);
 }
 
-TEST_F_TIMEOUT(turmoil, pressure, TIMEOUT)
+TEST_F_TIMEOUT(migrate_stress, pressure, TIMEOUT)
 {
 	if (!swap_start(&self->swap, 4 * HOG_BYTES))
 		SKIP(return, "no zram");

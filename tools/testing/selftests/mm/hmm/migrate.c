@@ -221,7 +221,7 @@ TEST_F(hmm_migrate, device_writes)
 	EXPECT_TRUE(pattern_is(self->map + (N - 1) * PAGE_BYTES, 1, SEED + N - 1));
 }
 
-TEST_F(hmm_migrate, taken_twice)
+TEST_F(hmm_migrate, migrated_twice)
 {
 	pattern_fill(self->map, N, SEED);
 	EXPECT_TAKEN(self->map, N / 2);

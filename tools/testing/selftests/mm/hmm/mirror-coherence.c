@@ -19,13 +19,13 @@
 #define N	16
 #define BYTES	(N * PAGE_BYTES)
 
-FIXTURE(follow)
+FIXTURE(mirror_coherence)
 {
 	int fd;
 	char *map;
 };
 
-FIXTURE_SETUP(follow)
+FIXTURE_SETUP(mirror_coherence)
 {
 	self->fd = dmirror_open(0);
 	if (self->fd < 0)
@@ -33,12 +33,12 @@ FIXTURE_SETUP(follow)
 	self->map = map_anon_small(BYTES);
 }
 
-FIXTURE_TEARDOWN(follow)
+FIXTURE_TEARDOWN(mirror_coherence)
 {
 	close(self->fd);
 }
 
-TEST_F(follow, dontneed)
+TEST_F(mirror_coherence, dontneed)
 {
 	ASSERT_EQ(0, device_writes(self->fd, self->map, N, 1));
 	ASSERT_EQ(0, madvise(self->map, BYTES, MADV_DONTNEED));
@@ -48,14 +48,14 @@ TEST_F(follow, dontneed)
 }
 
 /* The device first knows the zero page, then the page that a write made. */
-TEST_F(follow, write_behind_the_zero_page)
+TEST_F(mirror_coherence, write_replaces_the_zero_page)
 {
 	EXPECT_TRUE(device_reads_zero(self->fd, self->map, N));
 	pattern_fill(self->map, N, 1);
 	EXPECT_TRUE(device_reads(self->fd, self->map, N, 1));
 }
 
-TEST_F(follow, device_write_behind_the_zero_page)
+TEST_F(mirror_coherence, device_write_replaces_the_zero_page)
 {
 	char *other = map_anon_small(BYTES);
 
@@ -77,7 +77,7 @@ static bool child_sees(struct keeper *child, const char *map, const char *data)
 	return true;
 }
 
-TEST_F(follow, copy_on_write_by_the_cpu)
+TEST_F(mirror_coherence, copy_on_write_by_the_cpu)
 {
 	struct keeper child;
 	char old[BYTES];
@@ -93,7 +93,7 @@ TEST_F(follow, copy_on_write_by_the_cpu)
 	keeper_stop(&child);
 }
 
-TEST_F(follow, copy_on_write_by_the_device)
+TEST_F(mirror_coherence, copy_on_write_by_the_device)
 {
 	struct keeper child;
 	char old[BYTES];
@@ -108,7 +108,7 @@ TEST_F(follow, copy_on_write_by_the_device)
 }
 
 /* A private mapping's page is the file's until someone writes. */
-TEST_F(follow, private_copy_of_a_file)
+TEST_F(mirror_coherence, private_copy_of_a_file)
 {
 	int fd = memory_file(BYTES);
 	char *file = map_at(map_anon_small(BYTES), BYTES,
@@ -138,7 +138,7 @@ static int faults_to_read(int fd, char *map, __u64 seed)
 	return !answer.rc && pattern_is(data, N, seed) ? (int)answer.faults : -1;
 }
 
-TEST_F(follow, reads_survive_fork)
+TEST_F(mirror_coherence, reads_survive_fork)
 {
 	struct keeper child;
 	char old[BYTES];
@@ -153,7 +153,7 @@ TEST_F(follow, reads_survive_fork)
 	keeper_stop(&child);
 }
 
-TEST_F(follow, reads_survive_mprotect)
+TEST_F(mirror_coherence, reads_survive_mprotect)
 {
 	ASSERT_EQ(0, device_writes(self->fd, self->map, N, 1));
 	ASSERT_EQ(0, mprotect(self->map, BYTES, PROT_READ));
@@ -165,14 +165,14 @@ TEST_F(follow, reads_survive_mprotect)
 	EXPECT_TRUE(pattern_is(self->map, N, 2));
 }
 
-TEST_F(follow, reads_do_not_survive_prot_none)
+TEST_F(mirror_coherence, reads_do_not_survive_prot_none)
 {
 	ASSERT_EQ(0, device_writes(self->fd, self->map, N, 1));
 	ASSERT_EQ(0, mprotect(self->map, BYTES, PROT_NONE));
 	EXPECT_EQ(-1, faults_to_read(self->fd, self->map, 1));
 }
 
-TEST_F(follow, reads_survive_soft_dirty)
+TEST_F(mirror_coherence, reads_survive_soft_dirty)
 {
 	int refs = open("/proc/self/clear_refs", O_WRONLY);
 
@@ -185,7 +185,7 @@ TEST_F(follow, reads_survive_soft_dirty)
 	close(refs);
 }
 
-TEST_F(follow, reads_survive_fork_of_hugetlb)
+TEST_F(mirror_coherence, reads_survive_fork_of_hugetlb)
 {
 	struct keeper child;
 	char *map = reserve_hugetlb(4) ? map_hugetlb(HUGE_BYTES) : NULL;
@@ -219,7 +219,7 @@ static bool disk_holds(const struct swap *disk, __u64 seed)
 }
 
 /* Written back a second time, the pages must be known to be dirty again. */
-TEST_F(follow, reads_survive_writeback)
+TEST_F(mirror_coherence, reads_survive_writeback)
 {
 	struct swap disk;
 	int file;
@@ -451,7 +451,7 @@ static void *mapping_changes(void *arg)
 	return NULL;
 }
 
-TEST_F(follow, cpu_and_device_at_the_same_time)
+TEST_F(mirror_coherence, cpu_and_device_at_the_same_time)
 {
 	struct both both = {
 		.fd = self->fd,

@@ -227,7 +227,7 @@ TEST_F(mirror_kinds, read_only_memory_is_not_written)
 				  HMM_DMIRROR_PROT_WRITE));
 }
 
-TEST_F(mirror_kinds, mprotect_takes_access_away_and_gives_it_back)
+TEST_F(mirror_kinds, mprotect_removes_and_restores_access)
 {
 	char data[BYTES];
 

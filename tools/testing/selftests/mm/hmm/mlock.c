@@ -93,7 +93,7 @@ static long work_move(char *map, size_t npages, __u64 request)
 }
 
 /* What is not on the LRU is not kept from reclaim: it does not count. */
-TEST_F(hmm_mlock, counted_while_not_there)
+TEST_F(hmm_mlock, counted_unless_device_private)
 {
 	EXPECT_MLOCKED(N);
 	ASSERT_EQ(N, work_move(self->map, N, HMM_DMIRROR_MIGRATE_TO_DEV));
@@ -103,7 +103,7 @@ TEST_F(hmm_mlock, counted_while_not_there)
 	EXPECT_TRUE(pattern_is(self->map, N, SEED));
 }
 
-TEST_F(hmm_mlock, unlocked_while_there)
+TEST_F(hmm_mlock, munlocked_in_device_memory)
 {
 	ASSERT_EQ(N, work_move(self->map, N, HMM_DMIRROR_MIGRATE_TO_DEV));
 	ASSERT_EQ(0, munlock(self->map, BYTES));
@@ -141,7 +141,7 @@ static long moved_after_copies(char *map, __u64 request)
 	return there;
 }
 
-TEST_F(hmm_mlock, munlocked_elsewhere_goes)
+TEST_F(hmm_mlock, migrates_after_munlock_on_another_cpu)
 {
 	if (sysconf(_SC_NPROCESSORS_ONLN) < 2)
 		SKIP(return, "needs two processors");
@@ -149,7 +149,7 @@ TEST_F(hmm_mlock, munlocked_elsewhere_goes)
 	EXPECT_TRUE(pattern_is(self->map, N, OTHER));
 }
 
-TEST_F(hmm_mlock, munlocked_elsewhere_comes_back)
+TEST_F(hmm_mlock, migrates_back_after_munlock_on_another_cpu)
 {
 	if (sysconf(_SC_NPROCESSORS_ONLN) < 2)
 		SKIP(return, "needs two processors");
@@ -163,7 +163,7 @@ TEST_F(hmm_mlock, munlocked_elsewhere_comes_back)
  * processor puts that off. Another one, which has only the munlock to do, is not
  * to let go of the pages before.
  */
-TEST_F(hmm_mlock, mlocked_elsewhere_goes)
+TEST_F(hmm_mlock, migrates_after_mlock_on_another_cpu)
 {
 	struct child child;
 

@@ -70,7 +70,7 @@ TEST_F(remap, move_there_and_back)
 }
 
 /* To a place where no huge entry can map it */
-TEST_F(remap, move_to_an_odd_place)
+TEST_F(remap, move_to_an_unaligned_address)
 {
 	char *to = map_anon(self->bytes + HUGE_BYTES) + 3 * PAGE_BYTES;
 

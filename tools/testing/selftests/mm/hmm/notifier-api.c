@@ -82,12 +82,12 @@ static int odd_plain(int fd, __u64 call, __u64 lock)
 
 /* Odd calls */
 
-FIXTURE(hmm_odd)
+FIXTURE(notifier_arguments)
 {
 	int fd;
 };
 
-FIXTURE_VARIANT(hmm_odd)
+FIXTURE_VARIANT(notifier_arguments)
 {
 	const char *name;
 	struct hmm_odd call;
@@ -105,146 +105,146 @@ FIXTURE_VARIANT(hmm_odd)
 		.times = n,						\
 	}
 
-FIXTURE_VARIANT_ADD(hmm_odd, register_null)
+FIXTURE_VARIANT_ADD(notifier_arguments, register_null)
 {
 	.name = "register(NULL)",
 	CALL(REGISTER_NULL, UNLOCKED, 0, 0, 1),
 };
 
-FIXTURE_VARIANT_ADD(hmm_odd, register_null_again)
+FIXTURE_VARIANT_ADD(notifier_arguments, register_null_again)
 {
 	.name = "register(NULL), again",
 	CALL(REGISTER_NULL, UNLOCKED, 0, 0, 2),
 };
 
-FIXTURE_VARIANT_ADD(hmm_odd, locked_register_null)
+FIXTURE_VARIANT_ADD(notifier_arguments, locked_register_null)
 {
 	.name = "__register(NULL)",
 	CALL(REGISTER_NULL_LOCKED, WRITE_LOCKED, 0, 0, 1),
 };
 
-FIXTURE_VARIANT_ADD(hmm_odd, locked_register_null_again)
+FIXTURE_VARIANT_ADD(notifier_arguments, locked_register_null_again)
 {
 	.name = "__register(NULL), again",
 	CALL(REGISTER_NULL_LOCKED, WRITE_LOCKED, 0, 0, 2),
 };
 
-FIXTURE_VARIANT_ADD(hmm_odd, insert)
+FIXTURE_VARIANT_ADD(notifier_arguments, insert)
 {
 	.name = "insert",
 	CALL(INSERT, UNLOCKED, PAGE_BYTES, PAGE_BYTES, 1),
 };
 
-FIXTURE_VARIANT_ADD(hmm_odd, insert_under_read_lock)
+FIXTURE_VARIANT_ADD(notifier_arguments, insert_under_read_lock)
 {
 	.name = "insert, after __register(NULL)",
 	.ready = true,
 	CALL(INSERT, READ_LOCKED, PAGE_BYTES, PAGE_BYTES, 1),
 };
 
-FIXTURE_VARIANT_ADD(hmm_odd, insert_under_write_lock)
+FIXTURE_VARIANT_ADD(notifier_arguments, insert_under_write_lock)
 {
 	.name = "insert, after __register(NULL)",
 	.ready = true,
 	CALL(INSERT, WRITE_LOCKED, PAGE_BYTES, PAGE_BYTES, 1),
 };
 
-FIXTURE_VARIANT_ADD(hmm_odd, insert_locked)
+FIXTURE_VARIANT_ADD(notifier_arguments, insert_locked)
 {
 	.name = "insert_locked",
 	CALL(INSERT_LOCKED, WRITE_LOCKED, PAGE_BYTES, PAGE_BYTES, 1),
 };
 
-FIXTURE_VARIANT_ADD(hmm_odd, insert_same_range)
+FIXTURE_VARIANT_ADD(notifier_arguments, insert_same_range)
 {
 	.name = "insert, same range once more",
 	CALL(INSERT, UNLOCKED, PAGE_BYTES, PAGE_BYTES, 2),
 };
 
-FIXTURE_VARIANT_ADD(hmm_odd, insert_nothing)
+FIXTURE_VARIANT_ADD(notifier_arguments, insert_nothing)
 {
 	.name = "insert, no byte",
 	.rc = -EOVERFLOW,
 	CALL(INSERT, UNLOCKED, PAGE_BYTES, 0, 1),
 };
 
-FIXTURE_VARIANT_ADD(hmm_odd, insert_nothing_locked)
+FIXTURE_VARIANT_ADD(notifier_arguments, insert_nothing_locked)
 {
 	.name = "insert_locked, no byte",
 	.rc = -EOVERFLOW,
 	CALL(INSERT_LOCKED, WRITE_LOCKED, PAGE_BYTES, 0, 1),
 };
 
-FIXTURE_VARIANT_ADD(hmm_odd, insert_beyond)
+FIXTURE_VARIANT_ADD(notifier_arguments, insert_beyond)
 {
 	.name = "insert, beyond the last address",
 	.rc = -EOVERFLOW,
 	CALL(INSERT, UNLOCKED, ALL_BYTES, PAGE_BYTES + 1, 1),
 };
 
-FIXTURE_VARIANT_ADD(hmm_odd, insert_beyond_locked)
+FIXTURE_VARIANT_ADD(notifier_arguments, insert_beyond_locked)
 {
 	.name = "insert_locked, beyond the last address",
 	.rc = -EOVERFLOW,
 	CALL(INSERT_LOCKED, WRITE_LOCKED, ALL_BYTES, PAGE_BYTES + 1, 1),
 };
 
-FIXTURE_VARIANT_ADD(hmm_odd, insert_last_page)
+FIXTURE_VARIANT_ADD(notifier_arguments, insert_last_page)
 {
 	.name = "insert, of the last page",
 	CALL(INSERT, UNLOCKED, ALL_BYTES, PAGE_BYTES, 1),
 };
 
-FIXTURE_VARIANT_ADD(hmm_odd, insert_last_byte)
+FIXTURE_VARIANT_ADD(notifier_arguments, insert_last_byte)
 {
 	.name = "insert, of the last byte",
 	CALL(INSERT, UNLOCKED, ~0ULL, 1, 1),
 };
 
-FIXTURE_VARIANT_ADD(hmm_odd, insert_all)
+FIXTURE_VARIANT_ADD(notifier_arguments, insert_all)
 {
 	.name = "insert, of all but the last byte",
 	CALL(INSERT, UNLOCKED, 0, ~0ULL, 1),
 };
 
-FIXTURE_VARIANT_ADD(hmm_odd, insert_unaligned)
+FIXTURE_VARIANT_ADD(notifier_arguments, insert_unaligned)
 {
 	.name = "insert, not page aligned",
 	CALL(INSERT, UNLOCKED, PAGE_BYTES + 3, 5, 1),
 };
 
-FIXTURE_VARIANT_ADD(hmm_odd, insert_not_of_user_space)
+FIXTURE_VARIANT_ADD(notifier_arguments, insert_not_of_user_space)
 {
 	.name = "insert, not of user space",
 	CALL(INSERT, UNLOCKED, 1ULL << 63, PAGE_BYTES, 1),
 };
 
-FIXTURE_VARIANT_ADD(hmm_odd, register_)
+FIXTURE_VARIANT_ADD(notifier_arguments, register_)
 {
 	.name = "register",
 	CALL(REGISTER, UNLOCKED, 0, 0, 1),
 };
 
-FIXTURE_VARIANT_ADD(hmm_odd, register_twice)
+FIXTURE_VARIANT_ADD(notifier_arguments, register_twice)
 {
 	.name = "register, twice",
 	CALL(REGISTER, UNLOCKED, 0, 0, 2),
 };
 
-FIXTURE_VARIANT_ADD(hmm_odd, register_after_null)
+FIXTURE_VARIANT_ADD(notifier_arguments, register_after_null)
 {
 	.name = "register, after __register(NULL)",
 	.ready = true,
 	CALL(REGISTER, UNLOCKED, 0, 0, 1),
 };
 
-FIXTURE_VARIANT_ADD(hmm_odd, locked_register)
+FIXTURE_VARIANT_ADD(notifier_arguments, locked_register)
 {
 	.name = "__register",
 	CALL(REGISTER_LOCKED, WRITE_LOCKED, 0, 0, 1),
 };
 
-FIXTURE_VARIANT_ADD(hmm_odd, locked_register_twice)
+FIXTURE_VARIANT_ADD(notifier_arguments, locked_register_twice)
 {
 	.name = "__register, twice",
 	CALL(REGISTER_LOCKED, WRITE_LOCKED, 0, 0, 2),
@@ -252,7 +252,7 @@ FIXTURE_VARIANT_ADD(hmm_odd, locked_register_twice)
 
 static const char * const lock_names[] = { "-", "read", "write" };
 
-FIXTURE_SETUP(hmm_odd)
+FIXTURE_SETUP(notifier_arguments)
 {
 	self->fd = flight_open();
 	if (self->fd < 0)
@@ -262,12 +262,12 @@ FIXTURE_SETUP(hmm_odd)
 				       HMM_ODD_WRITE_LOCKED));
 }
 
-FIXTURE_TEARDOWN(hmm_odd)
+FIXTURE_TEARDOWN(notifier_arguments)
 {
 	close(self->fd);
 }
 
-TEST_F(hmm_odd, answer_is_that_of_7_3)
+TEST_F(notifier_arguments, answer_is_that_of_7_3)
 {
 	struct hmm_odd call = variant->call;
 	int rc = odd(self->fd, &call);
@@ -278,7 +278,7 @@ TEST_F(hmm_odd, answer_is_that_of_7_3)
 }
 
 /* Neither a failed call nor a removed subscription is left in the address space. */
-TEST_F(hmm_odd, works_after_it)
+TEST_F(notifier_arguments, works_after_it)
 {
 	struct hmm_odd call = variant->call;
 	char *map = map_anon_small(BYTES);
@@ -356,14 +356,14 @@ TEST_F(hmm_failed_insert, leaves_no_trace)
 
 /* Want of memory, and sizes */
 
-FIXTURE(hmm_dropin)
+FIXTURE(notifier_out_of_tree)
 {
 	int fd;
 	int a;
 	char *map;
 };
 
-FIXTURE_SETUP(hmm_dropin)
+FIXTURE_SETUP(notifier_out_of_tree)
 {
 	self->fd = flight_open();
 	self->a = sub_open();
@@ -373,7 +373,7 @@ FIXTURE_SETUP(hmm_dropin)
 	write_pages(self->map, N, 1);
 }
 
-FIXTURE_TEARDOWN(hmm_dropin)
+FIXTURE_TEARDOWN(notifier_out_of_tree)
 {
 	injection_stop();
 	close(self->fd);
@@ -381,7 +381,7 @@ FIXTURE_TEARDOWN(hmm_dropin)
 	munmap(self->map, BYTES);
 }
 
-TEST_F(hmm_dropin, insert_without_memory_leaves_no_trace)
+TEST_F(notifier_out_of_tree, insert_without_memory_leaves_no_trace)
 {
 	struct hmm_odd call;
 	unsigned int failures = 0;
@@ -411,7 +411,7 @@ TEST_F(hmm_dropin, insert_without_memory_leaves_no_trace)
 	EXPECT_EQ(0, call.rc);
 }
 
-TEST_F(hmm_dropin, what_drivers_allocate_has_not_grown)
+TEST_F(notifier_out_of_tree, what_drivers_allocate_has_not_grown)
 {
 	struct hmm_sizes sizes;
 
@@ -450,7 +450,7 @@ static void make_ready(struct __test_metadata *_metadata, int fd)
 	EXPECT_EQ(1, sub_state(fd).starts);				\
 } while (0)
 
-TEST_F(hmm_dropin, intervals_inserted_under_mmap_read_lock)
+TEST_F(notifier_out_of_tree, intervals_inserted_under_mmap_read_lock)
 {
 	make_ready(_metadata, self->fd);
 	ASSERT_EQ(0, sub_place(self->a, HMM_NOTIFY_SUBSCRIBE,
@@ -459,7 +459,7 @@ TEST_F(hmm_dropin, intervals_inserted_under_mmap_read_lock)
 	told_and_removed(self->a, self->map);
 }
 
-TEST_F(hmm_dropin, intervals_after_register_without_subscription)
+TEST_F(notifier_out_of_tree, intervals_after_register_without_subscription)
 {
 	ASSERT_EQ(0, odd_plain(self->fd, HMM_ODD_REGISTER_NULL,
 			       HMM_ODD_UNLOCKED));
@@ -470,7 +470,7 @@ TEST_F(hmm_dropin, intervals_after_register_without_subscription)
 }
 
 /* 7.3 takes the lock for writing, in vain. */
-TEST_F(hmm_dropin, first_interval_inserted_under_mmap_read_lock)
+TEST_F(notifier_out_of_tree, first_interval_inserted_under_mmap_read_lock)
 {
 	int there = sub_open();
 	pid_t pid = fork_off();
@@ -488,14 +488,14 @@ TEST_F(hmm_dropin, first_interval_inserted_under_mmap_read_lock)
 	told_and_removed(self->a, self->map);
 }
 
-TEST_F(hmm_dropin, made_ready_after_an_interval)
+TEST_F(notifier_out_of_tree, made_ready_after_an_interval)
 {
 	subscribe(self->a, HMM_NOTIFY_INTERVAL, self->map, BYTES);
 	make_ready(_metadata, self->fd);
 	told_and_removed(self->a, self->map);
 }
 
-TEST_F(hmm_dropin, made_ready_after_a_list)
+TEST_F(notifier_out_of_tree, made_ready_after_a_list)
 {
 	subscribe(self->a, HMM_NOTIFY_LIST, self->map, BYTES);
 	make_ready(_metadata, self->fd);
@@ -505,7 +505,7 @@ TEST_F(hmm_dropin, made_ready_after_a_list)
 }
 
 /* Nothing of it stays with an address space that never gets a subscription. */
-TEST_F(hmm_dropin, process_ends_that_was_only_made_ready)
+TEST_F(notifier_out_of_tree, process_ends_that_was_only_made_ready)
 {
 	pid_t pid = fork_off();
 

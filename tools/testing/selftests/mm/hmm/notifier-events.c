@@ -319,7 +319,7 @@ FIXTURE_VARIANT_ADD(hmm_event, uffd_resolve_hugetlb)
 	TOLD(hugetlb, uffd_watch_and_protect, uffd_resolve,
 	     SET(PROTECTION_VMA), 0);
 
-FIXTURE_VARIANT_ADD(hmm_event, uffd_take_access)
+FIXTURE_VARIANT_ADD(hmm_event, uffd_remove_access)
 	TOLD(small, uffd_watch_reads, uffd_take_access,
 	     SET(PROTECTION_VMA), 0);
 

@@ -367,7 +367,7 @@ TEST_F(hmm_notifier, reader_waits_for_the_end)
 }
 
 /* It either waits, or learns later that it has read in vain. */
-TEST_F(hmm_notifier, reader_that_is_told_later)
+TEST_F(hmm_notifier, reader_sees_a_later_collision)
 {
 	struct hmm_notify_call call = {
 		.op = HMM_NOTIFY_READ,
@@ -462,7 +462,7 @@ TEST_F(hmm_notifier, reader_is_killed)
 
 /* Resizing */
 
-TEST_F(hmm_notifier, resize_moves_what_is_told)
+TEST_F(hmm_notifier, resize_changes_which_invalidations_call)
 {
 	interval(self->a, self->map, HALF);
 	if (!knows_new_calls(self->a))
@@ -619,7 +619,7 @@ TEST_F(hmm_notifier, remove_in_a_callback_elsewhere)
 }
 
 /* The same invalidation is about to tell it, and then does not. */
-TEST_F(hmm_notifier, remove_of_the_next_to_be_told)
+TEST_F(hmm_notifier, remove_of_the_next_to_be_called)
 {
 	interval(self->a, self->map, 2);
 	interval(self->b, self->map + PAGE_BYTES, 1);
@@ -627,7 +627,7 @@ TEST_F(hmm_notifier, remove_of_the_next_to_be_told)
 	EXPECT_EQ(0, sub_state(self->b).starts);
 }
 
-TEST_F(hmm_notifier, remove_of_one_just_told)
+TEST_F(hmm_notifier, remove_of_one_just_called)
 {
 	interval(self->b, self->map, 1);
 	interval(self->a, self->map + PAGE_BYTES, 1);
@@ -693,7 +693,7 @@ TEST_F(hmm_notifier, remove_waits_for_the_second_pass)
 
 /* Lists */
 
-TEST_F(hmm_notifier, list_is_told)
+TEST_F(hmm_notifier, list_is_called)
 {
 	list(self->a, self->map, N);
 	drop(self->map, N);
@@ -846,7 +846,7 @@ TEST_F(hmm_notifier, exit_releases_a_list_once)
 }
 
 /* The end is told first; then the mappings go. */
-TEST_F(hmm_notifier, exit_tells_an_interval)
+TEST_F(hmm_notifier, exit_calls_an_interval)
 {
 	unsigned int i, releases = 0;
 	__u64 told = 0;

@@ -369,7 +369,7 @@ struct shared_page {
 	int forked;
 };
 
-FIXTURE(hmm_slow_process)
+FIXTURE(hmm_long_invalidation)
 {
 	struct shared_page *page;
 	struct group group;
@@ -381,7 +381,7 @@ FIXTURE(hmm_slow_process)
 	long n;
 };
 
-FIXTURE_SETUP(hmm_slow_process)
+FIXTURE_SETUP(hmm_long_invalidation)
 {
 	self->a = sub_open();
 	self->b = sub_open();
@@ -395,7 +395,7 @@ FIXTURE_SETUP(hmm_slow_process)
 	memset(self->page, 0, PAGE_BYTES);
 }
 
-FIXTURE_TEARDOWN(hmm_slow_process)
+FIXTURE_TEARDOWN(hmm_long_invalidation)
 {
 	long i;
 
@@ -446,7 +446,7 @@ static char *map_zeroes(size_t bytes, size_t step)
 #define FORKED_BYTES	(8 * GIGANTIC_BYTES)
 
 /* The page tables of the forked process go beyond memory.high. */
-static void __noreturn fork_slowly(struct _test_data_hmm_slow_process *self)
+static void __noreturn fork_slowly(struct _test_data_hmm_long_invalidation *self)
 {
 	struct shared_page *page = self->page;
 	char pid[16];
@@ -467,7 +467,7 @@ static void __noreturn fork_slowly(struct _test_data_hmm_slow_process *self)
 }
 
 /* A kernel with checkers takes its time to map what the fork copies. */
-TEST_F_TIMEOUT(hmm_slow_process, fork_beyond_memory_high, 120)
+TEST_F_TIMEOUT(hmm_long_invalidation, fork_beyond_memory_high, 120)
 {
 	if (!group_make(&self->group))
 		SKIP(return, "no memory cgroup");
@@ -505,7 +505,7 @@ static void __noreturn hog(void)
 		asm volatile("" ::: "memory");
 }
 
-TEST_F_TIMEOUT(hmm_slow_process, idle_mprotect_beside_busy_processors, 120)
+TEST_F_TIMEOUT(hmm_long_invalidation, idle_mprotect_beside_busy_processors, 120)
 {
 	long n = 2 * sysconf(_SC_NPROCESSORS_ONLN);
 
@@ -639,14 +639,14 @@ static void *busy_run(void *arg)
 	return NULL;
 }
 
-FIXTURE(hmm_busy_process)
+FIXTURE(hmm_never_idle)
 {
 	struct busy busy;
 	int a;
 	char *map;
 };
 
-FIXTURE_SETUP(hmm_busy_process)
+FIXTURE_SETUP(hmm_never_idle)
 {
 	unsigned int i;
 
@@ -664,7 +664,7 @@ FIXTURE_SETUP(hmm_busy_process)
 		usleep(1000);
 }
 
-FIXTURE_TEARDOWN(hmm_busy_process)
+FIXTURE_TEARDOWN(hmm_never_idle)
 {
 	unsigned int i;
 
@@ -676,19 +676,19 @@ FIXTURE_TEARDOWN(hmm_busy_process)
 	munmap(self->busy.map, BUSY_THREADS * PAGE_BYTES);
 }
 
-TEST_F(hmm_busy_process, first_read_returns)
+TEST_F(hmm_never_idle, first_read_returns)
 {
 	EXPECT_EQ(0, try_place(self->a, HMM_NOTIFY_INTERVAL, self->map,
 			       SOON_MS));
 	EXPECT_EQ(0, sub_try(self->a, HMM_NOTIFY_READ, SOON_MS));
 }
 
-TEST_F(hmm_busy_process, first_register_returns)
+TEST_F(hmm_never_idle, first_register_returns)
 {
 	EXPECT_EQ(0, try_place(self->a, HMM_NOTIFY_LIST, self->map, SOON_MS));
 }
 
-TEST_F(hmm_busy_process, first_register_with_mmap_lock_returns)
+TEST_F(hmm_never_idle, first_register_with_mmap_lock_returns)
 {
 	EXPECT_EQ(0, try_place(self->a, HMM_NOTIFY_LIST_LOCKED, self->map,
 			       SOON_MS));
@@ -872,7 +872,7 @@ TEST_F(hmm_killed, beside_a_callback_of_another_process)
  * subscription comes between two of them, and waits for the first one only.
  */
 
-FIXTURE(hmm_one_after_another)
+FIXTURE(hmm_consecutive)
 {
 	struct flights flights[2];
 	int reader;
@@ -880,7 +880,7 @@ FIXTURE(hmm_one_after_another)
 	char *map;
 };
 
-FIXTURE_SETUP(hmm_one_after_another)
+FIXTURE_SETUP(hmm_consecutive)
 {
 	self->flights[1].fd = -1;
 	self->reader = sub_open();
@@ -895,7 +895,7 @@ FIXTURE_SETUP(hmm_one_after_another)
 	settle(self->reader);
 }
 
-FIXTURE_TEARDOWN(hmm_one_after_another)
+FIXTURE_TEARDOWN(hmm_consecutive)
 {
 	flights_close(&self->flights[0]);
 	flights_close(&self->flights[1]);
@@ -906,14 +906,14 @@ FIXTURE_TEARDOWN(hmm_one_after_another)
 
 static void *one_after_another(void *arg)
 {
-	struct _test_data_hmm_one_after_another *self = arg;
+	struct _test_data_hmm_consecutive *self = arg;
 
 	flight_make(&self->flights[0], self->map, N, 0);
 	flight_make(&self->flights[1], self->map, N, 0);
 	return NULL;
 }
 
-TEST_F(hmm_one_after_another, register_in_between)
+TEST_F(hmm_consecutive, register_in_between)
 {
 	pthread_t thread;
 	bool waited;
@@ -940,7 +940,7 @@ TEST_F(hmm_one_after_another, register_in_between)
  * the callback. Here a callback stays until the call has returned.
  */
 
-FIXTURE(hmm_lock_across)
+FIXTURE(hmm_callback_needs_caller)
 {
 	struct flights first;
 	struct flights second;
@@ -951,22 +951,22 @@ FIXTURE(hmm_lock_across)
 	char *map;
 };
 
-FIXTURE_VARIANT(hmm_lock_across)
+FIXTURE_VARIANT(hmm_callback_needs_caller)
 {
 	__u64 kind;
 };
 
-FIXTURE_VARIANT_ADD(hmm_lock_across, register_)
+FIXTURE_VARIANT_ADD(hmm_callback_needs_caller, register_)
 {
 	.kind = HMM_NOTIFY_LIST,
 };
 
-FIXTURE_VARIANT_ADD(hmm_lock_across, register_with_mmap_lock)
+FIXTURE_VARIANT_ADD(hmm_callback_needs_caller, register_with_mmap_lock)
 {
 	.kind = HMM_NOTIFY_LIST_LOCKED,
 };
 
-FIXTURE_SETUP(hmm_lock_across)
+FIXTURE_SETUP(hmm_callback_needs_caller)
 {
 	self->second.fd = -1;
 	self->meanwhile.fd = -1;
@@ -987,7 +987,7 @@ FIXTURE_SETUP(hmm_lock_across)
 	settle(self->reader);
 }
 
-FIXTURE_TEARDOWN(hmm_lock_across)
+FIXTURE_TEARDOWN(hmm_callback_needs_caller)
 {
 	flights_close(&self->first);
 	flights_close(&self->second);
@@ -999,7 +999,7 @@ FIXTURE_TEARDOWN(hmm_lock_across)
 	munmap(self->map, BYTES);
 }
 
-TEST_F(hmm_lock_across, does_not_wait_for_its_own_callback)
+TEST_F(hmm_callback_needs_caller, does_not_wait_for_its_own_callback)
 {
 	flights_begin(&self->first);
 	plan(self->a, HMM_NOTIFY_HOLD_START, 0);
@@ -1035,7 +1035,7 @@ enum joined {
 	JOINED
 };
 
-FIXTURE(hmm_joined)
+FIXTURE(hmm_overlapping)
 {
 	struct flights flights[JOINED];
 	int reader;
@@ -1043,7 +1043,7 @@ FIXTURE(hmm_joined)
 	char *map;
 };
 
-FIXTURE_SETUP(hmm_joined)
+FIXTURE_SETUP(hmm_overlapping)
 {
 	bool opened = true;
 	unsigned int i;
@@ -1063,7 +1063,7 @@ FIXTURE_SETUP(hmm_joined)
 	settle(self->reader);
 }
 
-FIXTURE_TEARDOWN(hmm_joined)
+FIXTURE_TEARDOWN(hmm_overlapping)
 {
 	unsigned int i;
 
@@ -1074,7 +1074,7 @@ FIXTURE_TEARDOWN(hmm_joined)
 	munmap(self->map, BYTES);
 }
 
-TEST_F(hmm_joined, register_in_between)
+TEST_F(hmm_overlapping, register_in_between)
 {
 	__u64 told;
 
@@ -1193,7 +1193,7 @@ TEST_F(hmm_reader, waits_for_all_from_before)
 }
 
 /* Later ones that end first must not be taken for the earlier ones. */
-TEST_F(hmm_reader, is_not_misled_by_later_ones)
+TEST_F(hmm_reader, later_ones_do_not_end_its_wait_early)
 {
 	EXPECT_EQ(-ETIMEDOUT, sub_try(self->a, HMM_NOTIFY_READ, A_WHILE_MS));
 	flights_begin(&self->later);
@@ -1295,14 +1295,14 @@ TEST_F(hmm_page_zero, other_processes_go_on)
 	others_go_on(self->a, self->b, self->map);
 }
 
-TEST_F(hmm_page_zero, first_read_after_it)
+TEST_F(hmm_page_zero, first_read_after_mprotect)
 {
 	change_page_zero();
 	change_more(self->map);
 	others_go_on(self->a, self->b, self->map);
 }
 
-TEST_F(hmm_page_zero, read_after_it)
+TEST_F(hmm_page_zero, read_after_mprotect)
 {
 	interval(self->a, self->map);
 	settle(self->a);

@@ -29,35 +29,35 @@
 #define READABLE	HMM_PROBE_VALID
 #define WRITABLE	(HMM_PROBE_VALID | HMM_PROBE_WRITE)
 
-FIXTURE(hmm_defects)
+FIXTURE(range_regression)
 {
 	int fd;
 	__u64 slots[2 * HUGE_PAGES];
 };
 
-FIXTURE_VARIANT(hmm_defects)
+FIXTURE_VARIANT(range_regression)
 {
 	__u64 flags;
 };
 
-FIXTURE_VARIANT_ADD(hmm_defects, locked)
+FIXTURE_VARIANT_ADD(range_regression, locked)
 {
 	.flags = 0,
 };
 
-FIXTURE_VARIANT_ADD(hmm_defects, unlocked)
+FIXTURE_VARIANT_ADD(range_regression, unlocked)
 {
 	.flags = HMM_PROBE_UNLOCKED,
 };
 
-FIXTURE_SETUP(hmm_defects)
+FIXTURE_SETUP(range_regression)
 {
 	self->fd = probe_open();
 	if (self->fd < 0)
 		SKIP(return, "no /dev/hmm_probe");
 }
 
-FIXTURE_TEARDOWN(hmm_defects)
+FIXTURE_TEARDOWN(range_regression)
 {
 	release_hugetlb();
 	close(self->fd);
@@ -136,7 +136,7 @@ static void writes_must_stay_private(struct __test_metadata *_metadata,
 	EXPECT_EQ(2, *last);
 }
 
-TEST_F(hmm_defects, a1_pte_after_fork)
+TEST_F(range_regression, write_request_after_fork_is_met_pte)
 {
 	struct device_memory dev;
 	struct keeper child;
@@ -150,7 +150,7 @@ TEST_F(hmm_defects, a1_pte_after_fork)
 	close(dev.mirror);
 }
 
-TEST_F(hmm_defects, a1_pte_after_mprotect)
+TEST_F(range_regression, write_request_after_mprotect_is_met_pte)
 {
 	struct device_memory dev;
 
@@ -164,7 +164,7 @@ TEST_F(hmm_defects, a1_pte_after_mprotect)
 	close(dev.mirror);
 }
 
-TEST_F(hmm_defects, a1_pte_write_to_read_only_mapping)
+TEST_F(range_regression, write_request_to_read_only_mapping_fails_pte)
 {
 	struct device_memory dev;
 
@@ -177,7 +177,7 @@ TEST_F(hmm_defects, a1_pte_write_to_read_only_mapping)
 	close(dev.mirror);
 }
 
-TEST_F(hmm_defects, a1_pmd_after_fork)
+TEST_F(range_regression, write_request_after_fork_is_met_pmd)
 {
 	struct device_memory dev;
 	struct keeper child;
@@ -191,7 +191,7 @@ TEST_F(hmm_defects, a1_pmd_after_fork)
 	close(dev.mirror);
 }
 
-TEST_F(hmm_defects, a1_pmd_after_mprotect)
+TEST_F(range_regression, write_request_after_mprotect_is_met_pmd)
 {
 	struct device_memory dev;
 
@@ -204,7 +204,7 @@ TEST_F(hmm_defects, a1_pmd_after_mprotect)
 	close(dev.mirror);
 }
 
-TEST_F(hmm_defects, a1_pmd_write_to_read_only_mapping)
+TEST_F(range_regression, write_request_to_read_only_mapping_fails_pmd)
 {
 	struct device_memory dev;
 
@@ -220,7 +220,7 @@ TEST_F(hmm_defects, a1_pmd_write_to_read_only_mapping)
 
 /* A7: exactly the requested pages are faulted, and none is overlooked */
 
-TEST_F(hmm_defects, a7_pte_only_requested_page)
+TEST_F(range_regression, only_requested_pte_is_faulted)
 {
 	char *map = map_anon_small(HUGE_BYTES);
 
@@ -233,7 +233,7 @@ TEST_F(hmm_defects, a7_pte_only_requested_page)
 	EXPECT_EQ(1, probe_populated(self->fd, map, HUGE_PAGES));
 }
 
-TEST_F(hmm_defects, a7_pte_scattered_requests)
+TEST_F(range_regression, only_scattered_ptes_are_faulted)
 {
 	char *map = map_anon_small(HUGE_BYTES);
 	size_t i;
@@ -255,7 +255,7 @@ TEST_F(hmm_defects, a7_pte_scattered_requests)
 }
 
 /* One write request must not copy the shared pages behind it. */
-TEST_F(hmm_defects, a7_pte_no_write_fault_of_other_pages)
+TEST_F(range_regression, other_ptes_are_not_write_faulted)
 {
 	char *map = map_anon_small(HUGE_BYTES);
 	struct keeper child;
@@ -273,7 +273,7 @@ TEST_F(hmm_defects, a7_pte_no_write_fault_of_other_pages)
 }
 
 /* The hole has no page table at all: it is reported in one piece. */
-TEST_F(hmm_defects, a7_large_hole_only_requested_page)
+TEST_F(range_regression, only_requested_page_of_a_hole_is_faulted)
 {
 	char *map = map_anon_small(2 * HUGE_BYTES);
 	size_t at = HUGE_PAGES + 5;
@@ -287,7 +287,7 @@ TEST_F(hmm_defects, a7_large_hole_only_requested_page)
 }
 
 /* Unrequested pages without permission are no reason to refuse the rest. */
-TEST_F(hmm_defects, a7_read_only_neighbour_is_no_error)
+TEST_F(range_regression, read_only_neighbour_is_no_error)
 {
 	char *map = map_anon_small(HUGE_BYTES);
 
@@ -304,7 +304,7 @@ TEST_F(hmm_defects, a7_read_only_neighbour_is_no_error)
 	EXPECT_EQ(3, probe_populated(self->fd, map, HUGE_PAGES));
 }
 
-TEST_F(hmm_defects, a7_hugetlb_read_request_on_later_page)
+TEST_F(range_regression, hugetlb_read_request_on_later_page_is_met)
 {
 	char *map = reserve_hugetlb(1) ? map_hugetlb(HUGE_BYTES) : NULL;
 
@@ -318,7 +318,7 @@ TEST_F(hmm_defects, a7_hugetlb_read_request_on_later_page)
 	EXPECT_TRUE(probe_agrees(self->fd, map, HUGE_PAGES, 0));
 }
 
-TEST_F(hmm_defects, a7_hugetlb_write_request_on_later_page)
+TEST_F(range_regression, hugetlb_write_request_on_later_page_is_met)
 {
 	char *map = reserve_hugetlb(1) ? map_hugetlb(HUGE_BYTES) : NULL;
 
@@ -357,7 +357,7 @@ static void nothing_said(struct __test_metadata *_metadata, int fd, char *map,
 #define must_agree(map, npages, flags)					\
 	EXPECT_TRUE(probe_agrees(self->fd, map, npages, flags))
 
-TEST_F(hmm_defects, a12_hugetlb_hole)
+TEST_F(range_regression, snapshot_of_hugetlb_hole)
 {
 	char *map = reserve_hugetlb(1) ? map_hugetlb(HUGE_BYTES) : NULL;
 
@@ -380,7 +380,7 @@ static bool take_access_away(struct uffd *uffd, char *map, size_t bytes)
 			     UFFDIO_RWPROTECT_MODE_RWP);
 }
 
-TEST_F(hmm_defects, a12_protnone_pte)
+TEST_F(range_regression, snapshot_of_protnone_pte)
 {
 	char *map = map_anon_small(N * PAGE_BYTES);
 	struct uffd uffd;
@@ -392,7 +392,7 @@ TEST_F(hmm_defects, a12_protnone_pte)
 	close(uffd.fd);
 }
 
-TEST_F(hmm_defects, a12_protnone_pmd)
+TEST_F(range_regression, snapshot_of_protnone_pmd)
 {
 	char *map = map_thp(self->fd, HUGE_BYTES);
 	struct uffd uffd;
@@ -403,7 +403,7 @@ TEST_F(hmm_defects, a12_protnone_pmd)
 	close(uffd.fd);
 }
 
-TEST_F(hmm_defects, a12_protnone_hugetlb)
+TEST_F(range_regression, snapshot_of_protnone_hugetlb)
 {
 	char *map = reserve_hugetlb(1) ? map_hugetlb(HUGE_BYTES) : NULL;
 	struct uffd uffd;
@@ -417,7 +417,7 @@ TEST_F(hmm_defects, a12_protnone_hugetlb)
 	close(uffd.fd);
 }
 
-TEST_F(hmm_defects, a12_foreign_device_pmd)
+TEST_F(range_regression, snapshot_of_other_owners_device_pmd)
 {
 	struct device_memory dev;
 
@@ -427,7 +427,7 @@ TEST_F(hmm_defects, a12_foreign_device_pmd)
 	close(dev.mirror);
 }
 
-TEST_F(hmm_defects, a12_special_pmd)
+TEST_F(range_regression, snapshot_of_special_pmd)
 {
 	char *map = map_anon(HUGE_BYTES);
 
@@ -459,7 +459,7 @@ static char *map_special_pud(int fd)
 		    (off_t)HMM_PROBE_MAP_HUGE << HMM_PROBE_MAP_SHIFT);
 }
 
-TEST_F(hmm_defects, a12_special_pud)
+TEST_F(range_regression, snapshot_of_special_pud)
 {
 	char *map = map_special_pud(self->fd);
 	char *at = map + HUGE_BYTES + 5 * PAGE_BYTES;
@@ -479,7 +479,7 @@ TEST_F(hmm_defects, a12_special_pud)
 
 /* A15: the pfn is the page's own, also in the middle of a device folio */
 
-TEST_F(hmm_defects, a15_range_inside_device_pmd)
+TEST_F(range_regression, range_inside_device_pmd)
 {
 	struct device_memory dev;
 	__u64 whole[HUGE_PAGES];
@@ -525,14 +525,14 @@ static __u64 count_faults(int fd, char *map, __u64 *slots, __u64 request,
 	calls_;								\
 })
 
-TEST_F(hmm_defects, faults_per_2m_of_small_pages)
+TEST_F(range_regression, faults_per_2m_of_small_pages)
 {
 	char *map = map_anon_small(HUGE_BYTES);
 
 	EXPECT_EQ(HUGE_PAGES, faults_for(map, REQ_WRITE, "4 KiB pages"));
 }
 
-TEST_F(hmm_defects, b1_one_fault_per_huge_page)
+TEST_F(range_regression, one_fault_per_huge_page)
 {
 	char *map = map_anon(HUGE_BYTES);
 	__u64 faults;
@@ -544,7 +544,7 @@ TEST_F(hmm_defects, b1_one_fault_per_huge_page)
 	EXPECT_EQ(1, faults);
 }
 
-TEST_F(hmm_defects, b1_one_fault_per_hugetlb_page)
+TEST_F(range_regression, one_fault_per_hugetlb_page)
 {
 	char *map = reserve_hugetlb(1) ? map_hugetlb(HUGE_BYTES) : NULL;
 
@@ -568,7 +568,7 @@ static bool is_64k_folios(const __u64 *slots)
 	return true;
 }
 
-TEST_F(hmm_defects, b1_one_fault_per_64k_folio)
+TEST_F(range_regression, one_fault_per_64k_folio)
 {
 	char *map = map_anon(HUGE_BYTES);
 	struct setting small, huge;
@@ -586,7 +586,7 @@ TEST_F(hmm_defects, b1_one_fault_per_64k_folio)
 }
 
 /* A read fault of a file maps the cached pages around it, 64 KiB in all. */
-TEST_F(hmm_defects, b1_one_fault_per_window_of_a_file)
+TEST_F(range_regression, one_fault_per_fault_around_window_of_a_file)
 {
 	int file = memory_file(HUGE_BYTES);
 	char *map = map_at(map_anon(HUGE_BYTES), HUGE_BYTES, PROT_READ,
@@ -608,7 +608,7 @@ TEST_F(hmm_defects, b1_one_fault_per_window_of_a_file)
  * the handler changes other pages of the range.
  */
 
-FIXTURE(hmm_retry)
+FIXTURE(range_retry)
 {
 	int fd;
 	char *map;
@@ -616,7 +616,7 @@ FIXTURE(hmm_retry)
 	__u64 slots[2 * N];
 };
 
-FIXTURE_SETUP(hmm_retry)
+FIXTURE_SETUP(range_retry)
 {
 	self->fd = probe_open();
 	if (self->fd < 0)
@@ -627,7 +627,7 @@ FIXTURE_SETUP(hmm_retry)
 	fill_slots(self->slots, 2 * N, 0);
 }
 
-FIXTURE_TEARDOWN(hmm_retry)
+FIXTURE_TEARDOWN(range_retry)
 {
 	close(self->fd);
 }
@@ -668,7 +668,7 @@ static void protect_page_before(struct uffd *uffd, char *page, bool write)
 	uffd_fill(uffd, page, 3);
 }
 
-TEST_F(hmm_retry, a6_unrequested_page_stays_unpopulated)
+TEST_F(range_retry, unrequested_page_stays_unpopulated)
 {
 	fault_with_sleep_on_page_1(drop_page_before, 0, REQ_READ);
 	EXPECT_EQ(0, self->slots[0]);
@@ -676,19 +676,19 @@ TEST_F(hmm_retry, a6_unrequested_page_stays_unpopulated)
 	EXPECT_EQ(1, probe_populated(self->fd, self->map, 2));
 }
 
-TEST_F(hmm_retry, a6_read_request_is_not_write_faulted)
+TEST_F(range_retry, read_request_is_not_write_faulted)
 {
 	fault_with_sleep_on_page_1(drop_page_before, REQ_READ, REQ_READ);
 	EXPECT_EQ(READABLE, self->slots[0] & STATE);
 }
 
-TEST_F(hmm_retry, a6_read_request_is_not_refused)
+TEST_F(range_retry, read_request_is_not_refused)
 {
 	fault_with_sleep_on_page_1(protect_page_before, REQ_READ, REQ_READ);
 	EXPECT_EQ(READABLE, self->slots[0] & STATE);
 }
 
-TEST_F(hmm_retry, a6_sticky_flags_survive_retries)
+TEST_F(range_retry, sticky_flags_survive_retries)
 {
 	fault_with_sleep_on_page_1(drop_page_before, HMM_PROBE_DMA_MAPPED,
 				   HMM_PROBE_P2PDMA | REQ_WRITE);
@@ -711,7 +711,7 @@ static void plant_page(struct uffd *uffd, char *page, bool write)
 	uffd_fill(uffd, page, 3);
 }
 
-TEST_F(hmm_retry, b7_resumes_where_it_stopped)
+TEST_F(range_retry, resumes_where_it_stopped)
 {
 	struct hmm_probe_call call = {
 		.pfn_flags_mask = MASK_SLOTS,
@@ -755,7 +755,7 @@ static void replace_page_before(struct uffd *uffd, char *page, bool write)
 	uffd_fill(uffd, page, 3);
 }
 
-TEST_F(hmm_retry, looks_again_after_an_invalidation)
+TEST_F(range_retry, looks_again_after_an_invalidation)
 {
 	struct hmm_probe_call call = {
 		.default_flags = REQ_WRITE,

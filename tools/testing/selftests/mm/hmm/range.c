@@ -894,7 +894,7 @@ TEST_F(hmm_range, request_on_special_mapping)
 }
 
 /* get_user_pages() does not hand it out either: it is for this process alone. */
-TEST_F(hmm_range, secret_memory_is_not_handed_out)
+TEST_F(hmm_range, secret_memory_is_refused)
 {
 	int file = secret_file(N * PAGE_BYTES);
 	char *map;
@@ -923,7 +923,7 @@ TEST_F(hmm_range, request_on_pfn_mapping)
 	expect_refusal(-EFAULT, map, N, REQ_READ);
 }
 
-TEST_F(hmm_range, request_behind_the_end_of_a_file)
+TEST_F(hmm_range, request_after_the_end_of_a_file)
 {
 	int file = memory_file(PAGE_BYTES);
 	char *map = map_at(map_anon(HUGE_BYTES), N * PAGE_BYTES,
@@ -934,7 +934,7 @@ TEST_F(hmm_range, request_behind_the_end_of_a_file)
 	close(file);
 }
 
-TEST_F(hmm_range, error_pages_nobody_asked_for)
+TEST_F(hmm_range, error_pages_without_request)
 {
 	char *map = map_anon_small(N * PAGE_BYTES);
 
@@ -1058,7 +1058,7 @@ TEST_F(hmm_bad_range, empty)
 	expect_untouched();
 }
 
-TEST_F(hmm_bad_range, start_behind_end)
+TEST_F(hmm_bad_range, start_after_end)
 {
 	EXPECT_EQ(-EINVAL, raw_range(4 * PAGE_BYTES, PAGE_BYTES));
 	expect_untouched();
@@ -1295,7 +1295,7 @@ static void map_for_dma(struct __test_metadata *_metadata, int fd, char *map,
 	EXPECT_EQ(0, dma.lost);
 }
 
-TEST_F(hmm_dma, flags_that_change_meanwhile_are_kept)
+TEST_F(hmm_dma, concurrent_dma_flag_changes_survive)
 {
 	char *map = map_anon_small(HUGE_BYTES);
 
@@ -1304,7 +1304,7 @@ TEST_F(hmm_dma, flags_that_change_meanwhile_are_kept)
 	map_for_dma(_metadata, self->fd, map, HUGE_PAGES);
 }
 
-TEST_F(hmm_dma, flags_that_change_on_a_huge_page_are_kept)
+TEST_F(hmm_dma, concurrent_dma_flag_changes_on_a_huge_page_survive)
 {
 	char *map = map_thp(self->fd, HUGE_BYTES);
 

@@ -17,7 +17,7 @@
 #define MAP_DROPPABLE		0x08
 #endif
 
-PLACED_FIXTURE(marks);
+PLACED_FIXTURE(soft_dirty);
 
 /* The CPU writes, and the pages go to where they belong. */
 static void write_to(struct __test_metadata *_metadata, struct placed *placed)
@@ -35,7 +35,7 @@ static void write_to(struct __test_metadata *_metadata, struct placed *placed)
 	ASSERT_EQ(n, dirty_pages(map, n));
 }
 
-TEST_F(marks, soft_dirty_survives_fork)
+TEST_F(soft_dirty, soft_dirty_survives_fork)
 {
 	pid_t child;
 
@@ -48,7 +48,7 @@ TEST_F(marks, soft_dirty_survives_fork)
 	EXPECT_TRUE(pattern_is(self->map, self->npages, 2));
 }
 
-TEST_F(marks, soft_dirty_survives_mprotect)
+TEST_F(soft_dirty, soft_dirty_survives_mprotect)
 {
 	write_to(_metadata, &self->placed);
 	ASSERT_EQ(0, mprotect(self->map, self->bytes, PROT_READ));
@@ -58,7 +58,7 @@ TEST_F(marks, soft_dirty_survives_mprotect)
 	EXPECT_TRUE(pattern_is(self->map, self->npages, 2));
 }
 
-TEST_F(marks, soft_dirty_survives_mremap)
+TEST_F(soft_dirty, soft_dirty_survives_mremap)
 {
 	char *to = map_anon(self->bytes);
 
@@ -70,7 +70,7 @@ TEST_F(marks, soft_dirty_survives_mremap)
 }
 
 /* There and back again */
-TEST_F(marks, soft_dirty_survives_migration)
+TEST_F(soft_dirty, soft_dirty_survives_migration)
 {
 	write_to(_metadata, &self->placed);
 	device_take(self->fd, self->map, self->npages);
@@ -81,7 +81,7 @@ TEST_F(marks, soft_dirty_survives_migration)
 }
 
 /* Cleared, it is set by the next write, wherever the page was meanwhile. */
-TEST_F(marks, writes_show_after_clearing)
+TEST_F(soft_dirty, writes_show_after_clearing)
 {
 	write_to(_metadata, &self->placed);
 	clear_softdirty();
@@ -90,7 +90,7 @@ TEST_F(marks, writes_show_after_clearing)
 	EXPECT_EQ(self->npages, dirty_pages(self->map, self->npages));
 }
 
-TEST_F(marks, writes_show_after_clearing_and_migration)
+TEST_F(soft_dirty, writes_show_after_clearing_and_migration)
 {
 	write_to(_metadata, &self->placed);
 	clear_softdirty();
@@ -112,7 +112,7 @@ static void must_show(struct __test_metadata *_metadata, struct placed *placed)
 	EXPECT_EQ(placed->npages, dirty_pages(placed->map, placed->npages));
 }
 
-TEST_F(marks, device_writes_show_after_clearing)
+TEST_F(soft_dirty, device_writes_show_after_clearing)
 {
 	write_to(_metadata, &self->placed);
 	ASSERT_EQ(0, device_writes_parts(self->fd, self->map, self->npages, 3));
@@ -121,7 +121,7 @@ TEST_F(marks, device_writes_show_after_clearing)
 	must_show(_metadata, &self->placed);
 }
 
-TEST_F(marks, device_writes_show_after_clearing_and_migration)
+TEST_F(soft_dirty, device_writes_show_after_clearing_and_migration)
 {
 	write_to(_metadata, &self->placed);
 	clear_softdirty();
@@ -131,7 +131,7 @@ TEST_F(marks, device_writes_show_after_clearing_and_migration)
 }
 
 /* What is exclusive to the device is not the CPU's to write to, nor unseen. */
-TEST_F(marks, exclusive_writes_show_after_clearing)
+TEST_F(soft_dirty, exclusive_writes_show_after_clearing)
 {
 	write_to(_metadata, &self->placed);
 	if (self->placed.device)
@@ -148,53 +148,53 @@ TEST_F(marks, exclusive_writes_show_after_clearing)
 
 /* Where there was nothing */
 
-FIXTURE(marks_new)
+FIXTURE(soft_dirty_new)
 {
 	int fd;
 	char *map;
 	size_t npages;
 };
 
-FIXTURE_VARIANT(marks_new)
+FIXTURE_VARIANT(soft_dirty_new)
 {
 	unsigned int device;
 	bool huge;
 	bool zeroes;
 };
 
-FIXTURE_VARIANT_ADD(marks_new, private_holes)
+FIXTURE_VARIANT_ADD(soft_dirty_new, private_holes)
 {
 	.huge = false,
 };
 
-FIXTURE_VARIANT_ADD(marks_new, private_zeroes)
+FIXTURE_VARIANT_ADD(soft_dirty_new, private_zeroes)
 {
 	.zeroes = true,
 };
 
-FIXTURE_VARIANT_ADD(marks_new, private_huge_hole)
+FIXTURE_VARIANT_ADD(soft_dirty_new, private_huge_hole)
 {
 	.huge = true,
 };
 
-FIXTURE_VARIANT_ADD(marks_new, private_huge_zeroes)
+FIXTURE_VARIANT_ADD(soft_dirty_new, private_huge_zeroes)
 {
 	.huge = true,
 	.zeroes = true,
 };
 
-FIXTURE_VARIANT_ADD(marks_new, coherent_holes)
+FIXTURE_VARIANT_ADD(soft_dirty_new, coherent_holes)
 {
 	.device = 2,
 };
 
-FIXTURE_VARIANT_ADD(marks_new, coherent_zeroes)
+FIXTURE_VARIANT_ADD(soft_dirty_new, coherent_zeroes)
 {
 	.device = 2,
 	.zeroes = true,
 };
 
-FIXTURE_SETUP(marks_new)
+FIXTURE_SETUP(soft_dirty_new)
 {
 	self->fd = dmirror_open(variant->device);
 	if (self->fd < 0)
@@ -208,12 +208,12 @@ FIXTURE_SETUP(marks_new)
 		SKIP(return, "no huge page");
 }
 
-FIXTURE_TEARDOWN(marks_new)
+FIXTURE_TEARDOWN(soft_dirty_new)
 {
 	close(self->fd);
 }
 
-TEST_F(marks_new, device_writes_show)
+TEST_F(soft_dirty_new, device_writes_show)
 {
 	ASSERT_EQ(0, madvise(self->map, self->npages * PAGE_BYTES,
 			     MADV_DONTNEED));
@@ -249,7 +249,7 @@ static char *take_used_pages(int fd)
 	return map;
 }
 
-FIXTURE(marks_lazy)
+FIXTURE(lazily_freed)
 {
 	int fd;
 	char *map;
@@ -259,7 +259,7 @@ FIXTURE(marks_lazy)
 	bool swaps;
 };
 
-FIXTURE_VARIANT(marks_lazy)
+FIXTURE_VARIANT(lazily_freed)
 {
 	unsigned int device;
 	bool huge;
@@ -267,44 +267,44 @@ FIXTURE_VARIANT(marks_lazy)
 	bool read;
 };
 
-FIXTURE_VARIANT_ADD(marks_lazy, small_given_back)
+FIXTURE_VARIANT_ADD(lazily_freed, small_migrated_back)
 {
 	.huge = false,
 };
 
-FIXTURE_VARIANT_ADD(marks_lazy, small_evicted)
+FIXTURE_VARIANT_ADD(lazily_freed, small_evicted)
 {
 	.evict = true,
 };
 
-FIXTURE_VARIANT_ADD(marks_lazy, small_read)
+FIXTURE_VARIANT_ADD(lazily_freed, small_read)
 {
 	.read = true,
 };
 
-FIXTURE_VARIANT_ADD(marks_lazy, coherent_given_back)
+FIXTURE_VARIANT_ADD(lazily_freed, coherent_migrated_back)
 {
 	.device = 2,
 };
 
-FIXTURE_VARIANT_ADD(marks_lazy, huge_given_back)
+FIXTURE_VARIANT_ADD(lazily_freed, huge_migrated_back)
 {
 	.huge = true,
 };
 
-FIXTURE_VARIANT_ADD(marks_lazy, huge_evicted)
+FIXTURE_VARIANT_ADD(lazily_freed, huge_evicted)
 {
 	.huge = true,
 	.evict = true,
 };
 
-FIXTURE_VARIANT_ADD(marks_lazy, huge_read)
+FIXTURE_VARIANT_ADD(lazily_freed, huge_read)
 {
 	.huge = true,
 	.read = true,
 };
 
-FIXTURE_SETUP(marks_lazy)
+FIXTURE_SETUP(lazily_freed)
 {
 	self->fd = dmirror_open(variant->device);
 	if (self->fd < 0)
@@ -325,7 +325,7 @@ FIXTURE_SETUP(marks_lazy)
 		self->used = take_used_pages(self->fd);
 }
 
-FIXTURE_TEARDOWN(marks_lazy)
+FIXTURE_TEARDOWN(lazily_freed)
 {
 	if (self->used)
 		munmap(self->used, USED_BEFORE * PAGE_BYTES);
@@ -335,7 +335,7 @@ FIXTURE_TEARDOWN(marks_lazy)
 }
 
 /* On the device it is used again, though its driver marks nothing. */
-TEST_F(marks_lazy, what_the_device_wrote_is_kept)
+TEST_F(lazily_freed, device_write_survives_reclaim)
 {
 	if (device_is_ours(self->fd))
 		device_flags(self->fd, HMM_DMIRROR_FLAG_NEVER_DIRTY);
@@ -399,7 +399,7 @@ TEST(droppable_memory_is_not_swapped)
 
 /* During the migration, writes begin to be tracked. */
 
-FIXTURE(marks_held)
+FIXTURE(soft_dirty_migrating)
 {
 	int probe;
 	struct held held;
@@ -408,7 +408,7 @@ FIXTURE(marks_held)
 	struct uffd uffd;
 };
 
-FIXTURE_VARIANT(marks_held)
+FIXTURE_VARIANT(soft_dirty_migrating)
 {
 	__u64 flags;
 	bool huge;
@@ -417,40 +417,40 @@ FIXTURE_VARIANT(marks_held)
 #define HELD_WHOLE	(HMM_MOVE_COMPOUND | HMM_MOVE_FOLIOS)
 #define HELD_TO_DEVICE	(HELD_WHOLE | HMM_MOVE_TO_DEVICE | HMM_MOVE_HINT)
 
-FIXTURE_VARIANT_ADD(marks_held, to_device_ptes)
+FIXTURE_VARIANT_ADD(soft_dirty_migrating, to_device_ptes)
 {
 	.flags = HELD_TO_DEVICE | HMM_MOVE_STAY_MOVED,
 };
 
-FIXTURE_VARIANT_ADD(marks_held, to_device_pmd)
+FIXTURE_VARIANT_ADD(soft_dirty_migrating, to_device_pmd)
 {
 	.flags = HELD_TO_DEVICE | HMM_MOVE_STAY_MOVED,
 	.huge = true,
 };
 
-FIXTURE_VARIANT_ADD(marks_held, to_system_ptes)
+FIXTURE_VARIANT_ADD(soft_dirty_migrating, to_system_ptes)
 {
 	.flags = HELD_WHOLE | HMM_MOVE_STAY_UNMAPPED,
 };
 
-FIXTURE_VARIANT_ADD(marks_held, to_system_pmd)
+FIXTURE_VARIANT_ADD(soft_dirty_migrating, to_system_pmd)
 {
 	.flags = HELD_WHOLE | HMM_MOVE_STAY_UNMAPPED,
 	.huge = true,
 };
 
-FIXTURE_VARIANT_ADD(marks_held, evict_ptes)
+FIXTURE_VARIANT_ADD(soft_dirty_migrating, evict_ptes)
 {
 	.flags = HMM_MOVE_BY_PFN | HMM_MOVE_STAY_MOVED,
 };
 
-FIXTURE_VARIANT_ADD(marks_held, evict_pmd)
+FIXTURE_VARIANT_ADD(soft_dirty_migrating, evict_pmd)
 {
 	.flags = HMM_MOVE_BY_PFN | HMM_MOVE_STAY_MOVED,
 	.huge = true,
 };
 
-FIXTURE_SETUP(marks_held)
+FIXTURE_SETUP(soft_dirty_migrating)
 {
 	self->uffd.fd = -1;
 	self->probe = probe_open();
@@ -465,7 +465,7 @@ FIXTURE_SETUP(marks_held)
 		SKIP(return, "no huge page");
 }
 
-FIXTURE_TEARDOWN(marks_held)
+FIXTURE_TEARDOWN(soft_dirty_migrating)
 {
 	if (self->uffd.fd >= 0)
 		close(self->uffd.fd);
@@ -476,7 +476,7 @@ FIXTURE_TEARDOWN(marks_held)
 }
 
 /* Written to, and then held on its way */
-static void hold(struct _test_data_marks_held *self, __u64 flags)
+static void hold(struct _test_data_soft_dirty_migrating *self, __u64 flags)
 {
 	bool by_pfn = flags & HMM_MOVE_BY_PFN;
 
@@ -495,7 +495,7 @@ static void hold(struct _test_data_marks_held *self, __u64 flags)
 	held_start(&self->held);
 }
 
-TEST_F(marks_held, writes_show_after_pagemap_scan)
+TEST_F(soft_dirty_migrating, writes_show_after_pagemap_scan)
 {
 	if (uffd_open(&self->uffd, UFFD_FEATURE_PAGEFAULT_FLAG_WP |
 		      UFFD_FEATURE_WP_UNPOPULATED | UFFD_FEATURE_WP_ASYNC) ||
@@ -514,7 +514,7 @@ TEST_F(marks_held, writes_show_after_pagemap_scan)
 }
 
 /* By address, mmap_lock is held meanwhile, which clear_refs waits for. */
-TEST_F(marks_held, writes_show_after_clear_refs)
+TEST_F(soft_dirty_migrating, writes_show_after_clear_refs)
 {
 	if (!(variant->flags & HMM_MOVE_BY_PFN))
 		SKIP(return, "of evictions");
@@ -531,7 +531,7 @@ TEST_F(marks_held, writes_show_after_clear_refs)
 }
 
 /* A huge page that stays where it is has not been written to (of x86). */
-TEST_F(marks_held, what_stays_is_not_soft_dirty)
+TEST_F(soft_dirty_migrating, what_stays_is_not_soft_dirty)
 {
 	const __u64 flags = HELD_TO_DEVICE | HMM_MOVE_NOWHERE;
 

@@ -181,7 +181,7 @@ static void serve_by_leaving(struct uffd *uffd, char *page, bool write)
 		fatal("UFFDIO_UNREGISTER: %s", strerror(errno));
 }
 
-TEST_F(uffd, handler_leaves)
+TEST_F(uffd, handler_unregisters)
 {
 	struct served served = { .map = self->map };
 	char data[BYTES];
@@ -208,7 +208,7 @@ static void serve_by_unmapping(struct uffd *uffd, char *page, bool write)
 		fatal("UFFDIO_WAKE: %s", strerror(errno));
 }
 
-TEST_F(uffd, memory_goes_meanwhile)
+TEST_F(uffd, unmapped_during_the_fault)
 {
 	struct served served = { .map = self->map };
 	char data[BYTES];
@@ -509,7 +509,7 @@ static size_t on_device(int fd, char *map, size_t npages)
 	return device_count(fd, map, npages, own_place(0));
 }
 
-TEST_F(uffd_move, takes_device_memory_along)
+TEST_F(uffd_move, moves_device_memory)
 {
 	size_t n = variant->npages;
 	struct moved moved;
@@ -532,7 +532,7 @@ TEST_F(uffd_move, takes_device_memory_along)
 }
 
 /* What a child shares is not exclusive: it stays, as a page that is present. */
-TEST_F(uffd_move, leaves_shared_device_memory)
+TEST_F(uffd_move, refuses_shared_device_memory)
 {
 	size_t n = variant->npages;
 	struct moved moved;
@@ -719,7 +719,7 @@ static bool moves_all(struct uffd *uffd, char *to, char *from, size_t bytes)
 #define SECONDS_OF_TURNS	2
 #define SECONDS_AT_MOST		20
 
-TEST_F(uffd_exclusive, against_a_device_that_takes_them)
+TEST_F(uffd_exclusive, races_with_exclusive_access)
 {
 	struct taker taker = {
 		.fd = self->fd,
@@ -763,7 +763,7 @@ TEST_F(uffd_exclusive, against_a_device_that_takes_them)
 
 /* What userfaultfd marks, and device memory */
 
-FIXTURE(uffd_marks)
+FIXTURE(uffd_wp)
 {
 	int fd;
 	char *map;
@@ -771,22 +771,22 @@ FIXTURE(uffd_marks)
 	struct uffd uffd;
 };
 
-FIXTURE_VARIANT(uffd_marks)
+FIXTURE_VARIANT(uffd_wp)
 {
 	bool huge;
 };
 
-FIXTURE_VARIANT_ADD(uffd_marks, small)
+FIXTURE_VARIANT_ADD(uffd_wp, small)
 {
 	.huge = false,
 };
 
-FIXTURE_VARIANT_ADD(uffd_marks, huge)
+FIXTURE_VARIANT_ADD(uffd_wp, huge)
 {
 	.huge = true,
 };
 
-FIXTURE_SETUP(uffd_marks)
+FIXTURE_SETUP(uffd_wp)
 {
 	self->uffd.fd = -1;
 	self->fd = dmirror_open(0);
@@ -801,7 +801,7 @@ FIXTURE_SETUP(uffd_marks)
 		SKIP(return, "no huge page");
 }
 
-FIXTURE_TEARDOWN(uffd_marks)
+FIXTURE_TEARDOWN(uffd_wp)
 {
 	close(self->fd);
 }
@@ -814,7 +814,7 @@ static bool watch_pages(struct uffd *uffd, __u64 features, char *map,
 }
 
 /* Without events, but the next scan finds what the device has written to. */
-TEST_F(uffd_marks, device_writes_are_tracked_on_the_device)
+TEST_F(uffd_wp, device_writes_are_tracked_on_the_device)
 {
 	if (!device_is_ours(self->fd))
 		SKIP(return, "the stock dummy driver oopses");
@@ -845,7 +845,7 @@ static void let_write(struct uffd *uffd, char *page, bool write)
 }
 
 /* A write-protected zero page does not migrate to the device. */
-TEST_F(uffd_marks, writes_to_zeroes_are_told)
+TEST_F(uffd_wp, writes_to_zero_pages_are_reported)
 {
 	struct served served = { .map = self->map };
 	size_t i;
@@ -889,7 +889,7 @@ static void must_be_out_of_reach(struct __test_metadata *_metadata, int fd,
 	free(data);
 }
 
-TEST_F(uffd_marks, no_access_on_the_device)
+TEST_F(uffd_wp, no_access_on_the_device)
 {
 	if (!device_is_ours(self->fd))
 		SKIP(return, "the stock dummy driver oopses");
@@ -908,7 +908,7 @@ TEST_F(uffd_marks, no_access_on_the_device)
 	EXPECT_TRUE(device_reads(self->fd, self->map, self->npages, 1));
 }
 
-TEST_F(uffd_marks, no_access_by_going_to_the_device)
+TEST_F(uffd_wp, migration_does_not_grant_access)
 {
 	if (!watch_pages(&self->uffd, UFFD_FEATURE_RWP, self->map, self->npages,
 			 UFFDIO_REGISTER_MODE_RWP))
