@@ -25,6 +25,8 @@ COMPLAINTS = re.compile("|".join((
 HARMLESS = re.compile(r"Kernel command line: |Command line: ")
 
 LINES_BEFORE, LINES_AFTER = 3, 45
+BLOCKED_BEGIN = re.compile(r"sysrq: Show Blocked State")
+TASK = re.compile(r"\btask:(\S.*?)\s+state:\w.*?\bpid:(\d+)")
 
 
 def read_lines(path):
@@ -60,3 +62,14 @@ def excerpt(lines, index):
 def tail(lines, count=25):
     """The last lines."""
     return lines[-count:]
+
+
+def split_blocked_tasks(lines):
+    """The console up to the kernel's report of its blocked tasks (SysRq w), and that report; None if there is none."""
+    begun = [index for index, line in enumerate(lines) if BLOCKED_BEGIN.search(line)]
+    return (lines[:begun[-1]], lines[begun[-1] + 1:]) if begun else (lines, None)
+
+
+def task_names(lines):
+    """The tasks of such a report, as "name (pid)"."""
+    return [f"{match[1]} ({match[2]})" for match in map(TASK.search, lines) if match]

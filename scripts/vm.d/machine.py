@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """One QEMU process: starting it, following its serial ports, and never leaving it behind."""
 import ctypes
+import json
 import os
 import re
 import selectors
@@ -11,6 +12,9 @@ import time
 
 PR_SET_PDEATHSIG = 1
 SHUTDOWN_SECONDS = 20
+# For the report of blocked tasks: between the break and the key, in all, and after the console's last line
+BREAK_SECONDS, REPORT_SECONDS, QUIET_SECONDS = 1, 20, 2
+BLOCKED = re.compile(rb"Show Blocked State")
 
 
 def kvm_works():
@@ -28,7 +32,11 @@ def die_with_parent(parent, number=signal.SIGKILL):
 
 
 class Machine:
-    """A virtual machine. `started` and `status` are what its /init reported on the control port."""
+    """A virtual machine.
+
+    `started` and `status` are what its /init reported on the control port; `in_time` is false once it has reached
+    its time limit. The console goes to a file; a socket beside it takes the magic SysRq key.
+    """
 
     def __init__(self, settings, console_log, initramfs, extra_arguments):
         self.settings = settings
@@ -36,8 +44,10 @@ class Machine:
         self.initramfs = initramfs
         self.extra_arguments = extra_arguments
         self.process = None
-        self.command_port = self.control_port = None
-        self.control_text = b""
+        self.command_port = self.control_port = self.console_port = self.monitor_port = None
+        self.control_text = self.console_text = b""
+        self.console_wrote_at = 0.0
+        self.in_time = True
         self.started_at = None
         self.status = None
         self.errors = ""
@@ -53,7 +63,7 @@ class Machine:
             return None
         return "kvm" if kvm_works() else "tcg,thread=multi"
 
-    def arguments(self, command_fd, control_fd):
+    def arguments(self, command_fd, control_fd, console_fd, monitor_fd):
         """The QEMU command line."""
         settings = self.settings
         accelerator = self.accelerator()
@@ -61,9 +71,10 @@ class Machine:
             "qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
             *(["-accel", accelerator] if accelerator else []),
             "-cpu", "max", "-m", settings.memory, "-smp", settings.processors,
-            "-chardev", f"file,id=console,path={self.console_log.replace(',', ',,')}",
+            "-chardev", f"socket,id=console,fd={console_fd},logfile={self.console_log.replace(',', ',,')}",
             "-chardev", f"socket,id=command,fd={command_fd}",
             "-chardev", f"socket,id=control,fd={control_fd}",
+            "-chardev", f"socket,id=monitor,fd={monitor_fd}", "-mon", "chardev=monitor,mode=control",
             "-serial", "chardev:console", "-serial", "chardev:command", "-serial", "chardev:control",
             "-kernel", settings.kernel_image, "-initrd", f"/proc/self/fd/{self.initramfs.fileno()}",
             "-append", " ".join(settings.kernel_command_line() + self.extra_arguments),
@@ -72,19 +83,28 @@ class Machine:
 
     def start(self):
         """Start QEMU in a session of its own, so that Ctrl-C on the terminal reaches only this script."""
-        self.command_port, command_end = socket.socketpair()
-        self.control_port, control_end = socket.socketpair()
+        # The socket pairs and the archive are anonymous: nothing is left on disk, whatever happens.
+        pairs = [socket.socketpair() for _ in range(4)]
+        self.command_port, self.control_port, self.console_port, self.monitor_port = (ours for ours, _ in pairs)
+        ends = [theirs for _, theirs in pairs]
+        numbers = [end.fileno() for end in ends]
         parent = os.getpid()
-        with command_end, control_end:
-            # The socket pairs and the archive are anonymous: nothing is left on disk, whatever happens.
+        try:
             self.process = subprocess.Popen(
-                self.arguments(command_end.fileno(), control_end.fileno()),
-                pass_fds=(command_end.fileno(), control_end.fileno(), self.initramfs.fileno()),
+                self.arguments(*numbers), pass_fds=(*numbers, self.initramfs.fileno()),
                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
                 start_new_session=True, preexec_fn=lambda: die_with_parent(parent))
-        self.command_port.setblocking(False)
-        self.control_port.setblocking(False)
+        finally:
+            for end in ends:
+                end.close()
+        for port in self.ports():
+            port.setblocking(False)
         self.started_at = time.monotonic()
+
+    def ports(self):
+        """This script's ends of the socket pairs."""
+        ports = self.command_port, self.control_port, self.console_port, self.monitor_port
+        return [port for port in ports if port]
 
     def seconds(self):
         """Time since the start."""
@@ -99,6 +119,8 @@ class Machine:
         with selectors.DefaultSelector() as selector:
             selector.register(self.command_port, selectors.EVENT_READ, output)
             selector.register(self.control_port, selectors.EVENT_READ, self._control)
+            selector.register(self.console_port, selectors.EVENT_READ, self._console)
+            selector.register(self.monitor_port, selectors.EVENT_READ, lambda data: None)
             exited = os.pidfd_open(self.process.pid)
             try:
                 selector.register(exited, selectors.EVENT_READ)
@@ -155,18 +177,53 @@ class Machine:
     def _control(self, data):
         self.control_text += data
         match = re.search(rb"^exit (\d+)\s*\n", self.control_text, re.M)
-        if match and self.status is None:
+        if match and self.status is None and self.in_time:
             self.status = int(match[1])
             # The command is done: what remains is switching off.
             self.settings.time_limit = min(self.settings.time_limit, self.seconds() + SHUTDOWN_SECONDS)
+
+    def _console(self, data):
+        self.console_wrote_at = self.seconds()
+        if not self.in_time:
+            self.console_text += data
+
+    def show_blocked_tasks(self, output):
+        """Have the kernel print the tasks that are blocked (SysRq w) on its console, and wait for that.
+
+        A break on the serial line makes the kernel take the next character as a SysRq key. It needs no process of
+        the guest, which may well be what is blocked.
+        """
+        self._tell_monitor("qmp_capabilities")
+        self._tell_monitor("chardev-send-break", id="console")
+        pause = self.seconds() + BREAK_SECONDS
+        if self.follow(output, lambda: pause - self.seconds()):
+            return
+        self._send(self.console_port, b"w")
+        until = self.seconds() + REPORT_SECONDS
+
+        def left():
+            quiet = self.console_wrote_at + QUIET_SECONDS if BLOCKED.search(self.console_text) else until
+            return min(quiet, until) - self.seconds()
+
+        self.follow(output, left)
+
+    def _tell_monitor(self, command, **arguments):
+        self._send(self.monitor_port, json.dumps({"execute": command, "arguments": arguments}).encode() + b"\n")
+
+    @staticmethod
+    def _send(port, data):
+        """Send a few bytes, which fit into the socket's buffer; QEMU may be gone."""
+        try:
+            port.send(data)
+        except OSError:
+            pass
 
     def stop(self):
         """Kill QEMU if it still runs, and close everything."""
         if self.process and self.process.poll() is None:
             self.process.kill()
             self.process.wait()
-        for port in (self.command_port, self.control_port):
-            if port:
-                port.close()
+        for port in self.ports():
+            port.close()
         if self.process and self.process.stderr:
             self.process.stderr.close()
