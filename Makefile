@@ -21,8 +21,8 @@ override QARGS := $(value QARGS)
 override ROWS := $(value ROWS)
 override MUTANTS := $(value MUTANTS)
 
-export IMPL CONFIG KSRC KARGS QARGS MEM SMP RUN FILES KCONFIG TESTS CHAOS SEEDS ROWS KEEP SECONDS SEED MUTANTS TIMEOUT V BUILD \
-	KDIR
+export IMPL CONFIG KSRC KARGS QARGS MEM SMP RUN FILES KCONFIG TESTS CHAOS SEEDS ROWS KEEP SECONDS SEED MUTANTS TIMEOUT V \
+	VM_NAME BUILD KDIR
 
 # $(call one_of,NAME,WORDS,HOW): the value of NAME must be one of WORDS, or such words joined as HOW says
 one_of = $(if $(filter-out 1,$(words $($1)))$(filter-out $2,$(subst $(or $3,$() $()), ,$($1))),$(error $1=$($1): give \
@@ -48,19 +48,21 @@ help:
 #= MEM, SMP  the VM's memory (4G) and processors (2; make torture: 1, 2 and 4)
 #= TIMEOUT   seconds that the VM, or one test, may take
 #= RUN       the command for make vm
-#= FILES     files and folders copied into the VM for it
+#= FILES     files and directories copied into the VM for it
+#= VM_NAME   the directory below build/vm for the log of its console (IMPL-CONFIG)
 #= TESTS     which selftests make quick and make driver run (default: all, and more)
 #= CHAOS     which programs make chaos runs: sqlite3 cc sort python3 stress-ng (default: all)
 #= SEEDS     of make bench, a boot of each kernel for each (1 2 3)
 #= ROWS      which rows make bench measures, by name: 'present-* one-page' (default: all)
-#= SECONDS   of make torture, over 1, 2 and 4 processors (600)
+#= SECONDS   how long make torture runs, over 1, 2 and 4 processors (600)
+#= SEED      where the random numbers of make torture start (1)
 #= MUTANTS   which broken notifiers make torture tries first, by name; - for none (default: all)
 #= KEEP      1 has make bench write its table to bench/results.txt as well
 #= KCONFIG   the kernel configuration for make deb
 #= V         1 shows the commands of a build as well
 
 # what is done for the targets below, each once
-.PHONY: deps deps-deb deps-lint deps-chaos fetch assemble built
+.PHONY: deps deps-deb deps-lint deps-chaos fetch assemble built vm-settings
 
 #: make deps      install the Debian packages that the targets need, naming them
 deps:
@@ -85,6 +87,10 @@ assemble: fetch
 
 built: assemble
 	@scripts/build-kernel $(IMPL) $(CONFIG) >/dev/null
+
+# Wrong settings of make vm are named before anything is fetched or built. It needs Python, which deps installs.
+vm-settings:
+	@! command -v python3 >/dev/null || scripts/vm check
 
 .PHONY: run test quick prove driver fuzz chaos torture litmus consumers kselftest mm bench shell vm kernel deb lint clean distclean
 .PHONY: series series-check series-build
@@ -159,7 +165,7 @@ shell: built
 	@scripts/vm shell
 
 #: make vm        RUN='command' FILES='paths...': run a command in the VM; fails when it fails
-vm: built
+vm: vm-settings built
 	@scripts/vm run
 
 #: make deb       KCONFIG=/boot/config-...: installable kernel packages in build/deb

@@ -7,6 +7,8 @@ import subprocess
 from .pulse import run_with_pulse
 from .tree import BUILD, Failure, clean_env
 
+ONLY_OURS = ("mm/hmm", "mm/mmu_interval.c", "include/linux/device_exclusive.h")
+
 
 def version(tree):
     """(series, full version) of a kernel tree, such as ('7.3', '7.3.4')."""
@@ -43,8 +45,15 @@ def require_clean(tree):
             raise Failure(f"KSRC={tree} was built in ({built} is there): run make mrproper in it")
 
 
+def require_stock(tree):
+    """A tree that holds files of ours has been laid over, or assembled from this repository."""
+    for ours in ONLY_OURS:
+        if (tree / ours).exists():
+            raise Failure(f"KSRC={tree} is no stock kernel: HMM of this repository is in it already ({ours} is there)")
+
+
 def check(tree, series):
-    """Failure unless TREE is a clean kernel tree of SERIES."""
+    """Failure unless TREE is a clean stock kernel tree of SERIES."""
     if not tree.is_dir():
         raise Failure(f"KSRC={tree} is not a folder")
     if tree.is_relative_to(BUILD):
@@ -52,6 +61,7 @@ def check(tree, series):
     theirs, full = version(tree)
     if theirs != series:
         raise Failure(f"KSRC={tree} is Linux {full}; this repository is for Linux {series}")
+    require_stock(tree)
     require_clean(tree)
 
 

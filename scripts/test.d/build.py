@@ -6,6 +6,8 @@ import os
 import shutil
 import subprocess
 
+from lib.tree import Failure
+
 SHOWN_LINES = 20
 KSELFTEST_NEEDS = ("tools/testing/selftests", "tools/include", "scripts/subarch.include", "mm/gup_test.h",
                    "lib/test_hmm_uapi.h")
@@ -19,7 +21,7 @@ SELFTESTS = "tools/testing/selftests/mm/hmm"
 COMPILED_IN_VM = ("lib/common", "fuzz", "range")
 
 
-class BuildError(Exception):
+class BuildError(Failure):
     """A test program does not build; the message holds the compiler's."""
 
 

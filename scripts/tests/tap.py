@@ -7,7 +7,7 @@ import unittest
 
 sys.dont_write_bytecode = True
 HERE = pathlib.Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE.parent / "test.d"), str(HERE.parent / "vm.d")]
+sys.path[:0] = [str(HERE.parent), str(HERE.parent / "test.d"), str(HERE.parent / "vm.d")]
 
 import console  # noqa: E402
 import expect  # noqa: E402

@@ -11,7 +11,7 @@ import unittest
 sys.dont_write_bytecode = True
 HERE = pathlib.Path(__file__).resolve().parent
 TOP = HERE.parent.parent
-sys.path[:0] = [str(HERE.parent / "torture.d")]
+sys.path[:0] = [str(HERE.parent), str(HERE.parent / "torture.d")]
 
 from outcome import Outcome  # noqa: E402
 

@@ -8,8 +8,10 @@ import os
 import stat
 import subprocess
 
+from lib.tree import Failure
 
-class ArchiveError(Exception):
+
+class ArchiveError(Failure):
     """Something that was to be copied into the VM cannot be."""
 
 

@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0
 """What to boot and how, from the environment that the Makefile hands down (all of it optional)."""
+import glob
 import os
 import re
 import shlex
+
+from lib.tree import Failure
 
 REPOSITORY = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
@@ -13,7 +16,7 @@ PROBE_SIZE = 32 << 20
 COHERENT_NEEDS = 4 << 30
 
 
-class SettingsError(Exception):
+class SettingsError(Failure):
     """The environment asks for something impossible."""
 
 
@@ -26,16 +29,27 @@ class Settings:
         self.config = get("CONFIG") or "run"
         self.build = os.path.abspath(get("BUILD") or os.path.join(REPOSITORY, "build"))
         self.kernel_build = get("KDIR") or os.path.join(self.build, self.implementation, self.config)
-        self.kernel_arguments = shlex.split(get("KARGS") or "")
-        self.qemu_arguments = shlex.split(get("QARGS") or "")
+        self.kernel_arguments = words("KARGS", get("KARGS") or "")
+        self.qemu_arguments = words("QARGS", get("QARGS") or "")
         self.memory = get("MEM") or "4G"
         self.processors = get("SMP") or "2"
-        self.time_limit = positive_number("TIMEOUT", get("TIMEOUT") or "600")
+        size_in_bytes(self.memory)
+        positive_number("SMP", self.processors, "a number of processors")
+        self.time_limit = positive_number("TIMEOUT", get("TIMEOUT") or "600", "a number of seconds")
         self.command = get("RUN") or ""
-        self.files = shlex.split(get("FILES") or "")
-        self.system_files = shlex.split(get("SYSTEM_FILES") or "")
+        self.files = words("FILES", get("FILES") or "")
+        self.system_files = words("SYSTEM_FILES", get("SYSTEM_FILES") or "")
         self.expected_on_console = get("EXPECT_CONSOLE") or None
         self.name = get("VM_NAME") or f"{self.implementation}-{self.config}"
+
+    def check_command(self):
+        """What can be wrong with make vm is said before anything is fetched or built for it."""
+        if not self.command:
+            raise SettingsError("nothing to run: give RUN='command'")
+        for pattern in self.files:
+            # What lies in the build directory may still have to be built.
+            if not glob.glob(pattern) and not is_within(self.build, pattern):
+                raise SettingsError(f"FILES={pattern}: no such file or directory")
 
     @property
     def kernel_image(self):
@@ -69,10 +83,23 @@ class Settings:
         return arguments + self.kernel_arguments
 
 
-def positive_number(name, text):
+def words(name, text):
+    """The words of a setting, which may be quoted as for a shell."""
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise SettingsError(f"{name}={text}: {str(error).lower()}") from None
+
+
+def is_within(directory, path):
+    """Whether a path, which need not exist, is in a directory."""
+    return os.path.abspath(path).startswith(os.path.join(directory, ""))
+
+
+def positive_number(name, text, what):
     """The value of a numeric setting."""
     if not re.fullmatch(r"[1-9][0-9]*", text):
-        raise SettingsError(f"{name}={text}: a number of seconds is needed")
+        raise SettingsError(f"{name}={text}: {what} is needed")
     return int(text)
 
 
