@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Read test results: TAP and its nested form, KTAP."""
+"""Read test results: TAP and its nested form, KTAP.
+
+Not by tools/testing/kunit/kunit_parser.py: that drops the reason of "1..0 # SKIP why", does not see results which
+kselftest's runner indents by "# ", cannot name the test that was running when the VM died, and needs the whole log.
+"""
 import dataclasses
 import re
 
