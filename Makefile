@@ -95,7 +95,7 @@ vm-settings:
 .PHONY: run test quick prove driver fuzz chaos torture litmus consumers kselftest mm bench shell vm kernel deb lint clean distclean
 .PHONY: series series-check series-build
 
-#: make kernel    build the kernel; the last line is the build folder, for make -C FOLDER M=...
+#: make kernel    build the kernel; the last line is the build directory, for make -C DIRECTORY M=...
 kernel: assemble
 	@scripts/build-kernel $(IMPL) $(CONFIG)
 
@@ -172,7 +172,7 @@ vm: vm-settings built
 deb: deps-deb assemble
 	@scripts/deb
 
-#: make lint      checkpatch, warnings, sparse and kernel-doc over our files and the series
+#: make lint      checkpatch, warnings, sparse, kernel-doc, wording and names of our files and the series
 lint: deps-lint assemble
 	@scripts/lint
 
@@ -192,6 +192,6 @@ series-build: fetch
 clean:
 	@scripts/clean
 
-#: make distclean remove the whole build folder
+#: make distclean remove the whole build directory
 distclean:
 	@scripts/clean all

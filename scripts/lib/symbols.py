@@ -37,9 +37,9 @@ def parsed(lines):
     return found
 
 
-def symbols_of(folder, paths):
-    """{path: Symbols} of objects, given by their paths in FOLDER."""
-    done = subprocess.run(["nm", "-o", *paths], cwd=folder, env=clean_env(), text=True, check=True,
+def symbols_of(directory, paths):
+    """{path: Symbols} of objects, given by their paths in DIRECTORY."""
+    done = subprocess.run(["nm", "-o", *paths], cwd=directory, env=clean_env(), text=True, check=True,
                           stdout=subprocess.PIPE)
     return parsed(done.stdout.splitlines())
 
