@@ -137,7 +137,7 @@ def columns(label, *cells):
 
 
 def shown(row, hopeless):
-    """One row, with what is to be said about it."""
+    """One row, with its notes."""
     label = f"  {row.label.replace(' ', '  ', 1) if row.label.startswith(' ') else row.label}"
     ratio = row.ratio()
     met = {None: "", True: "yes", False: "no"}[row.met()]

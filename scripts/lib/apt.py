@@ -60,7 +60,7 @@ def source_lines(suite):
 
 
 class PrivateApt:
-    """apt-get and apt-cache that keep everything they write under FOLDER."""
+    """apt-get and apt-cache that keep everything they write in a directory of their own."""
 
     def __init__(self, folder, suite):
         for name in ("lists/partial", "archives/partial", "download"):

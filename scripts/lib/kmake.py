@@ -59,7 +59,7 @@ def telling(errors):
 
 
 def kernel_make(src, out, targets, name, log, variables=()):
-    """make TARGETS of the tree SRC in the folder OUT; Failure with the telling lines otherwise."""
+    """make TARGETS of the tree SRC in the directory OUT; Failure with the telling lines otherwise."""
     verbose = os.environ.get("V", "") not in ("", "0")
     command = ["make", "-C", str(src), f"O={out}", f"-j{os.cpu_count()}", *COMPILERS,
                *(["V=1"] if verbose else []), *variables, *targets]

@@ -23,7 +23,7 @@ def version(tree):
 
 
 def git(tree, *arguments):
-    """A git command that neither refreshes the index nor minds who owns the tree."""
+    """A git command that does not refresh the index, in a tree of any owner."""
     if not shutil.which("git"):
         raise Failure(f"KSRC={tree} is a git tree, and git is not installed")
     done = subprocess.run(["git", "--no-optional-locks", "-c", "safe.directory=*", "-C", tree, *arguments],
@@ -55,9 +55,9 @@ def require_stock(tree):
 def check(tree, series):
     """Failure unless TREE is a clean stock kernel tree of SERIES."""
     if not tree.is_dir():
-        raise Failure(f"KSRC={tree} is not a folder")
+        raise Failure(f"KSRC={tree} is not a directory")
     if tree.is_relative_to(BUILD):
-        raise Failure(f"KSRC={tree} lies in this repository's build folder")
+        raise Failure(f"KSRC={tree} lies in this repository's build directory")
     theirs, full = version(tree)
     if theirs != series:
         raise Failure(f"KSRC={tree} is Linux {full}; this repository is for Linux {series}")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Build the programs and the module that the tests need, outside the source folders."""
+"""Build the programs and the module that the tests need, outside the source directories."""
 import fcntl
 import glob
 import os
@@ -48,11 +48,11 @@ class Builder:
         return self._stock_program("hmm-tests", self.out, "-U_FORTIFY_SOURCE")
 
     def stock_mm_tests(self):
-        """Others of its mm tests; returns the folder that holds them and nothing else."""
+        """Other mm tests of the stock tree; returns the directory that holds them and nothing else."""
         folder, generated = os.path.join(self.out, "stock"), os.path.join(self.out, "generated")
         for path in (folder, generated):
             os.makedirs(path, exist_ok=True)
-        # What kselftest's Makefile finds out about liburing: it is not there.
+        # kselftest's Makefile writes this file where liburing is missing.
         with open(os.path.join(generated, "local_config.h_gen"), "w", encoding="ascii"):
             pass
         for name in STOCK_MM:
@@ -86,7 +86,7 @@ class Builder:
         return program
 
     def preprocessed(self):
-        """C sources for a compiler in the VM, which has no headers; returns the folder."""
+        """C sources for a compiler in the VM, which has no headers; returns the directory."""
         folder = os.path.join(self.out, "preprocessed")
         os.makedirs(folder, exist_ok=True)
         selftests = os.path.join(self.stock, "tools/testing/selftests")
@@ -98,7 +98,7 @@ class Builder:
         return folder
 
     def selftests(self):
-        """Our own programs; returns the folder that holds them and nothing else."""
+        """Our own programs; returns the directory that holds them and nothing else."""
         folder = os.path.join(self.out, "selftests")
         os.makedirs(folder, exist_ok=True)
         rules = os.path.join(self.repository, SELFTESTS, "programs.mk")
@@ -114,15 +114,15 @@ class Builder:
         return folder
 
     def probe_module(self):
-        """The test module, built against the kernel that is to be tested."""
+        """The test module, built for the kernel under test."""
         return self.module(f"{SELFTESTS}/hmm_probe")
 
     def bench_module(self):
-        """The one that measures, built likewise."""
+        """The benchmark's module, built likewise."""
         return self.module(f"{SELFTESTS}/hmm_bench")
 
     def stock_driver(self):
-        """The stock tree's dummy driver, unmodified, as a module for the kernel that is to be tested."""
+        """The stock tree's dummy driver, unmodified, as a module for the kernel under test."""
         out = os.path.join(self.modules_out, "stock_driver")
         self._copy([os.path.join(self.stock, "lib", name) for name in ("test_hmm.c", "test_hmm_uapi.h")], out)
         with open(os.path.join(out, "Makefile"), "w", encoding="ascii") as makefile:
@@ -130,7 +130,7 @@ class Builder:
         return self._kernel_module(out, "test_hmm")
 
     def module(self, folder):
-        """Build a module of one of our folders, which is not written to."""
+        """Build a module of one of our directories, which is not written to."""
         source, name = os.path.join(self.repository, folder), os.path.basename(folder)
         out = os.path.join(self.modules_out, name)
         self._copy(glob.glob(os.path.join(source, "*.[ch]")) + [os.path.join(source, "Makefile")], out)
@@ -149,7 +149,7 @@ class Builder:
         return os.path.join(out, f"{name}.ko")
 
     def kselftest(self):
-        """What kselftest's own Makefile builds and installs; returns the folder.
+        """What kselftest's own Makefile builds and installs; returns the directory.
 
         It builds modules among their sources, hence the copy. Of mm's programs only hmm-tests: others need libcap-dev
         and libnuma-dev.

@@ -193,7 +193,7 @@ class Console(unittest.TestCase):
 
     def test_blocked_tasks(self):
         booted = ["[    1.8] clocksource: Switched to clocksource tsc"]
-        report = ["[   20.1] task:dstate          state:D stack:14296 pid:101   tgid:101   ppid:1      flags:0x00000000",
+        report = ["[   20.1] task:dstate          state:D stack:14296 pid:101   tgid:101   ppid:1",
                   "[   20.1] Call Trace:", "[   20.1]  schedule+0x2f/0xd0"]
         self.assertEqual(console.split_blocked_tasks(booted), (booted, None))
         self.assertEqual(console.split_blocked_tasks([*booted, "[   20.0] sysrq: Show Blocked State", *report]),

@@ -12,11 +12,11 @@ from lib.tree import Failure
 
 
 class ArchiveError(Failure):
-    """Something that was to be copied into the VM cannot be."""
+    """A file cannot be copied into the VM."""
 
 
 class Archive:
-    """An initramfs being written; parent folders are added as needed."""
+    """An initramfs being written; parent directories are added as needed."""
 
     def __init__(self, out):
         self.out = out
@@ -45,7 +45,7 @@ class Archive:
             self._entry(parent, stat.S_IFDIR | 0o755)
 
     def folder(self, name):
-        """Add an empty folder."""
+        """Add an empty directory."""
         self._entry(name, stat.S_IFDIR | 0o755)
 
     def text(self, name, text, mode=0o644):
@@ -70,7 +70,7 @@ class Archive:
             raise ArchiveError(f"cannot copy {source} into the VM: {error.strerror}") from error
 
     def tree(self, name, source):
-        """Add a file or a folder of the host with all that is in it, and the libraries its programs need."""
+        """Add a file or a directory of the host with all that is in it, and the libraries its programs need."""
         if os.path.islink(source) and not os.path.exists(source):
             self.symlink(name, os.readlink(source))
         elif os.path.isdir(source):
@@ -82,7 +82,7 @@ class Archive:
             for library in shared_libraries(source):
                 self.file(library, library)
         else:
-            raise ArchiveError(f"cannot copy {source} into the VM: no such file or folder")
+            raise ArchiveError(f"cannot copy {source} into the VM: no such file or directory")
 
     def finish(self):
         """Write the end marker, without which the kernel reports a broken archive."""
@@ -115,7 +115,7 @@ def may_be_dynamic(path):
 
 
 def add_modules(archive, build):
-    """Add every module of a kernel build folder, with the index that modprobe reads; returns their number."""
+    """Add every module of a kernel build directory, with the index that modprobe reads; returns their number."""
     try:
         with open(os.path.join(build, "include/config/kernel.release"), encoding="ascii") as opened:
             release = opened.read().strip()

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Folders for logs, each used by one run at a time."""
+"""Directories for logs, each used by one run at a time."""
 import errno
 import fcntl
 import os
 
 
 def claim_folder(parent, wanted):
-    """A folder below `parent` that no other running script uses, and the open file that holds the lock on it.
+    """A directory below `parent` that no other running script uses, and the open file that holds the lock on it.
 
     The first try is called `wanted`, the next `wanted`-2, and so on; the lock goes with its process.
     """

@@ -9,8 +9,8 @@ from lib.tree import Failure
 
 REPOSITORY = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-# Memory which the kernel is told to leave alone; the dummy driver's two coherent devices use a half each.
-# It lies in the upper part of a 4 GiB machine, above the hole for PCI. The test module's lies in front of it.
+# Memory that memmap= reserves: the dummy driver's two coherent devices use a half each. It lies in the upper part of
+# a 4 GiB machine, above the hole for PCI. The test module's memory lies directly below it.
 COHERENT_START, COHERENT_SIZE = 0x120000000, 512 << 20
 PROBE_SIZE = 32 << 20
 COHERENT_NEEDS = 4 << 30
