@@ -13,7 +13,7 @@ BUILD := $(TOP)/build
 KDIR := $(BUILD)/$(IMPL)/$(CONFIG)
 CONFIGS := $(filter-out ours consumers,$(basename $(notdir $(wildcard configs/*.config))))
 
-# Handed to the scripts as typed: make must not expand the $ of a command or of memmap=
+# The scripts get these as typed: make must not expand the $ of a command or of memmap=
 override RUN := $(value RUN)
 override FILES := $(value FILES)
 override KARGS := $(value KARGS)
@@ -42,7 +42,7 @@ help:
 #= IMPL      ours (default), or base: the stock kernel's own HMM
 #= CONFIG    run (default), debug (KASAN, lockdep and more), kasan, kcsan, bench,
 #=           or wide (as much mm as a distribution has): see configs/; wide+debug is both
-#= KSRC      your own clean kernel tree, taken instead of Debian's source package
+#= KSRC      your own clean kernel tree, instead of Debian's source package
 #= KARGS     more kernel parameters
 #= QARGS     more QEMU options
 #= MEM, SMP  the VM's memory (4G) and processors (2; make torture: 1, 2 and 4)
@@ -52,19 +52,19 @@ help:
 #= VM_NAME   the directory below build/vm for the log of its console (IMPL-CONFIG)
 #= TESTS     which selftests make quick and make driver run (default: all, and more)
 #= CHAOS     which programs make chaos runs: sqlite3 cc sort python3 stress-ng (default: all)
-#= SEEDS     of make bench, a boot of each kernel for each (1 2 3)
+#= SEEDS     with which make bench measures; each boots each kernel once (1 2 3)
 #= ROWS      which rows make bench measures, by name: 'present-* one-page' (default: all)
 #= SECONDS   how long make torture runs, over 1, 2 and 4 processors (600)
 #= SEED      where the random numbers of make torture start (1)
 #= MUTANTS   which broken notifiers make torture tries first, by name; - for none (default: all)
-#= KEEP      1 has make bench write its table to bench/results.txt as well
+#= KEEP      1: make bench also writes its table to bench/results.txt
 #= KCONFIG   the kernel configuration for make deb
-#= V         1 shows the commands of a build as well
+#= V         1: show the commands of a build, too
 
-# what is done for the targets below, each once
+# Prerequisites of the targets below
 .PHONY: deps deps-deb deps-lint deps-chaos fetch assemble built vm-settings
 
-#: make deps      install the Debian packages that the targets need, naming them
+#: make deps      install the Debian packages that the targets need
 deps:
 	@scripts/deps build vm
 
@@ -131,11 +131,11 @@ fuzz: built
 chaos: deps-chaos built
 	@scripts/test chaos
 
-#: make torture   SECONDS=600 SEED=1: torture the notifiers, after showing that broken ones do not survive it
+#: make torture   SECONDS=600 SEED=1: torture the notifiers, after showing that broken ones fail
 torture: built
 	@scripts/torture
 
-#: make litmus    check the ordering claims against the kernel's memory model, with herd7 (fetched if need be)
+#: make litmus    check the ordering claims against the kernel's memory model, with herd7 (fetched if missing)
 litmus: fetch
 	@scripts/litmus
 
@@ -149,7 +149,7 @@ mm: assemble
 	@scripts/build-kernel ours $(CONFIG) >/dev/null
 	@scripts/test mm
 
-#: make kselftest our selftests and hmm-tests, built, installed and run by kselftest's own means
+#: make kselftest our selftests and hmm-tests, built, installed and run by kselftest itself
 kselftest: built
 	@scripts/test kselftest
 
@@ -164,7 +164,7 @@ bench: fetch
 shell: built
 	@scripts/vm shell
 
-#: make vm        RUN='command' FILES='paths...': run a command in the VM; fails when it fails
+#: make vm        RUN='command' FILES='paths...': run a command in the VM; fails if the command fails
 vm: vm-settings built
 	@scripts/vm run
 
@@ -192,6 +192,6 @@ series-build: fetch
 clean:
 	@scripts/clean
 
-#: make distclean remove the whole build directory
+#: make distclean remove build/
 distclean:
 	@scripts/clean all
