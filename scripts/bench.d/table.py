@@ -45,7 +45,7 @@ class Row:
         return ours / base if base and ours is not ABSENT else None
 
     def limit(self):
-        """What ours must not miss; None where there is no goal, or no base to compare with."""
+        """The limit of our figure; None if there is no goal, or no base to compare with."""
         base = self.figure("base")
         if self.sense not in GOALS or (self.sense in RELATIVE and base is ABSENT):
             return None
@@ -89,7 +89,7 @@ def chosen(rows, patterns):
 
 
 def values_of(lines):
-    """What `hmm-bench` said of each row."""
+    """The values that `hmm-bench` printed, by row."""
     parts = (line.split("\t") for line in lines)
     return {part[1]: part[2] for part in parts if len(part) == 3 and part[0] == "row"}
 
@@ -141,7 +141,8 @@ def shown(row, hopeless):
     label = f"  {row.label.replace(' ', '  ', 1) if row.label.startswith(' ') else row.label}"
     ratio = row.ratio()
     met = {None: "", True: "yes", False: "no"}[row.met()]
-    cells = plain(row.figure("base")), plain(row.figure("ours")), "-" if ratio is None else f"{ratio:.2f}", row.goal_text(), met
+    figures = plain(row.figure("base")), plain(row.figure("ours"))
+    cells = *figures, "-" if ratio is None else f"{ratio:.2f}", row.goal_text(), met
     return (columns(label, *cells) + notes(row, hopeless)).rstrip()
 
 

@@ -13,7 +13,7 @@ TOOLS = ("ccache", "gcc", "ld", "make")
 
 
 def inputs(out, command):
-    """What a build depends on, apart from its source tree, in one line: it changes when the build may have to."""
+    """A digest of everything but the source tree that a build depends on."""
     digest = hashlib.sha256(repr(command).encode())
     for tool in map(shutil.which, TOOLS):
         path = pathlib.Path(tool).resolve() if tool else None
@@ -41,7 +41,7 @@ def up_to_date(src, out, command, products):
 
 
 class Record:
-    """Remembers a build once it is complete. What changes in the source while it runs counts as not built."""
+    """Records a build when it is complete. A change to the source during the build counts as not built."""
 
     def __init__(self, out, command):
         self.out, self.command = out, command

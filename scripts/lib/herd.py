@@ -17,13 +17,13 @@ ROOT = FOLDER / "root"
 
 
 def unpacked(root):
-    """How the herd7 in ROOT is called."""
+    """The command that runs the herd7 in ROOT."""
     return [root / "usr/lib64/ld-linux-x86-64.so.2", "--library-path", root / "usr/lib/x86_64-linux-gnu",
             root / "usr/bin/herd7", "-set-libdir", root / "usr/share/herdtools7/herd"]
 
 
 def present():
-    """How herd7 is called, or None where it would have to be fetched."""
+    """The command that runs herd7, or None if it must be fetched."""
     on_path = shutil.which("herd7")
     if on_path:
         return [on_path]
@@ -47,7 +47,7 @@ def fetch(root):
 
 
 def command():
-    """How herd7 is called; it is fetched if need be."""
+    """The command that runs herd7, which is fetched if it is missing."""
     if not present():
         with locked(FOLDER):
             if not ROOT.is_dir():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""A kernel configuration made of tinyconfig and fragments, and the proof that it took."""
+"""A kernel configuration made of tinyconfig and fragments, and the check that all options took effect."""
 import re
 import subprocess
 
@@ -22,7 +22,7 @@ def options(path):
 
 
 def unsatisfied(fragments, config):
-    """What the fragments ask for and CONFIG does not have, as readable lines."""
+    """The options of the fragments that CONFIG does not have, as readable lines."""
     have = options(config) if config.exists() else {}
     wanted = {}
     for fragment in fragments:
@@ -41,7 +41,7 @@ def kconfig(src, out, *arguments):
 
 
 def merge(src, out, fragments):
-    """Tinyconfig and the fragments; what they do not name is off, whatever its default.
+    """Tinyconfig and the fragments; options that they do not name are off, whatever the default.
 
     Otherwise each menu that a fragment opens would bring its default drivers along.
     """

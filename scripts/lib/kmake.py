@@ -53,13 +53,13 @@ def cache_env(src):
 
 
 def telling(errors):
-    """What the compilers said; where they said nothing, what make said."""
+    """The errors of the compilers or, if there are none, those of make."""
     said = [line for line in errors if not MAKE_ERROR.match(line)] or errors
     return "\n".join(said[:RELEVANT]) or "(no line looks like an error)"
 
 
 def kernel_make(src, out, targets, name, log, variables=()):
-    """make TARGETS of the tree SRC in the directory OUT; Failure with the telling lines otherwise."""
+    """make TARGETS of the tree SRC in the directory OUT; Failure with the errors otherwise."""
     verbose = os.environ.get("V", "") not in ("", "0")
     command = ["make", "-C", str(src), f"O={out}", f"-j{os.cpu_count()}", *COMPILERS,
                *(["V=1"] if verbose else []), *variables, *targets]

@@ -75,7 +75,7 @@ def identity(tree, stamp):
 
 
 def stamp_line(identity_line):
-    """What to remember of an identity: a change that was copied is no change any more."""
+    """The identity to remember after a copy, which has all changes."""
     return identity_line.split(" changed: ")[0]
 
 

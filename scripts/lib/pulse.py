@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Run a command that may take long, and say every few seconds that it lives."""
+"""Run a command that may take long, and show every few seconds that it is running."""
 import contextlib
 import subprocess
 import time

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Which symbols objects define, export and lack, and whether what they lack is there for them."""
+"""The symbols that objects define, export and lack, and whether other objects provide the latter."""
 import re
 import subprocess
 from typing import NamedTuple
@@ -45,9 +45,9 @@ def symbols_of(directory, paths):
 
 
 def unlinkable(objects, modules, matters):
-    """What keeps objects from being linked, a line for each; MODULES are those that are part of one.
+    """A line for each reason why objects cannot be linked; MODULES are objects that are part of one.
 
-    Only symbols for which MATTERS(name) holds count: the rest is defined by objects that are not here.
+    Only symbols for which MATTERS(name) holds count: the rest is defined by other objects.
     """
     where = {name: path for path, symbols in objects.items() for name in symbols.defined}
     exported = set().union(*(symbols.exported for symbols in objects.values()))

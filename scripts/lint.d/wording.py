@@ -8,7 +8,7 @@ BANNED = (
     (r"who(?= [a-z])|(?<!')he|his|him", "it, that or which: code and folios are not persons"),
     (r"(is|are|was|were) to be", "must, or the future tense"),
     (r"(first \w+|just|right|directly) behind|behind the (end|last)", "after, the last byte + 1, or end"),
-    (r"(?<!struct )flights(?= [a-z])|(a|an|the|each|every|its|one|no|any|this|that|such) flight", "an invalidation in flight"),
+    (r"(?<!struct )flights(?= [a-z])|(a|the|each|every|its|one|no|any|this|such) flight", "invalidation in flight"),
     (r"(invalidations?|flights?|changes?) (lands?|landed|takes? off|took off)", "ends, starts"),
     (r"(is|are|was|were|be|been|being|get|gets|not|who) told(?! apart)", "notified, called, or name the message"),
     (r"(be|is|are|was|were|been) had", "locked, made exclusive, isolated: name the action"),

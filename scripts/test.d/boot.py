@@ -16,10 +16,10 @@ CONSOLE = re.compile(r"^vm: .*; console: (\S.*)$")
 SUITE_BEGINS = re.compile(r"suite (\S+) begins$")
 HEARTBEAT_SECONDS = 20
 
-# What of a boot's environment is meant for scripts/vm and not for the suites.
+# Variables of a boot that are for scripts/vm and not for the suites.
 FOR_THE_VM = ("EXPECT_CONSOLE", "SYSTEM_FILES")
 
-# What scripts/vm says by its exit status when the VM itself went wrong.
+# The exit statuses of scripts/vm for failures of the VM itself.
 VM_TROUBLE = {
     121: "the VM ended before the tests did",
     122: "the kernel did not boot",
@@ -30,7 +30,7 @@ VM_TROUBLE = {
 
 
 class Boot:
-    """One VM run: which suites, which files, and what is special about it.
+    """One VM run, with its suites, files and variables.
 
     `adjust` is called with every suite before its results are shown.
     """
@@ -91,7 +91,7 @@ class Boot:
                 **{key: self.environment.get(key, "") for key in FOR_THE_VM}}
 
     def _follow(self, stream, log, progress):
-        """Feed the suites; returns what scripts/vm itself had to say."""
+        """Feed the suites; returns the messages of scripts/vm itself."""
         messages = []
         for line in stream:
             log.write(line)
@@ -130,7 +130,7 @@ class Boot:
             progress.note(f"  {self.current.name}: {len(self.current.cases)} done{running}")
 
     def _judge(self, status, progress, messages):
-        """Turn the VM's own trouble into failures of what ran."""
+        """Turn a failure of the VM itself into failures of the suites."""
         reported = {suite.name for suite in self.suites}
         missing = [name for name in self.names if name not in reported]
         if not status and not missing and not self.current:

@@ -149,7 +149,7 @@ class Builder:
         return os.path.join(out, f"{name}.ko")
 
     def kselftest(self):
-        """What kselftest's own Makefile builds and installs; returns the directory.
+        """Build and install with kselftest's own Makefile; returns the directory.
 
         It builds modules among their sources, hence the copy. Of mm's programs only hmm-tests: others need libcap-dev
         and libnuma-dev.

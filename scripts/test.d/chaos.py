@@ -19,7 +19,7 @@ def chosen(environment):
 
 
 def system_files():
-    """What has to be in the VM, under the path that it has here."""
+    """The programs of this machine that the VM needs, which have the same path there."""
     programs = [f"/usr/bin/{name}" for name in BINARIES]
     missing = [path for path in programs if not os.path.exists(path)]
     if missing:

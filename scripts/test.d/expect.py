@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""What is expected of the stock kernel: its known failures, and the defects our tests must show."""
+"""Failures that are expected of the stock kernel and the stock driver: known ones, and those that tests must show."""
 import fnmatch
 import os
 import re
@@ -7,7 +7,7 @@ import re
 from settings import REPOSITORY
 from tap import FAILED, KNOWN, PASSED, SKIPPED, Case
 
-# What fails now and then on the stock kernel, too: this one in 3 of 27 runs
+# Tests that fail now and then on the stock kernel, too: this one in 3 of 27 runs
 BY_CHANCE = {("stock:khugepaged", "collapse_max_ptes_swap")}
 CONSOLE_OF = re.compile(r": console$")  # the name under which a boot's kernel reports appear
 
@@ -46,7 +46,7 @@ class KnownFailures:
                 case.reason = f"passes here, although a {KNOWN}"
 
     def forgive_crash(self, suite):
-        """The same where the test takes its suite down with it: what is left is one skipped test."""
+        """The same for a test that crashes, and its suite with it: it counts as one skipped test."""
         if suite.count(PASSED) == len(suite.cases):
             self.forgive(suite)
             return
@@ -64,7 +64,7 @@ class SameOnBase:
         self.doubtful = []
 
     def doubt(self, suite):
-        """What fails in the first run is not judged yet; what the kernel reports on its console is."""
+        """Do not judge failures of the first run yet, except for reports on the console."""
         if not suite.count(FAILED) or CONSOLE_OF.search(suite.name):
             return
         self.doubtful.append(suite.name)
@@ -73,14 +73,14 @@ class SameOnBase:
                 case.outcome, case.reason = SKIPPED, "failed: runs on the stock kernel now, and again on ours"
 
     def learn(self, suite):
-        """What fails on the stock kernel, or ends early there, is not ours to mend."""
+        """Remember what fails on the stock kernel, or ends early there: it does not count on ours."""
         for case in suite.cases:
             if case.outcome == FAILED:
                 self._failed.add((suite.name, case.name))
                 case.outcome, case.reason = SKIPPED, KNOWN
 
     def judge(self, suite):
-        """The second run: what is new counts."""
+        """Judge the second run: only new failures count."""
         for case in suite.cases:
             if case.outcome == FAILED and (suite.name, case.name) in self._failed:
                 case.outcome, case.reason = SKIPPED, KNOWN
@@ -95,7 +95,7 @@ class Expected:
     WORDS = ("console", "last", "chance", "crash", "hangs")
 
     def __init__(self, name, where, otherwise):
-        """A row's test fails WHERE; OTHERWISE is what it means if it does not."""
+        """A row's test fails WHERE; OTHERWISE says what follows if it passes."""
         rows = read_list(name)
         self.where, self.otherwise = where, otherwise
         self._console = [" ".join(row[1:]) for row in rows if row[0] == "console"]
@@ -107,7 +107,7 @@ class Expected:
         self._rows = []
 
     def console(self):
-        """What the kernel may report while the defects are being shown."""
+        """A pattern of the reports that the kernel may print."""
         return "|".join(self._console)
 
     def in_order(self, names):
@@ -124,7 +124,7 @@ class Expected:
         return sorted({name.rpartition(".")[2] for _, name in self._crashing} | self._hanging)
 
     def judge_crash(self, suite):
-        """Of a test that runs alone there is one result, and how it failed does not matter."""
+        """A test that runs alone has one result; how it failed does not matter."""
         name = suite.name.rpartition(":")[2]
         if not any(name == crashing for _, crashing in self._crashing):
             return
@@ -134,7 +134,7 @@ class Expected:
                             f"harmless {self.where}, {self.otherwise}" if harmless else "")]
 
     def judge(self, suite):
-        """Replace each result by whether it is the one expected, remembering what it was."""
+        """Replace each result by whether it is the expected one, and remember the result for show()."""
         program = suite.name.rpartition(":")[2]
         for case in suite.cases:
             if case.outcome == FAILED and self._is_chance(program, case.name):
@@ -153,20 +153,20 @@ class Expected:
         return any(program == at and fnmatch.fnmatch(name, pattern) for at, pattern in self._chance)
 
     def show(self, progress):
-        """The table: tests that must fail, and those that did not do what they must."""
+        """Print a table of the tests that must fail, and of those with an unexpected result."""
         progress.note(f"\n  {self.where:<22}{'must':<8}test")
         for name, outcome, must_fail in self._rows:
             if must_fail or outcome == FAILED:
                 progress.note(f"  {outcome:<22}{'fail' if must_fail else 'pass':<8}{name}")
         others = sum(not must_fail and outcome != FAILED for _, outcome, must_fail in self._rows)
-        progress.note(f"  and {others} tests that must pass there, and do or were skipped")
+        progress.note(f"  and {others} tests that must pass there passed or were skipped")
 
 
 def on_base():
-    """What the stock kernel does wrong."""
+    """The defects of the stock kernel."""
     return Expected("expected-base", "on the stock kernel", "so it proves nothing")
 
 
 def with_stock_driver():
-    """What the stock dummy driver does wrong, on any kernel."""
+    """The defects of the stock dummy driver, on any kernel."""
     return Expected("expected-driver", "with the stock driver", "so its row is out of date")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""What a person reads: progress while the tests run, then the verdict."""
+"""Messages for the terminal: progress while the tests run, then the verdict."""
 import sys
 import time
 from collections import Counter
@@ -31,7 +31,7 @@ class Progress:
         print("\n".join(lines), flush=True)
 
     def show(self, messages):
-        """What scripts/vm said about a run that went wrong."""
+        """The messages of scripts/vm about a run that failed."""
         for line in messages:
             print(f"  {line}", flush=True)
 

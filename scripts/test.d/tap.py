@@ -82,7 +82,7 @@ class Suite:
         self.running = None
 
     def _nested(self, indent, name):
-        """The outcomes of what a result sums up; that it is complete, the result itself may not say."""
+        """The outcomes that a result sums up. Planned tests that are missing fail, whatever the result says."""
         nested = []
         for depth in [depth for depth in {**self._children, **self._plans} if depth > indent]:
             outcomes = self._children.pop(depth, [])
@@ -103,7 +103,7 @@ class Suite:
         self.cases.append(Case(name, FAILED, reason))
 
     def finished(self, status):
-        """The suite's program ended with this status: make up for what it did not say."""
+        """The suite's program ended with this status: add the failures that it did not report."""
         if self.running:
             self.fail(self.running, "ended without a result")
             self.running = None
@@ -118,7 +118,7 @@ class Suite:
                 self.fail(self.name, "gave no result")
 
     def broken_off(self, reason):
-        """The machine went away: the running test failed, and so did those that never ran."""
+        """The VM has ended: the running test failed, and so did those that did not run."""
         self.fail(self.running or self.name, reason)
         self.running = None
         self._fill_up("not run, " + reason)

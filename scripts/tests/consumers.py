@@ -48,7 +48,7 @@ class Link(unittest.TestCase):
     def test_exported_is_enough(self):
         self.assertEqual(self.complaints(), [])
 
-    def test_nobody_defines_it(self):
+    def test_undefined_symbol(self):
         self.assertEqual(self.complaints(mm_gup=using("hmm_gone")),
                          ["mm/gup.o needs hmm_gone, which nothing defines"])
 

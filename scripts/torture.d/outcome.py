@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
-"""What one boot of hmm-torture shows."""
+"""The outcome of one boot of hmm-torture."""
 import re
 
-# By scripts/vm: the kernel died, reported a problem, or hung. Anything else that goes wrong says nothing of a mutant.
+# Statuses of scripts/vm: the kernel died, reported a problem, or hung. No other status shows that a mutant is broken.
 ENDED_EARLY, KERNEL_REPORT, TIMED_OUT = 121, 123, 124
 FAILURE = re.compile(r"(?:^hmm-torture: FAILURE|.*Kernel panic - not syncing: hmm_torture): (.*)")
 SUCCESS = re.compile(r"^hmm-torture: SUCCESS")
@@ -17,7 +17,7 @@ class Outcome:
         self.success = not status and not self.failure and any(map(SUCCESS.match, lines))
 
     def caught(self):
-        """What gave a mutant away; None if nothing did."""
+        """How a mutant was caught; None if it was not."""
         if self.failure:
             return self.failure
         if self.status == TIMED_OUT:
@@ -25,5 +25,5 @@ class Outcome:
         return "the kernel's own report" if self.status in (ENDED_EARLY, KERNEL_REPORT) else None
 
     def trouble(self):
-        """Why it is no success."""
+        """Why it was no success."""
         return self.failure or f"no verdict (status {self.status} of the VM)"

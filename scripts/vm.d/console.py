@@ -2,8 +2,8 @@
 """Recognise a kernel's complaints in its console output."""
 import re
 
-# Lines with which a kernel reports that something is wrong with itself, or that memory is short, which it is on purpose
-# in hmm-migrate-zap. A process that merely crashes in user space is not among them.
+# Lines in which a kernel reports a fault of its own, or a lack of memory, which hmm-migrate-zap provokes. A process
+# that crashes in user space is no such fault.
 COMPLAINTS = re.compile("|".join((
     r"\bWARNING: ", r"\bBUG: ", r"kernel BUG at ", r"\bOops\b", r"Kernel panic", r"------------\[ cut here \]",
     r"Unable to handle kernel", r"kernel NULL pointer dereference", r"general protection fault",
@@ -18,10 +18,11 @@ COMPLAINTS = re.compile("|".join((
     r"Bad page (state|map|cache)", r"Bad rss-counter", r"bad (pmd|pud|p4d|pgd) ", r"non-zero pgtables_bytes",
     r"refcount_t: ", r"page_owner tracks the page as", r"page dumped because", r"list_(add|del) corruption",
     r"Slab corruption", r"Object already free", r"Objects remaining in", r"Redzone overwritten",
-    r"Out of memory: Killed", r"(?<!hmm-migrate-zap )invoked oom-killer", r"DMA-API: .*(error|leak|debug)", r"Trying to vfree",
+    r"Out of memory: Killed", r"(?<!hmm-migrate-zap )invoked oom-killer", r"DMA-API: .*(error|leak|debug)",
+    r"Trying to vfree",
     r"unregister_netdevice: waiting", r"workqueue lockup", r"debugobjects: ", r"ODEBUG: ",
 )))
-# What the kernel says about the machine rather than about itself.
+# Lines that only repeat the kernel's parameters.
 HARMLESS = re.compile(r"Kernel command line: |Command line: ")
 
 LINES_BEFORE, LINES_AFTER = 3, 45

@@ -25,7 +25,7 @@ def kvm_works():
 
 
 def die_with_parent(parent, number=signal.SIGKILL):
-    """Runs in the child: have the kernel end it should this script be killed, however roughly."""
+    """Runs in the child: the kernel ends it if this script dies, even by SIGKILL."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, number)
     if os.getppid() != parent:
         os._exit(1)
@@ -83,7 +83,7 @@ class Machine:
 
     def start(self):
         """Start QEMU in a session of its own, so that Ctrl-C on the terminal reaches only this script."""
-        # The socket pairs and the archive are anonymous: nothing is left on disk, whatever happens.
+        # The socket pairs and the archive are anonymous: if this script is killed, it leaves no files.
         pairs = [socket.socketpair() for _ in range(4)]
         self.command_port, self.control_port, self.console_port, self.monitor_port = (ours for ours, _ in pairs)
         ends = [theirs for _, theirs in pairs]
@@ -160,7 +160,7 @@ class Machine:
         return bool(data)
 
     def _drain(self, selector):
-        """Read what was still in the pipes when QEMU went."""
+        """Read what is left in the sockets after QEMU has ended."""
         for key in list(selector.get_map().values()):
             if key.data:
                 while key.fd in selector.get_map() and self._read(key, selector):
@@ -179,7 +179,7 @@ class Machine:
         match = re.search(rb"^exit (\d+)\s*\n", self.control_text, re.M)
         if match and self.status is None and self.in_time:
             self.status = int(match[1])
-            # The command is done: what remains is switching off.
+            # The command has ended: the VM only has to power off.
             self.settings.time_limit = min(self.settings.time_limit, self.seconds() + SHUTDOWN_SECONDS)
 
     def _console(self, data):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""What to boot and how, from the environment that the Makefile hands down (all of it optional)."""
+"""What to boot and how, from environment variables, all of them optional, that the Makefile exports."""
 import glob
 import os
 import re
@@ -43,11 +43,11 @@ class Settings:
         self.name = get("VM_NAME") or f"{self.implementation}-{self.config}"
 
     def check_command(self):
-        """What can be wrong with make vm is said before anything is fetched or built for it."""
+        """Check RUN and FILES; make vm does so before it fetches or builds anything."""
         if not self.command:
             raise SettingsError("nothing to run: give RUN='command'")
         for pattern in self.files:
-            # What lies in the build directory may still have to be built.
+            # A file in the build directory may not have been built yet.
             if not glob.glob(pattern) and not is_within(self.build, pattern):
                 raise SettingsError(f"FILES={pattern}: no such file or directory")
 
