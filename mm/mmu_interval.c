@@ -82,7 +82,7 @@
 #include <linux/sched/signal.h>
 
 #include "mmu_interval_state.h"
-#include "mmu_subscriptions.h"
+#include "mmu_notifier_internal.h"
 
 #define MMU_NODE_START(node)	((node)->start)
 #define MMU_NODE_LAST(node)	((node)->last)

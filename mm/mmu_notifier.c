@@ -86,7 +86,7 @@
 #include <linux/smp.h>
 #include <linux/srcu.h>
 
-#include "mmu_subscriptions.h"
+#include "mmu_notifier_internal.h"
 
 DEFINE_SRCU(mmu_notifier_calls);
 

@@ -3,8 +3,8 @@
  * The subscriptions of an address space, for mmu_notifier.c and mmu_interval.c
  * only.
  */
-#ifndef _MM_MMU_SUBSCRIPTIONS_H
-#define _MM_MMU_SUBSCRIPTIONS_H
+#ifndef _MM_MMU_NOTIFIER_INTERNAL_H
+#define _MM_MMU_NOTIFIER_INTERNAL_H
 
 #include <linux/bitfield.h>
 #include <linux/build_bug.h>
@@ -141,4 +141,4 @@ bool mmu_intervals_wait_over(struct mmu_intervals *intervals, void *wait);
 void mmu_intervals_release(struct mmu_intervals *intervals,
 			   struct mm_struct *mm);
 
-#endif /* _MM_MMU_SUBSCRIPTIONS_H */
+#endif /* _MM_MMU_NOTIFIER_INTERNAL_H */
