@@ -26,14 +26,14 @@
  * A simulation that cannot fail proves nothing. Each enum sim_mutation breaks
  * one rule, here and not in what is tested.
  */
-#ifndef _MM_HMM_TESTS_MMU_INTERVAL_SIM_H
-#define _MM_HMM_TESTS_MMU_INTERVAL_SIM_H
+#ifndef _MM_TESTS_MMU_INTERVAL_SIM_H
+#define _MM_TESTS_MMU_INTERVAL_SIM_H
 
 #include <linux/mm.h>
 #include <linux/string.h>
 
-#include "../../mmu_interval_state.h"
-#include "random.h"
+#include "../mmu_interval_state.h"
+#include "../hmm/tests/random.h"
 
 #define SIM_PAGES		8
 #define SIM_SUBS		5
@@ -1035,4 +1035,4 @@ static inline bool sim_run(struct sim *sim, enum sim_mutation mutation,
 	return !sim->wrong;
 }
 
-#endif /* _MM_HMM_TESTS_MMU_INTERVAL_SIM_H */
+#endif /* _MM_TESTS_MMU_INTERVAL_SIM_H */

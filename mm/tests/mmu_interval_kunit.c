@@ -461,3 +461,6 @@ static struct kunit_suite mmu_interval_suite = {
 };
 
 kunit_test_suite(mmu_interval_suite);
+
+MODULE_DESCRIPTION("KUnit tests for interval subscriptions of MMU notifiers");
+MODULE_LICENSE("GPL");
