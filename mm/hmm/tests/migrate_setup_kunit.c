@@ -1,40 +1,40 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * What migrate_vma_setup() does not begin with. In the kernel only: the call is
- * the real one.
+ * Arguments that migrate_vma_setup() refuses. In the kernel only, as this calls
+ * the function itself.
  */
 #include <kunit/test.h>
 #include <linux/errno.h>
 #include <linux/migrate_device.h>
 #include <linux/mm.h>
 
-#define FIRST	0x100000UL
-#define BEHIND	0x200000UL
+#define START	0x100000UL
+#define END	0x200000UL
 
-/* No page table is looked at: the mapping has none. */
-static void what_makes_no_sense_is_refused(struct kunit *test)
+/* The VMA has no page table: none may be read. */
+static void invalid_arguments_are_refused(struct kunit *test)
 {
 	static struct vm_area_struct plain, special;
 	unsigned long src = 1, dst = 1;
 	const struct migrate_vma bad[] = {
 		{ .vma = NULL, .dst = &dst, .src = &src,
-		  .start = FIRST, .end = BEHIND },
+		  .start = START, .end = END },
 		{ .vma = &special, .dst = &dst, .src = &src,
-		  .start = FIRST, .end = BEHIND },
+		  .start = START, .end = END },
 		{ .vma = &plain, .dst = NULL, .src = &src,
-		  .start = FIRST, .end = BEHIND },
+		  .start = START, .end = END },
 		{ .vma = &plain, .dst = &dst, .src = NULL,
-		  .start = FIRST, .end = BEHIND },
+		  .start = START, .end = END },
 		{ .vma = &plain, .dst = &dst, .src = &src,
-		  .start = FIRST, .end = FIRST },
+		  .start = START, .end = START },
 		{ .vma = &plain, .dst = &dst, .src = &src,
-		  .start = BEHIND, .end = FIRST },
+		  .start = END, .end = START },
 		{ .vma = &plain, .dst = &dst, .src = &src,
-		  .start = FIRST - PAGE_SIZE, .end = BEHIND },
+		  .start = START - PAGE_SIZE, .end = END },
 		{ .vma = &plain, .dst = &dst, .src = &src,
-		  .start = FIRST, .end = BEHIND + PAGE_SIZE },
+		  .start = START, .end = END + PAGE_SIZE },
 		{ .vma = &plain, .dst = &dst, .src = &src,
-		  .start = FIRST, .end = BEHIND,
+		  .start = START, .end = END,
 		  .flags = MIGRATE_VMA_SWAP_IN |
 			   MIGRATE_VMA_UNDER_VMA_LOCK },
 	};
@@ -42,10 +42,10 @@ static void what_makes_no_sense_is_refused(struct kunit *test)
 
 	if (!IS_ENABLED(CONFIG_DEVICE_MIGRATION))
 		kunit_skip(test, "no device memory");
-	plain.vm_start = FIRST;
-	plain.vm_end = BEHIND;
-	special.vm_start = FIRST;
-	special.vm_end = BEHIND;
+	plain.vm_start = START;
+	plain.vm_end = END;
+	special.vm_start = START;
+	special.vm_end = END;
 	vm_flags_init(&special, VM_IO);
 	for (i = 0; i < ARRAY_SIZE(bad); i++) {
 		struct migrate_vma args = bad[i];
@@ -58,7 +58,7 @@ static void what_makes_no_sense_is_refused(struct kunit *test)
 }
 
 static struct kunit_case setup_cases[] = {
-	KUNIT_CASE(what_makes_no_sense_is_refused),
+	KUNIT_CASE(invalid_arguments_are_refused),
 	{}
 };
 
