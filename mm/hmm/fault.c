@@ -16,6 +16,7 @@
 #include <linux/hmm.h>
 #include <linux/hugetlb.h>
 #include <linux/mm.h>
+#include <linux/pgtable.h>
 #include <linux/sched/signal.h>
 
 #include "access.h"
@@ -41,6 +42,66 @@ static bool hmm_fault_maps_more(const struct hmm_span *span, unsigned long addr)
 	return !span->write || !(linear_page_index(span->vma, addr) & 1);
 }
 
+/* Would a fault at the page of @pte change nothing? */
+static bool hmm_fault_pte_serves(pte_t pte, bool write)
+{
+	return pte_present(pte) && !pte_protnone(pte) &&
+	       (!write || pte_write(pte));
+}
+
+static unsigned long hmm_fault_skip_ptes(pmd_t *pmdp, unsigned long addr,
+					 unsigned long end, bool write)
+{
+	pte_t *start, *ptep;
+
+	start = pte_offset_map(pmdp, addr);
+	if (!start)
+		return addr;
+	for (ptep = start; addr < end; ptep++, addr += PAGE_SIZE)
+		if (!hmm_fault_pte_serves(ptep_get_lockless(ptep), write))
+			break;
+	pte_unmap(start);
+	return addr;
+}
+
+/*
+ * The next page of a span, not of a hugetlb VMA, that still needs a fault: from
+ * @addr, which is after a page that was just faulted in, to the end of the
+ * span. @pmdp is the PMD entry for @addr, or %NULL if it is not known; the lock
+ * that keeps the VMA, and with it all tables above the PTEs, was not dropped
+ * since it was found.
+ *
+ * This looks no further than one page table, which is as far as one fault maps,
+ * except for huge PUDs. It is a hint, read without page table locks: the walk
+ * that follows decides.
+ */
+static unsigned long hmm_fault_skip_mapped(const struct hmm_span *span,
+					   unsigned long addr, pmd_t **pmdp)
+{
+	unsigned long next;
+	pmd_t pmd;
+
+	if (!*pmdp) {
+		pud_t pud = __pud(0);
+
+		*pmdp = hmm_walk_pmd_at(span->vma, addr, &pud);
+		if (!*pmdp && pud_present(pud) && (!span->write || pud_write(pud)))
+			return pud_addr_end(addr, span->end);
+	}
+	if (!*pmdp)
+		return addr;
+
+	pmd = pmdp_get_lockless(*pmdp);
+	if (!pmd_present(pmd))
+		return addr;
+	next = pmd_addr_end(addr, span->end);
+	if (!pmd_leaf(pmd))
+		return hmm_fault_skip_ptes(*pmdp, addr, next, span->write);
+	if (pmd_protnone(pmd) || (span->write && !pmd_write(pmd)))
+		return addr;
+	return next;
+}
+
 /*
  * The first page after @addr that the fault at @addr did not map. @pmdp is the
  * PMD entry for @addr, and becomes that of the returned address, or %NULL if it
@@ -63,7 +124,7 @@ static unsigned long hmm_fault_next(const struct hmm_span *span,
 	if (!hmm_fault_maps_more(span, addr))
 		return next;
 	addr = next;
-	next = hmm_span_skip_mapped(span, addr, pmdp);
+	next = hmm_fault_skip_mapped(span, addr, pmdp);
 	if ((next ^ addr) & PMD_MASK)
 		*pmdp = NULL;
 	return next;

@@ -387,13 +387,19 @@ static const struct mm_walk_ops hmm_walk_vma_locked_ops = {
 	.walk_lock	= PGWALK_VMA_RDLOCK_VERIFY,
 };
 
-/*
- * The PMD entry for @addr of a VMA that is not hugetlb, or %NULL if there is no
- * table of them; @pudp then receives the PUD entry if that is a leaf. All of
- * them are kept by the lock that keeps the VMA.
+/**
+ * hmm_walk_pmd_at() - find the PMD entry for an address
+ * @vma: the VMA that @addr lies in, not hugetlb
+ * @addr: the address
+ * @leaf: receives the PUD entry, if that is a leaf
+ *
+ * Context: mmap_lock is held, or that of @vma; it keeps all of the tables that
+ * this visits.
+ *
+ * Return: the PMD entry, or %NULL if there is no table of them.
  */
-static pmd_t *hmm_pmd_at(const struct vm_area_struct *vma, unsigned long addr,
-			 pud_t *leaf)
+pmd_t *hmm_walk_pmd_at(const struct vm_area_struct *vma, unsigned long addr,
+		       pud_t *leaf)
 {
 	pgd_t *pgdp = pgd_offset(vma->vm_mm, addr);
 	p4d_t *p4dp, p4d;
@@ -441,7 +447,7 @@ static void hmm_walk_vma(struct hmm_walk *w, struct vm_area_struct *vma)
 	}
 	for (start = w->next; start < end; start = next) {
 		pud_t unused;
-		pmd_t *pmdp = hmm_pmd_at(vma, start, &unused);
+		pmd_t *pmdp = hmm_walk_pmd_at(vma, start, &unused);
 		int ret;
 
 		next = pud_addr_end(start, end);
@@ -474,72 +480,4 @@ enum hmm_outcome hmm_walk_on(struct hmm_walk *w)
 	else
 		walk_page_range(mm, w->next, range->end, &hmm_walk_ops, w);
 	return w->outcome;
-}
-
-/*
- * The rest is for hmm_fault_span(): a look at what a fault has just mapped. It
- * is a hint, taken without locks; the walk that follows is what counts.
- */
-
-static bool hmm_pte_serves(pte_t pte, bool write)
-{
-	return pte_present(pte) && !pte_protnone(pte) &&
-	       (!write || pte_write(pte));
-}
-
-static unsigned long hmm_skip_ptes(pmd_t *pmdp, unsigned long addr,
-				   unsigned long end, bool write)
-{
-	pte_t *start, *ptep;
-
-	start = pte_offset_map(pmdp, addr);
-	if (!start)
-		return addr;
-	for (ptep = start; addr < end; ptep++, addr += PAGE_SIZE)
-		if (!hmm_pte_serves(ptep_get_lockless(ptep), write))
-			break;
-	pte_unmap(start);
-	return addr;
-}
-
-/**
- * hmm_span_skip_mapped() - the next page of a span that still wants a fault
- * @span: the span, not of a hugetlb VMA
- * @addr: an address in it, after one that was just faulted in
- * @pmdp: the PMD entry for @addr, or %NULL; kept from call to call by the
- *	caller
- *
- * Looks no further than one page table, which is as far as one fault maps, but
- * for huge PUDs.
- *
- * Context: The lock that keeps the VMA has been held since @pmdp was %NULL; it
- * keeps every page table above the PTEs.
- *
- * Return: an address from @addr to the span's end.
- */
-unsigned long hmm_span_skip_mapped(const struct hmm_span *span,
-				   unsigned long addr, pmd_t **pmdp)
-{
-	unsigned long next;
-	pmd_t pmd;
-
-	if (!*pmdp) {
-		pud_t pud = __pud(0);
-
-		*pmdp = hmm_pmd_at(span->vma, addr, &pud);
-		if (!*pmdp && pud_present(pud) && (!span->write || pud_write(pud)))
-			return pud_addr_end(addr, span->end);
-	}
-	if (!*pmdp)
-		return addr;
-
-	pmd = pmdp_get_lockless(*pmdp);
-	if (!pmd_present(pmd))
-		return addr;
-	next = pmd_addr_end(addr, span->end);
-	if (!pmd_leaf(pmd))
-		return hmm_skip_ptes(*pmdp, addr, next, span->write);
-	if (pmd_protnone(pmd) || (span->write && !pmd_write(pmd)))
-		return addr;
-	return next;
 }

@@ -153,7 +153,7 @@ int hmm_walk_stop(struct hmm_walk *w, struct vm_area_struct *vma,
 int hmm_walk_ptes(struct hmm_walk *w, struct vm_area_struct *vma, pte_t *ptep,
 		  unsigned long start, unsigned long end);
 enum hmm_outcome hmm_walk_on(struct hmm_walk *w);
-unsigned long hmm_span_skip_mapped(const struct hmm_span *span,
-				   unsigned long addr, pmd_t **pmdp);
+pmd_t *hmm_walk_pmd_at(const struct vm_area_struct *vma, unsigned long addr,
+		       pud_t *leaf);
 
 #endif /* _MM_HMM_WALK_H */
