@@ -90,7 +90,7 @@
 /* As lib/interval_tree.c, but inline: walks visit each subscription. */
 INTERVAL_TREE_DEFINE(struct interval_tree_node, rb, unsigned long,
 		     __subtree_last, MMU_NODE_START, MMU_NODE_LAST,
-		     static __always_inline, mmu_tree)
+		     static __always_inline, mmu_interval_tree)
 
 void mmu_intervals_init(struct mmu_intervals *intervals)
 {
@@ -143,7 +143,7 @@ mmu_intervals_of(const struct mmu_interval_notifier *sub)
 /* Invalidations */
 
 /**
- * struct mmu_visit - an invalidation that walks the tree
+ * struct mmu_interval_visit - an invalidation that walks the tree
  * @link: in the list of the address space
  * @range: the invalidation
  * @seq: its sequence
@@ -155,7 +155,7 @@ mmu_intervals_of(const struct mmu_interval_notifier *sub)
  * On the stack of the invalidation, which removes it from the list before it
  * returns.
  */
-struct mmu_visit {
+struct mmu_interval_visit {
 	struct hlist_node link;
 	struct mmu_notifier_range *range;
 	unsigned long seq;
@@ -172,25 +172,25 @@ mmu_interval_of(struct interval_tree_node *node)
 }
 
 static struct interval_tree_node *
-mmu_range_first(struct mmu_intervals *intervals,
-		const struct mmu_notifier_range *range)
+mmu_interval_first(struct mmu_intervals *intervals,
+		   const struct mmu_notifier_range *range)
 {
-	return mmu_tree_iter_first(&intervals->tree, range->start,
-					range->end - 1);
+	return mmu_interval_tree_iter_first(&intervals->tree, range->start,
+					    range->end - 1);
 }
 
 static __always_inline struct interval_tree_node *
-mmu_range_next(struct interval_tree_node *node,
-	       const struct mmu_notifier_range *range)
+mmu_interval_next(struct interval_tree_node *node,
+		  const struct mmu_notifier_range *range)
 {
-	return mmu_tree_iter_next(node, range->start, range->end - 1);
+	return mmu_interval_tree_iter_next(node, range->start, range->end - 1);
 }
 
 /* Is a callback of @sub running, or a second pass to come? The lock is held. */
 static bool mmu_interval_runs(struct mmu_intervals *intervals,
 			      const struct mmu_interval_notifier *sub)
 {
-	struct mmu_visit *visit;
+	struct mmu_interval_visit *visit;
 
 	hlist_for_each_entry(visit, &intervals->visits, link)
 		if (mmu_calls_at(&visit->calls, sub))
@@ -200,7 +200,7 @@ static bool mmu_interval_runs(struct mmu_intervals *intervals,
 }
 
 /* Take idle subscriptions from the removed ones. The lock is held. */
-static struct rb_node *mmu_intervals_released(struct mmu_intervals *intervals)
+static struct rb_node *mmu_intervals_pop_idle(struct mmu_intervals *intervals)
 {
 	struct rb_node **link = &intervals->removed;
 	struct rb_node *node, *released = NULL;
@@ -223,14 +223,14 @@ static struct rb_node *mmu_intervals_released(struct mmu_intervals *intervals)
 /*
  * After a callback whose subscription a removal may wait for. No lock is held.
  */
-static noinline void mmu_intervals_called(struct mmu_intervals *intervals)
+static noinline void mmu_intervals_called_back(struct mmu_intervals *intervals)
 {
 	struct rb_node *released;
 
 	/* mmu_notifier_synchronize() waits for release functions of modules. */
 	guard(srcu)(&mmu_notifier_calls);
 	scoped_guard(spinlock, &intervals->lock)
-		released = mmu_intervals_released(intervals);
+		released = mmu_intervals_pop_idle(intervals);
 	wake_up_all(&intervals->wq);
 	while (released) {
 		struct mmu_interval_notifier *sub =
@@ -244,8 +244,9 @@ static noinline void mmu_intervals_called(struct mmu_intervals *intervals)
 	}
 }
 
-static noinline bool mmu_visit_start_passes(struct mmu_visit *visit,
-					    struct mmu_interval_notifier *sub)
+static noinline bool
+mmu_interval_start_passes(struct mmu_interval_visit *visit,
+			  struct mmu_interval_notifier *sub)
 {
 	struct mmu_interval_notifier_finish *finish = NULL;
 
@@ -260,17 +261,17 @@ static noinline bool mmu_visit_start_passes(struct mmu_visit *visit,
 }
 
 /* The first or the only pass. False if it would have to sleep. */
-static bool mmu_visit_first_pass(struct mmu_visit *visit,
-				 struct mmu_interval_notifier *sub)
+static bool mmu_interval_first_pass(struct mmu_interval_visit *visit,
+				    struct mmu_interval_notifier *sub)
 {
 	if (likely(!sub->ops->invalidate_start))
 		return sub->ops->invalidate(sub, visit->range, visit->seq);
-	return mmu_visit_start_passes(visit, sub);
+	return mmu_interval_start_passes(visit, sub);
 }
 
 /* Call the picked subscriptions. False if a callback would have to sleep. */
-static bool mmu_visit_call(struct mmu_intervals *intervals,
-			   struct mmu_visit *visit)
+static bool mmu_interval_call_picked(struct mmu_intervals *intervals,
+				     struct mmu_interval_visit *visit)
 {
 	struct mmu_calls *calls = &visit->calls;
 	struct mmu_interval_notifier **pos = calls->subs;
@@ -280,27 +281,27 @@ static bool mmu_visit_call(struct mmu_intervals *intervals,
 	for (; pos < end; pos++) {
 		struct mmu_interval_notifier *sub = READ_ONCE(*pos);
 
-		mmu_calls_go_on(calls, sub);
+		mmu_calls_advance(calls, sub);
 		if (mmu_calls_wanted(calls)) {
-			mmu_intervals_called(intervals);
+			mmu_intervals_called_back(intervals);
 			sub = READ_ONCE(*pos);
 			if (!sub)
 				continue;
 		}
-		if (unlikely(!mmu_visit_first_pass(visit, sub)) &&
+		if (unlikely(!mmu_interval_first_pass(visit, sub)) &&
 		    !WARN_ON(mmu_notifier_range_blockable(visit->range))) {
 			done = false;
 			break;
 		}
 	}
-	mmu_calls_go_on(calls, NULL);
+	mmu_calls_advance(calls, NULL);
 	if (mmu_calls_wanted(calls))
-		mmu_intervals_called(intervals);
+		mmu_intervals_called_back(intervals);
 	return done;
 }
 
 /* Pick the subscriptions to call next. The lock is held. */
-static void mmu_visit_choose(struct mmu_visit *visit)
+static void mmu_interval_pick(struct mmu_interval_visit *visit)
 {
 	struct interval_tree_node *node = visit->next;
 	/* A local copy is kept in registers. */
@@ -311,7 +312,7 @@ static void mmu_visit_choose(struct mmu_visit *visit)
 
 	do {
 		*pos++ = mmu_interval_of(node);
-		node = mmu_range_next(node, &range);
+		node = mmu_interval_next(node, &range);
 	} while (node && pos < end);
 	calls->nr = pos - calls->subs;
 	/* No callback is running, so no removal waits. */
@@ -320,8 +321,9 @@ static void mmu_visit_choose(struct mmu_visit *visit)
 }
 
 /* In the order of the first passes, to wait for the oldest work first */
-static noinline void mmu_visit_second_passes(struct mmu_intervals *intervals,
-					     struct mmu_visit *visit)
+static noinline void
+mmu_interval_second_passes(struct mmu_intervals *intervals,
+			   struct mmu_interval_visit *visit)
 {
 	struct mmu_interval_notifier_finish *finish, *next;
 	struct llist_node *first =
@@ -338,17 +340,18 @@ static noinline void mmu_visit_second_passes(struct mmu_intervals *intervals,
 		}
 		/* @sub may be freed by now. */
 		if (removed)
-			mmu_intervals_called(intervals);
+			mmu_intervals_called_back(intervals);
 	}
 }
 
 /* Walk the tree again, as another invalidation would. The lock is held. */
-static noinline void mmu_visit_restart(struct mmu_intervals *intervals,
-				       struct mmu_visit *visit)
+static noinline void
+mmu_interval_restart_visit(struct mmu_intervals *intervals,
+			   struct mmu_interval_visit *visit)
 {
 	visit->restart = false;
 	visit->seq = mmu_seq_next(&intervals->seq);
-	visit->next = mmu_range_first(intervals, visit->range);
+	visit->next = mmu_interval_first(intervals, visit->range);
 }
 
 /*
@@ -359,7 +362,7 @@ static noinline int mmu_intervals_call(struct mmu_intervals *intervals,
 				       struct mmu_notifier_range *range,
 				       struct interval_tree_node *node)
 {
-	struct mmu_visit visit __uninitialized;
+	struct mmu_interval_visit visit __uninitialized;
 	bool done;
 
 	visit.range = range;
@@ -370,18 +373,18 @@ static noinline int mmu_intervals_call(struct mmu_intervals *intervals,
 	init_llist_head(&visit.finish);
 	hlist_add_head(&visit.link, &intervals->visits);
 	do {
-		mmu_visit_choose(&visit);
+		mmu_interval_pick(&visit);
 		spin_unlock(&intervals->lock);
-		done = mmu_visit_call(intervals, &visit);
+		done = mmu_interval_call_picked(intervals, &visit);
 		spin_lock(&intervals->lock);
 		if (unlikely(visit.restart))
-			mmu_visit_restart(intervals, &visit);
+			mmu_interval_restart_visit(intervals, &visit);
 	} while (done && visit.next);
 	hlist_del(&visit.link);
 	spin_unlock(&intervals->lock);
 
 	if (unlikely(!llist_empty(&visit.finish)))
-		mmu_visit_second_passes(intervals, &visit);
+		mmu_interval_second_passes(intervals, &visit);
 	if (likely(done))
 		return 0;
 	mmu_intervals_end(intervals, range);
@@ -392,18 +395,18 @@ static noinline int mmu_intervals_call(struct mmu_intervals *intervals,
  * @sub leaves the tree: no invalidation may continue from it or start to call
  * it. The lock is held.
  */
-static noinline void mmu_intervals_cross_out(struct mmu_intervals *intervals,
-					     struct mmu_interval_notifier *sub)
+static noinline void mmu_intervals_detach(struct mmu_intervals *intervals,
+					  struct mmu_interval_notifier *sub)
 {
 	struct interval_tree_node *node = &sub->interval_tree;
-	struct mmu_visit *visit;
+	struct mmu_interval_visit *visit;
 
 	hlist_for_each_entry(visit, &intervals->visits, link) {
 		if (visit->next == node)
-			visit->next = mmu_range_next(node, visit->range);
-		mmu_calls_cross_out(&visit->calls, sub);
+			visit->next = mmu_interval_next(node, visit->range);
+		mmu_calls_clear(&visit->calls, sub);
 	}
-	/* For mmu_interval_runs(): see mmu_calls_go_on(). */
+	/* For mmu_interval_runs(): see mmu_calls_advance(). */
 	smp_mb();
 }
 
@@ -412,7 +415,7 @@ static void mmu_intervals_restart(struct mmu_intervals *intervals,
 				  const struct mmu_interval_notifier *sub)
 {
 	const struct interval_tree_node *node = &sub->interval_tree;
-	struct mmu_visit *visit;
+	struct mmu_interval_visit *visit;
 
 	hlist_for_each_entry(visit, &intervals->visits, link)
 		if (visit->range->start <= node->last &&
@@ -434,12 +437,13 @@ int mmu_intervals_start(struct mmu_intervals *intervals,
 			struct mmu_notifier_range *range)
 {
 	struct interval_tree_node *node;
+	unsigned int slot;
 
 	spin_lock(&intervals->lock);
-	mmu_range_start(range, mmu_inflight_start(&intervals->inflight,
-						  range->start,
-						  range->end - 1));
-	node = mmu_range_first(intervals, range);
+	slot = mmu_inflight_start(&intervals->inflight, range->start,
+				  range->end - 1);
+	mmu_notifier_range_set_slot(range, slot);
+	node = mmu_interval_first(intervals, range);
 	if (unlikely(node))
 		return mmu_intervals_call(intervals, range, node);
 	spin_unlock(&intervals->lock);
@@ -459,14 +463,15 @@ void mmu_intervals_end(struct mmu_intervals *intervals,
 	bool wake;
 
 	spin_lock(&intervals->lock);
-	mmu_inflight_end(&intervals->inflight, mmu_range_end(range));
+	mmu_inflight_end(&intervals->inflight,
+			 mmu_notifier_range_put_slot(range));
 	/*
 	 * A waiter is on the queue before it checks the invalidations in flight
 	 * under the lock: either it is seen here, or it does not see this one.
 	 */
 	wake = waitqueue_active(&intervals->wq);
 	if (unlikely(wake))
-		mmu_notifier_admit(intervals);
+		mmu_notifier_add_pending(intervals);
 	spin_unlock(&intervals->lock);
 	if (unlikely(wake))
 		wake_up_all(&intervals->wq);
@@ -576,8 +581,8 @@ bool mmu_intervals_wait_over(struct mmu_intervals *intervals, void *wait)
 
 /* The usual case: nothing is in flight. False if something may be. */
 static __always_inline bool
-mmu_interval_begin_at_once(struct mmu_interval_notifier *sub,
-			   unsigned long *seq)
+mmu_interval_begin_fast(struct mmu_interval_notifier *sub,
+			unsigned long *seq)
 {
 	struct mmu_intervals *intervals = mmu_intervals_of(sub);
 
@@ -587,8 +592,8 @@ mmu_interval_begin_at_once(struct mmu_interval_notifier *sub,
 }
 
 /* @left as for mmu_intervals_wait_until() */
-static noinline int mmu_interval_begin(struct mmu_interval_notifier *sub,
-				       unsigned long *seq, long *left)
+static noinline int mmu_interval_begin_slow(struct mmu_interval_notifier *sub,
+					    unsigned long *seq, long *left)
 {
 	struct mmu_intervals *intervals = mmu_intervals_of(sub);
 	const struct interval_tree_node *node = &sub->interval_tree;
@@ -616,11 +621,11 @@ static noinline int mmu_interval_begin(struct mmu_interval_notifier *sub,
 }
 
 static noinline unsigned long
-mmu_interval_begin_patiently(struct mmu_interval_notifier *sub)
+mmu_interval_begin_untimed(struct mmu_interval_notifier *sub)
 {
 	unsigned long seq;
 
-	mmu_interval_begin(sub, &seq, NULL);
+	mmu_interval_begin_slow(sub, &seq, NULL);
 	return seq;
 }
 
@@ -646,9 +651,9 @@ mmu_interval_read_begin(struct mmu_interval_notifier *interval_sub)
 	unsigned long seq;
 
 	mmu_notifier_might_wait();
-	if (likely(mmu_interval_begin_at_once(interval_sub, &seq)))
+	if (likely(mmu_interval_begin_fast(interval_sub, &seq)))
 		return seq;
-	return mmu_interval_begin_patiently(interval_sub);
+	return mmu_interval_begin_untimed(interval_sub);
 }
 EXPORT_SYMBOL_GPL(mmu_interval_read_begin);
 
@@ -669,9 +674,9 @@ int mmu_interval_read_begin_timeout(struct mmu_interval_notifier *interval_sub,
 	long left = min_t(unsigned long, timeout, MAX_SCHEDULE_TIMEOUT);
 
 	mmu_notifier_might_wait();
-	if (mmu_interval_begin_at_once(interval_sub, seq))
+	if (mmu_interval_begin_fast(interval_sub, seq))
 		return 0;
-	return mmu_interval_begin(interval_sub, seq, &left);
+	return mmu_interval_begin_slow(interval_sub, seq, &left);
 }
 EXPORT_SYMBOL_GPL(mmu_interval_read_begin_timeout);
 
@@ -771,7 +776,7 @@ int mmu_interval_notifier_insert(struct mmu_interval_notifier *interval_sub,
 	ret = mmu_interval_last(start, length, &last);
 	if (ret)
 		return ret;
-	subscriptions = mmu_subscriptions_tracked(mm);
+	subscriptions = mmu_notifier_track(mm);
 	if (!subscriptions)
 		return -ENOMEM;
 
@@ -791,7 +796,8 @@ int mmu_interval_notifier_insert(struct mmu_interval_notifier *interval_sub,
 	 * inserted again must see a change. Such readers do not take this lock.
 	 */
 	WRITE_ONCE(interval_sub->invalidate_seq, mmu_seq_next(&intervals->seq));
-	mmu_tree_insert(&interval_sub->interval_tree, &intervals->tree);
+	mmu_interval_tree_insert(&interval_sub->interval_tree,
+				 &intervals->tree);
 	return 0;
 }
 EXPORT_SYMBOL_GPL(mmu_interval_notifier_insert);
@@ -845,11 +851,11 @@ static bool mmu_interval_resized(struct mmu_intervals *intervals, void *arg)
 	if (!mmu_inflight_wait_over(&resize->wait, &intervals->inflight))
 		return false;
 	mmu_intervals_restart(intervals, sub);
-	mmu_tree_remove(node, &intervals->tree);
+	mmu_interval_tree_remove(node, &intervals->tree);
 	/* hmm_range_fault() reads both without the lock. */
 	WRITE_ONCE(node->start, resize->start);
 	WRITE_ONCE(node->last, resize->last);
-	mmu_tree_insert(node, &intervals->tree);
+	mmu_interval_tree_insert(node, &intervals->tree);
 	WRITE_ONCE(sub->invalidate_seq, mmu_seq_next(&intervals->seq));
 	return true;
 }
@@ -915,8 +921,8 @@ mmu_intervals_remove(struct mmu_intervals *intervals,
 	guard(spinlock)(&intervals->lock);
 	sub->state.removed = true;
 	if (unlikely(!hlist_empty(&intervals->visits)))
-		mmu_intervals_cross_out(intervals, sub);
-	mmu_tree_remove(&sub->interval_tree, &intervals->tree);
+		mmu_intervals_detach(intervals, sub);
+	mmu_interval_tree_remove(&sub->interval_tree, &intervals->tree);
 	if (likely(!mmu_interval_runs(intervals, sub)))
 		return true;
 	if (release) {

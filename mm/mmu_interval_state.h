@@ -308,8 +308,8 @@ struct mmu_calls {
  * %NULL if there is none, or it was removed. If @wanted is set after this, @sub
  * must be read again. Called without the lock.
  */
-static __always_inline void mmu_calls_go_on(struct mmu_calls *calls,
-					    struct mmu_interval_notifier *sub)
+static __always_inline void mmu_calls_advance(struct mmu_calls *calls,
+					      struct mmu_interval_notifier *sub)
 {
 	/*
 	 * xchg() has full barriers. Whoever sees that @at has changed also sees
@@ -319,7 +319,7 @@ static __always_inline void mmu_calls_go_on(struct mmu_calls *calls,
 	(void)xchg(&calls->at, sub);
 }
 
-/* Called after mmu_calls_go_on(), without the lock */
+/* Called after mmu_calls_advance(), without the lock */
 static inline bool mmu_calls_wanted(const struct mmu_calls *calls)
 {
 	/*
@@ -333,8 +333,8 @@ static inline bool mmu_calls_wanted(const struct mmu_calls *calls)
  * @sub is being removed: it must not be called any more. The lock is held. A
  * full barrier must follow before mmu_calls_at().
  */
-static inline void mmu_calls_cross_out(struct mmu_calls *calls,
-				       const struct mmu_interval_notifier *sub)
+static inline void mmu_calls_clear(struct mmu_calls *calls,
+				   const struct mmu_interval_notifier *sub)
 {
 	unsigned int i;
 
@@ -351,7 +351,7 @@ static inline void mmu_calls_cross_out(struct mmu_calls *calls,
 static inline bool mmu_calls_at(const struct mmu_calls *calls,
 				const struct mmu_interval_notifier *sub)
 {
-	/* Pairs with the barriers in mmu_calls_go_on(). */
+	/* Pairs with the barriers in mmu_calls_advance(). */
 	return smp_load_acquire(&calls->at) == sub;
 }
 

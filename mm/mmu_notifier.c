@@ -319,7 +319,7 @@ static void
 mmu_notifier_counted_end(struct mmu_notifier_subscriptions *subscriptions,
 			 struct mmu_notifier_range *range)
 {
-	mmu_range_end(range);
+	mmu_notifier_range_put_slot(range);
 	mmu_notifier_count_end(mmu_notifier_count(range->mm, MMU_COUNT_LISTED));
 	/*
 	 * If a task has begun to wait for it, this sees that, as at the start.
@@ -337,7 +337,7 @@ static noinline int mmu_notifier_refused(struct mmu_notifier_range *range,
 		range->mm->notifier_subscriptions;
 
 	mmu_notifier_list_end(subscriptions, range, registered);
-	if (mmu_range_slot(range) == MMU_SLOT_COUNTED)
+	if (mmu_notifier_range_slot(range) == MMU_SLOT_COUNTED)
 		mmu_notifier_counted_end(subscriptions, range);
 	else
 		mmu_intervals_end(&subscriptions->intervals, range);
@@ -371,7 +371,7 @@ mmu_notifier_registered(struct mmu_notifier_subscriptions *subscriptions,
 			const struct mmu_notifier_range *range)
 {
 	return mmu_inflight_registered(&subscriptions->intervals.inflight,
-				       mmu_range_slot(range));
+				       mmu_notifier_range_slot(range));
 }
 
 static noinline int
@@ -392,8 +392,8 @@ mmu_notifier_start_tracked(struct mmu_notifier_subscriptions *subscriptions,
  * that, and use the current one.
  */
 static noinline int
-mmu_notifier_start_anew(struct mmu_notifier_range *range,
-			struct mmu_invalidation_count __percpu *count)
+mmu_notifier_restart(struct mmu_notifier_range *range,
+		     struct mmu_invalidation_count __percpu *count)
 {
 	struct mm_struct *mm = range->mm;
 
@@ -417,9 +417,9 @@ __mmu_notifier_invalidate_range_start(struct mmu_notifier_range *range,
 
 	/* Checked after begun++: see the top of this file. */
 	if (unlikely(READ_ONCE(mm->notifier_count) != count))
-		return mmu_notifier_start_anew(range, count);
+		return mmu_notifier_restart(range, count);
 	if (count == mmu_notifier_count(mm, MMU_COUNT_LISTED)) {
-		mmu_range_start(range, MMU_SLOT_COUNTED);
+		mmu_notifier_range_set_slot(range, MMU_SLOT_COUNTED);
 		if (unlikely(hlist_empty(&subscriptions->list)))
 			return 0;
 		/* Further subscribers wait for this invalidation. */
@@ -450,7 +450,7 @@ void __mmu_notifier_invalidate_range_end(struct mmu_notifier_range *range)
 		range->mm->notifier_subscriptions;
 
 	lock_map_acquire(&__mmu_notifier_invalidate_range_start_map);
-	if (mmu_range_slot(range) == MMU_SLOT_COUNTED) {
+	if (mmu_notifier_range_slot(range) == MMU_SLOT_COUNTED) {
 		if (likely(!hlist_empty(&subscriptions->list)))
 			mmu_notifier_list_end(subscriptions, range, 1);
 		mmu_notifier_counted_end(subscriptions, range);
@@ -605,7 +605,7 @@ void __mmu_notifier_subscriptions_destroy(struct mm_struct *mm)
 
 /* Subscribing */
 
-static struct mmu_notifier_subscriptions *mmu_subscriptions_alloc(void)
+static struct mmu_notifier_subscriptions *mmu_notifier_alloc_head(void)
 {
 	struct mmu_notifier_subscriptions *subscriptions =
 		kzalloc_obj(*subscriptions);
@@ -619,8 +619,8 @@ static struct mmu_notifier_subscriptions *mmu_subscriptions_alloc(void)
 
 /* Publish @made, unless @mm has subscriptions already. Returns those of @mm. */
 static struct mmu_notifier_subscriptions *
-mmu_subscriptions_publish(struct mm_struct *mm,
-			  struct mmu_notifier_subscriptions *made)
+mmu_notifier_publish(struct mm_struct *mm,
+		     struct mmu_notifier_subscriptions *made)
 {
 	struct mmu_notifier_subscriptions *other;
 
@@ -634,18 +634,18 @@ mmu_subscriptions_publish(struct mm_struct *mm,
 	return other;
 }
 
-/* The slow path of mmu_subscriptions_tracked() */
+/* The slow path of mmu_notifier_track() */
 struct mmu_notifier_subscriptions *
-mmu_subscriptions_track(struct mm_struct *mm)
+__mmu_notifier_track(struct mm_struct *mm)
 {
 	struct mmu_notifier_subscriptions *subscriptions =
 		READ_ONCE(mm->notifier_subscriptions);
 
 	if (!subscriptions) {
-		subscriptions = mmu_subscriptions_alloc();
+		subscriptions = mmu_notifier_alloc_head();
 		if (!subscriptions)
 			return NULL;
-		subscriptions = mmu_subscriptions_publish(mm, subscriptions);
+		subscriptions = mmu_notifier_publish(mm, subscriptions);
 	}
 	mmu_intervals_track(&subscriptions->intervals, mm);
 	return subscriptions;
@@ -666,13 +666,15 @@ static void mmu_notifier_add(struct mmu_notifier_subscriptions *subscriptions,
 }
 
 /**
- * mmu_notifier_admit() - add pending subscriptions if nothing is in flight
+ * mmu_notifier_add_pending() - add pending subscriptions to the list
  * @intervals: of the address space, locked
+ *
+ * Does nothing while an invalidation is in flight.
  *
  * Called by the task whose invalidation has ended, since the next one may start
  * before a waiter runs.
  */
-void mmu_notifier_admit(struct mmu_intervals *intervals)
+void mmu_notifier_add_pending(struct mmu_intervals *intervals)
 {
 	struct mmu_notifier_subscriptions *subscriptions =
 		container_of(intervals, struct mmu_notifier_subscriptions,
@@ -730,7 +732,7 @@ static bool mmu_notifier_entry_over(struct mmu_intervals *intervals, void *arg)
 	struct mmu_notifier_entry *entry = arg;
 
 	guard(spinlock)(&intervals->lock);
-	mmu_notifier_admit(intervals);
+	mmu_notifier_add_pending(intervals);
 	return entry->subscription->since ||
 	       mmu_inflight_wait_over(&entry->wait, &intervals->inflight);
 }
@@ -765,9 +767,10 @@ static int mmu_notifier_wait_before(struct mmu_intervals *intervals,
 }
 
 /* Add @subscription when invalidations are tracked. */
-static int mmu_notifier_enter(struct mmu_notifier_subscriptions *subscriptions,
-			      struct mmu_notifier *subscription,
-			      struct mm_struct *mm)
+static int
+mmu_notifier_add_tracked(struct mmu_notifier_subscriptions *subscriptions,
+			 struct mmu_notifier *subscription,
+			 struct mm_struct *mm)
 {
 	struct mmu_intervals *intervals = &subscriptions->intervals;
 	struct mmu_notifier_entry entry = { .subscription = subscription };
@@ -802,7 +805,7 @@ static int mmu_notifier_add_and_wait(struct mmu_notifier *subscription,
 
 	mmu_notifier_might_wait();
 	if (!mm_has_notifiers(mm)) {
-		made = mmu_subscriptions_alloc();
+		made = mmu_notifier_alloc_head();
 		if (!made)
 			return -ENOMEM;
 		/*
@@ -811,17 +814,17 @@ static int mmu_notifier_add_and_wait(struct mmu_notifier *subscription,
 		 */
 		if (mmu_notifier_none_counted(mm, MMU_COUNT_UNSEEN))
 			mmu_notifier_add(made, subscription, &none);
-		subscriptions = mmu_subscriptions_publish(mm, made);
+		subscriptions = mmu_notifier_publish(mm, made);
 		if (subscriptions == made && !hlist_empty(&made->list)) {
 			mmu_notifier_wait_first(&made->intervals, mm);
 			goto out;
 		}
 	}
 
-	subscriptions = mmu_subscriptions_tracked(mm);
+	subscriptions = mmu_notifier_track(mm);
 	if (!subscriptions)
 		return -ENOMEM;
-	ret = mmu_notifier_enter(subscriptions, subscription, mm);
+	ret = mmu_notifier_add_tracked(subscriptions, subscription, mm);
 	if (ret)
 		return ret;
 	/*
@@ -888,7 +891,7 @@ int mmu_notifier_register(struct mmu_notifier *subscription,
 	if (WARN_ON_ONCE(atomic_read(&mm->mm_users) <= 0))
 		return -EINVAL;
 	if (!subscription)
-		return mmu_subscriptions_tracked(mm) ? 0 : -ENOMEM;
+		return mmu_notifier_track(mm) ? 0 : -ENOMEM;
 
 	ops = subscription->ops;
 	if (WARN_ON_ONCE(ops->arch_invalidate_secondary_tlbs &&
@@ -1060,7 +1063,7 @@ void mmu_notifier_synchronize(void)
 {
 	/*
 	 * Also for mmu_interval_notifier_remove_async(): see
-	 * mmu_intervals_called()
+	 * mmu_intervals_called_back()
 	 */
 	synchronize_srcu(&mmu_notifier_calls);
 	srcu_barrier(&mmu_notifier_calls);

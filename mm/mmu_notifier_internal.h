@@ -64,14 +64,15 @@ struct mmu_notifier_subscriptions {
 	struct mmu_intervals intervals;
 };
 
-static inline unsigned int mmu_range_slot(const struct mmu_notifier_range *range)
+static inline unsigned int
+mmu_notifier_range_slot(const struct mmu_notifier_range *range)
 {
 	return FIELD_GET(MMU_NOTIFIER_RANGE_SLOT, range->flags);
 }
 
 /* The invalidation is in flight from now on, with subscriptions. */
-static inline void mmu_range_start(struct mmu_notifier_range *range,
-				   unsigned int slot)
+static inline void mmu_notifier_range_set_slot(struct mmu_notifier_range *range,
+					       unsigned int slot)
 {
 	BUILD_BUG_ON(FIELD_MAX(MMU_NOTIFIER_RANGE_SLOT) < MMU_SLOT_COUNTED);
 	range->flags = (range->flags & ~MMU_NOTIFIER_RANGE_SLOT) |
@@ -80,10 +81,11 @@ static inline void mmu_range_start(struct mmu_notifier_range *range,
 }
 
 /* The invalidation is not in flight any more. Returns its slot. */
-static inline unsigned int mmu_range_end(struct mmu_notifier_range *range)
+static inline unsigned int
+mmu_notifier_range_put_slot(struct mmu_notifier_range *range)
 {
 	range->flags &= ~MMU_NOTIFIER_RANGE_SEEN;
-	return mmu_range_slot(range);
+	return mmu_notifier_range_slot(range);
 }
 
 /* For lockdep, waiting for an invalidation is the same as starting one. */
@@ -97,11 +99,10 @@ static inline void mmu_notifier_might_wait(void)
 /* Protects callbacks of the list, and release functions that were deferred. */
 extern struct srcu_struct mmu_notifier_calls;
 
-struct mmu_notifier_subscriptions *
-mmu_subscriptions_track(struct mm_struct *mm);
+struct mmu_notifier_subscriptions *__mmu_notifier_track(struct mm_struct *mm);
 
 /**
- * mmu_subscriptions_tracked() - start to track the invalidations of an mm
+ * mmu_notifier_track() - start to track the invalidations of an mm
  * @mm: the address space
  *
  * Allocates the subscriptions of @mm if it has none.
@@ -111,19 +112,19 @@ mmu_subscriptions_track(struct mm_struct *mm);
  * Return: the subscriptions, or %NULL without memory.
  */
 static inline struct mmu_notifier_subscriptions *
-mmu_subscriptions_tracked(struct mm_struct *mm)
+mmu_notifier_track(struct mm_struct *mm)
 {
 	struct mmu_notifier_subscriptions *subscriptions =
 		READ_ONCE(mm->notifier_subscriptions);
 
 	if (subscriptions && READ_ONCE(subscriptions->intervals.tracked))
 		return subscriptions;
-	return mmu_subscriptions_track(mm);
+	return __mmu_notifier_track(mm);
 }
 
 void mmu_notifier_count_as(struct mm_struct *mm, enum mmu_count which);
 void mmu_notifier_fence(void);
-void mmu_notifier_admit(struct mmu_intervals *intervals);
+void mmu_notifier_add_pending(struct mmu_intervals *intervals);
 bool mmu_notifier_none_counted(struct mm_struct *mm, enum mmu_count which);
 
 void mmu_intervals_init(struct mmu_intervals *intervals);

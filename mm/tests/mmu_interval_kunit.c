@@ -260,7 +260,7 @@ static bool goes_on_to(struct mmu_calls *calls, unsigned int nr)
 {
 	struct mmu_interval_notifier *sub = READ_ONCE(calls->subs[nr]);
 
-	mmu_calls_go_on(calls, sub);
+	mmu_calls_advance(calls, sub);
 	return sub == &called[nr];
 }
 
@@ -275,7 +275,7 @@ static void calls_come_in_order(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, goes_on_to(&calls, 1));
 	KUNIT_EXPECT_FALSE(test, mmu_calls_at(&calls, &called[0]));
 	KUNIT_EXPECT_TRUE(test, mmu_calls_at(&calls, &called[1]));
-	mmu_calls_go_on(&calls, NULL);
+	mmu_calls_advance(&calls, NULL);
 	KUNIT_EXPECT_FALSE(test, mmu_calls_at(&calls, &called[1]));
 	KUNIT_EXPECT_FALSE(test, calls.wanted);
 }
@@ -285,7 +285,7 @@ static void what_is_crossed_out_is_not_called(struct kunit *test)
 	struct mmu_calls calls = two_calls();
 
 	KUNIT_EXPECT_TRUE(test, goes_on_to(&calls, 0));
-	mmu_calls_cross_out(&calls, &called[1]);
+	mmu_calls_clear(&calls, &called[1]);
 	KUNIT_EXPECT_FALSE(test, goes_on_to(&calls, 1));
 	KUNIT_EXPECT_TRUE(test, calls.wanted);
 	KUNIT_EXPECT_FALSE(test, mmu_calls_at(&calls, &called[1]));
@@ -296,7 +296,7 @@ static void a_removal_finds_what_is_being_called(struct kunit *test)
 	struct mmu_calls calls = two_calls();
 
 	KUNIT_EXPECT_TRUE(test, goes_on_to(&calls, 0));
-	mmu_calls_cross_out(&calls, &called[0]);
+	mmu_calls_clear(&calls, &called[0]);
 	KUNIT_EXPECT_TRUE(test, mmu_calls_at(&calls, &called[0]));
 	KUNIT_EXPECT_TRUE(test, goes_on_to(&calls, 1));
 	/* It waits, and is woken. */

@@ -447,7 +447,7 @@ static inline void sim_go_on(struct sim *sim, struct sim_thread *t)
 	if (t->current_call.sub && sim_is_there(sim, &t->current_call))
 		t->current_call.sub->running--;
 	t->current_call.sub = NULL;
-	mmu_calls_go_on(&t->calls, t->next_call);
+	mmu_calls_advance(&t->calls, t->next_call);
 	t->phase = SIM_LOOK;
 }
 
@@ -562,7 +562,7 @@ static inline bool sim_take_out(struct sim *sim, struct sim_sub *s, bool async)
 		if (t->next == s && sim->mutation != SIM_NEXT_IS_LET_GO)
 			t->next = sim_next_sub(sim, t, s);
 		if (sim->mutation != SIM_CALLBACK_ON_REMOVED)
-			mmu_calls_cross_out(&t->calls, &s->sub);
+			mmu_calls_clear(&t->calls, &s->sub);
 		if (sim->mutation == SIM_REMOVAL_IS_NOT_WOKEN)
 			t->calls.wanted = false;
 	}

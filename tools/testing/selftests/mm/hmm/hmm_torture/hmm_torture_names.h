@@ -40,7 +40,7 @@
 #define mmu_notifier_count_as copy_notifier_count_as
 #define mmu_notifier_fence copy_notifier_fence
 #define mmu_notifier_none_counted copy_notifier_none_counted
-#define mmu_subscriptions_track copy_subscriptions_track
+#define __mmu_notifier_track copy_notifier_track
 #define mmu_intervals_init copy_intervals_init
 #define mmu_intervals_track copy_intervals_track
 #define mmu_intervals_start copy_intervals_start
