@@ -73,6 +73,8 @@
  * new sequence, since callbacks must not set one that a reader may have seen.
  * To all others, the subscription is like a new one.
  */
+#define pr_fmt(fmt)	"mmu_interval: " fmt
+
 #include <linux/export.h>
 #include <linux/interval_tree_generic.h>
 #include <linux/mm.h>
@@ -103,7 +105,7 @@ void mmu_intervals_init(struct mmu_intervals *intervals)
 /* All invalidations that start after this returns have a slot. */
 static void mmu_intervals_fence(struct mmu_intervals *intervals)
 {
-	/* The barrier of another task is good enough. */
+	/* A barrier that another task has executed is sufficient. */
 	if (smp_load_acquire(&intervals->fenced))
 		return;
 	mmu_notifier_fence();
@@ -192,6 +194,8 @@ static bool mmu_interval_runs(struct mmu_intervals *intervals,
 {
 	struct mmu_interval_visit *visit;
 
+	lockdep_assert_held(&intervals->lock);
+
 	hlist_for_each_entry(visit, &intervals->visits, link)
 		if (mmu_calls_at(&visit->calls, sub))
 			return true;
@@ -199,11 +203,13 @@ static bool mmu_interval_runs(struct mmu_intervals *intervals,
 	return atomic_read(&sub->state.second_passes);
 }
 
-/* Take idle subscriptions from the removed ones. The lock is held. */
+/* Unlink the removed subscriptions that are idle. The lock is held. */
 static struct rb_node *mmu_intervals_pop_idle(struct mmu_intervals *intervals)
 {
 	struct rb_node **link = &intervals->removed;
 	struct rb_node *node, *released = NULL;
+
+	lockdep_assert_held(&intervals->lock);
 
 	while ((node = *link)) {
 		struct interval_tree_node *sub =
@@ -304,7 +310,7 @@ static bool mmu_interval_call_picked(struct mmu_intervals *intervals,
 static void mmu_interval_pick(struct mmu_interval_visit *visit)
 {
 	struct interval_tree_node *node = visit->next;
-	/* A local copy is kept in registers. */
+	/* The compiler holds a local copy in registers. */
 	const struct mmu_notifier_range range = *visit->range;
 	struct mmu_calls *calls = &visit->calls;
 	struct mmu_interval_notifier **pos = calls->subs;
@@ -349,6 +355,8 @@ static noinline void
 mmu_interval_restart_visit(struct mmu_intervals *intervals,
 			   struct mmu_interval_visit *visit)
 {
+	lockdep_assert_held(&intervals->lock);
+
 	visit->restart = false;
 	visit->seq = mmu_seq_next(&intervals->seq);
 	visit->next = mmu_interval_first(intervals, visit->range);
@@ -364,6 +372,8 @@ static noinline int mmu_intervals_call(struct mmu_intervals *intervals,
 {
 	struct mmu_interval_visit visit __uninitialized;
 	bool done;
+
+	lockdep_assert_held(&intervals->lock);
 
 	visit.range = range;
 	visit.seq = mmu_seq_next(&intervals->seq);
@@ -401,6 +411,8 @@ static noinline void mmu_intervals_detach(struct mmu_intervals *intervals,
 	struct interval_tree_node *node = &sub->interval_tree;
 	struct mmu_interval_visit *visit;
 
+	lockdep_assert_held(&intervals->lock);
+
 	hlist_for_each_entry(visit, &intervals->visits, link) {
 		if (visit->next == node)
 			visit->next = mmu_interval_next(node, visit->range);
@@ -410,12 +422,17 @@ static noinline void mmu_intervals_detach(struct mmu_intervals *intervals,
 	smp_mb();
 }
 
-/* @sub will be resized: invalidations of its old range must not miss it. */
+/*
+ * @sub will be resized: invalidations of its old range must not miss it. The
+ * lock is held.
+ */
 static void mmu_intervals_restart(struct mmu_intervals *intervals,
 				  const struct mmu_interval_notifier *sub)
 {
 	const struct interval_tree_node *node = &sub->interval_tree;
 	struct mmu_interval_visit *visit;
+
+	lockdep_assert_held(&intervals->lock);
 
 	hlist_for_each_entry(visit, &intervals->visits, link)
 		if (visit->range->start <= node->last &&
@@ -591,7 +608,7 @@ mmu_interval_begin_fast(struct mmu_interval_notifier *sub,
 	return mmu_inflight_none(&intervals->inflight);
 }
 
-/* @left as for mmu_intervals_wait_until() */
+/* Wait, if necessary. @left as for mmu_intervals_wait_until() */
 static noinline int mmu_interval_begin_slow(struct mmu_interval_notifier *sub,
 					    unsigned long *seq, long *left)
 {
@@ -620,6 +637,7 @@ static noinline int mmu_interval_begin_slow(struct mmu_interval_notifier *sub,
 	return 0;
 }
 
+/* Without a limit. Not inline, so that the fast path has no stack frame. */
 static noinline unsigned long
 mmu_interval_begin_untimed(struct mmu_interval_notifier *sub)
 {
@@ -726,7 +744,7 @@ void mmu_interval_note_stale(struct mmu_interval_notifier *interval_sub,
 		return;
 	}
 	WRITE_ONCE(interval_sub->stale_task, REPORTED);
-	pr_warn("hmm: %pS came back with a stale sequence number instead of a new one from mmu_interval_read_begin()\n",
+	pr_warn("%pS came back with a stale sequence number instead of a new one from mmu_interval_read_begin()\n",
 		caller);
 }
 

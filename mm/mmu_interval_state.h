@@ -195,15 +195,13 @@ static inline void mmu_inflight_wait_enter(struct mmu_inflight_wait *wait,
  * now, if no overlapping invalidation is in flight. Otherwise, that
  * invalidation started later. If it has called the subscription already, it may
  * be about to change entries, and @seq may be its own and will not change
- * again. So the reader gets
- * @at_entry, which is stale, as it must be, or becomes so when the subscription
- * is called.
+ * again. So the reader gets @at_entry, which is stale, as it must be, or
+ * becomes so when the subscription is called.
  */
-static inline unsigned long mmu_seq_after_wait(const struct mmu_inflight *inflight,
-					       unsigned long first,
-					       unsigned long last,
-					       unsigned long seq,
-					       unsigned long at_entry)
+static inline unsigned long
+mmu_seq_after_wait(const struct mmu_inflight *inflight, unsigned long first,
+		   unsigned long last, unsigned long seq,
+		   unsigned long at_entry)
 {
 	if (inflight->untracked || mmu_inflight_overlaps(inflight, first, last))
 		return at_entry;
@@ -312,9 +310,9 @@ static __always_inline void mmu_calls_advance(struct mmu_calls *calls,
 					      struct mmu_interval_notifier *sub)
 {
 	/*
-	 * xchg() has full barriers. Whoever sees that @at has changed also sees
-	 * what the last callback did. And either a removal sees @at, or the
-	 * caller sees @wanted set and @sub cleared.
+	 * xchg() has full barriers. A task that sees that @at has changed also
+	 * sees what the last callback did. And either a removal sees @at, or
+	 * the caller sees @wanted set and @sub cleared.
 	 */
 	(void)xchg(&calls->at, sub);
 }
@@ -342,7 +340,7 @@ static inline void mmu_calls_clear(struct mmu_calls *calls,
 		if (calls->subs[i] != sub)
 			continue;
 		WRITE_ONCE(calls->wanted, true);
-		/* Whoever reads %NULL sees @wanted set. */
+		/* An invalidation that reads %NULL sees @wanted set. */
 		smp_store_release(&calls->subs[i], NULL);
 	}
 }

@@ -75,6 +75,8 @@
  * The litmus tests are MMU-inflight-*.litmus in
  * tools/memory-model/litmus-tests/hmm.
  */
+#define pr_fmt(fmt)	"mmu_notifier: " fmt
+
 #include <linux/context_tracking_state.h>
 #include <linux/export.h>
 #include <linux/mm.h>
@@ -125,7 +127,7 @@ void mmu_notifier_count_as(struct mm_struct *mm, enum mmu_count which)
 static void
 mmu_notifier_count_end(struct mmu_invalidation_count __percpu *count)
 {
-	/* Whoever sees ended++ sees begun++, and the changed page table. */
+	/* A CPU that sees ended++ sees begun++, and the changed page table. */
 	smp_wmb();
 	this_cpu_inc(count->ended);
 }
@@ -225,7 +227,7 @@ void __mmu_notifier_check_ended(struct mm_struct *mm)
 		ended &= !inflight->used && !inflight->open && !inflight->closed;
 	}
 	if (!ended)
-		pr_warn("mmu_notifier: an invalidation was started and never ended; lockdep can tell by which function\n");
+		pr_warn("an invalidation was started and never ended; lockdep can tell by which function\n");
 }
 
 /* Was the subscription added before @registered was reached? */
@@ -310,7 +312,7 @@ mmu_notifier_list_end(struct mmu_notifier_subscriptions *subscriptions,
 		    subscription->ops->invalidate_range_end)
 			mmu_notifier_call_end(subscription, range);
 	srcu_read_unlock(&mmu_notifier_calls, id);
-	/* Whoever sees the end may change what the callbacks have read. */
+	/* A task that sees the end may change what the callbacks have read. */
 	smp_mb__after_srcu_read_unlock();
 }
 
@@ -466,15 +468,6 @@ static bool mmu_notifier_has_list(const struct mm_struct *mm)
 	return !hlist_empty(&mm->notifier_subscriptions->list);
 }
 
-static void mmu_notifier_call_tlbs(struct mmu_notifier *subscription,
-				   struct mm_struct *mm, unsigned long start,
-				   unsigned long end)
-{
-	const struct mmu_notifier_ops *ops = subscription->ops;
-
-	ops->arch_invalidate_secondary_tlbs(subscription, mm, start, end);
-}
-
 void __mmu_notifier_arch_invalidate_secondary_tlbs(struct mm_struct *mm,
 						   unsigned long start,
 						   unsigned long end)
@@ -485,9 +478,13 @@ void __mmu_notifier_arch_invalidate_secondary_tlbs(struct mm_struct *mm,
 	if (!mmu_notifier_has_list(mm))
 		return;
 	id = srcu_read_lock(&mmu_notifier_calls);
-	for_each_subscription(subscription, mm->notifier_subscriptions)
-		if (subscription->ops->arch_invalidate_secondary_tlbs)
-			mmu_notifier_call_tlbs(subscription, mm, start, end);
+	for_each_subscription(subscription, mm->notifier_subscriptions) {
+		const struct mmu_notifier_ops *ops = subscription->ops;
+
+		if (ops->arch_invalidate_secondary_tlbs)
+			ops->arch_invalidate_secondary_tlbs(subscription, mm,
+							    start, end);
+	}
 	srcu_read_unlock(&mmu_notifier_calls, id);
 }
 
@@ -566,7 +563,7 @@ mmu_notifier_list_release(struct mmu_notifier_subscriptions *subscriptions,
 		if (subscription->ops->release)
 			subscription->ops->release(subscription, mm);
 
-	/* Tells mmu_notifier_unregister() that release was called. */
+	/* mmu_notifier_unregister() sees by this that release was called. */
 	spin_lock(&subscriptions->intervals.lock);
 	hlist_for_each_entry_safe(subscription, next, &subscriptions->list,
 				  hlist)
@@ -682,6 +679,8 @@ void mmu_notifier_add_pending(struct mmu_intervals *intervals)
 	struct mmu_notifier *subscription;
 	struct mmu_inflight_wait none;
 	struct hlist_node *next;
+
+	lockdep_assert_held(&intervals->lock);
 
 	if (!mmu_inflight_none(&intervals->inflight))
 		return;

@@ -307,8 +307,8 @@ mmu_notifier_start(struct mmu_notifier_range *range, unsigned int blockable)
 
 	lock_map_acquire(&__mmu_notifier_invalidate_range_start_map);
 	/*
-	 * Pairs with the release that sets another counter: whoever sees that
-	 * one also sees that there are subscriptions.
+	 * Pairs with the release that sets another counter: a CPU that reads
+	 * that one also sees that there are subscriptions.
 	 */
 	count = smp_load_acquire(&mm->notifier_count);
 	this_cpu_inc(count->begun);
