@@ -4,9 +4,10 @@
  * else that a device can see. Only PTEs that are present, accessible and not
  * special have a kind.
  *
- * The walk spends its time here. Where a PTE is a page frame number amid flags
- * that can be compared in one go, this is done; other architectures ask for
- * each property.
+ * The walk spends its time here. An architecture whose entries are a page frame
+ * number, shifted by PAGE_SHIFT, amid flags may define PTE_RUN_IGNORES and its
+ * relatives: then all flags are compared at once, by pte_flags() and
+ * pmd_flags(). For all others each property is read by itself.
  */
 #ifndef _MM_HMM_PTE_RUN_H
 #define _MM_HMM_PTE_RUN_H
@@ -21,23 +22,15 @@ static inline bool hmm_pte_has_kind(pte_t pte)
 	       !pte_protnone(pte) && !pte_special(pte);
 }
 
-#ifdef CONFIG_X86_64
+#ifdef PTE_RUN_IGNORES
 
 /**
  * struct hmm_pte_kind - what PTEs of one kind have in common
  * @flags: all flags of one of them
  */
 struct hmm_pte_kind {
-	pteval_t flags;
+	unsigned long flags;
 };
-
-/*
- * These say nothing about access, and are all below the frame number. That
- * pte_write() goes by _PAGE_DIRTY in the VMA of a shadow stack does not matter:
- * no device may write there, see hmm_entry_is_writable().
- */
-#define HMM_PTE_NO_KIND	(_PAGE_ACCESSED | _PAGE_DIRTY | _PAGE_SOFT_DIRTY | \
-			 _PAGE_UFFD)
 
 static inline struct hmm_pte_kind hmm_pte_kind_of(pte_t pte)
 {
@@ -48,19 +41,19 @@ static inline struct hmm_pte_kind hmm_pte_kind_of(pte_t pte)
 static inline bool hmm_pte_is_kind(pte_t pte, struct hmm_pte_kind kind,
 				   unsigned long *pfn)
 {
-	pteval_t differs = pte_val(pte) ^ kind.flags;
+	unsigned long differs = pte_val(pte) ^ kind.flags;
 
 	/* Flags that differ and do not matter are below the number. */
 	*pfn = differs >> PAGE_SHIFT;
-	return !(differs & ~(PTE_PFN_MASK | HMM_PTE_NO_KIND));
+	return !(differs & ~(PTE_RUN_PFN_MASK | PTE_RUN_IGNORES_LOW));
 }
 
 /* How the PTE at @ptep differs from the kind; above the flags that is its pfn. */
-static __always_inline pteval_t hmm_pte_differs(pte_t *ptep,
-						struct hmm_pte_kind kind,
-						unsigned long *pfn)
+static __always_inline unsigned long hmm_pte_differs(pte_t *ptep,
+						     struct hmm_pte_kind kind,
+						     unsigned long *pfn)
 {
-	pteval_t differs = pte_val(ptep_get(ptep)) ^ kind.flags;
+	unsigned long differs = pte_val(ptep_get(ptep)) ^ kind.flags;
 
 	*pfn = differs >> PAGE_SHIFT;
 	return differs;
@@ -71,28 +64,28 @@ static __always_inline bool hmm_ptes_are_kind(pte_t *ptep,
 					      struct hmm_pte_kind kind,
 					      unsigned long *pfns)
 {
-	pteval_t differs = hmm_pte_differs(ptep, kind, &pfns[0]) |
-			   hmm_pte_differs(ptep + 1, kind, &pfns[1]) |
-			   hmm_pte_differs(ptep + 2, kind, &pfns[2]) |
-			   hmm_pte_differs(ptep + 3, kind, &pfns[3]);
+	unsigned long differs = hmm_pte_differs(ptep, kind, &pfns[0]) |
+				hmm_pte_differs(ptep + 1, kind, &pfns[1]) |
+				hmm_pte_differs(ptep + 2, kind, &pfns[2]) |
+				hmm_pte_differs(ptep + 3, kind, &pfns[3]);
 
-	return !(differs & ~(PTE_PFN_MASK | HMM_PTE_NO_KIND));
+	return !(differs & ~(PTE_RUN_PFN_MASK | PTE_RUN_IGNORES_LOW));
 }
 
 #define HMM_PTES_AT_ONCE	16UL
 
 /*
  * Do the @nr PTEs from @ptep on map @pfn, @pfn + 1, …, all of the kind? Nearly
- * all do: look at all rather than branch at each. Under their lock only
- * hardware writes to them, to bits that make no kind: they may be read as
- * the compiler likes.
+ * all do: compare all of them instead of branching at each. Under the page table
+ * lock only hardware writes to them, and only to flags that are ignored, so that
+ * plain reads are sufficient.
  */
 static inline bool hmm_ptes_are_block(pte_t *ptep, unsigned long nr,
 				      struct hmm_pte_kind kind,
 				      unsigned long pfn)
 {
-	pteval_t expected = kind.flags | (pfn << PAGE_SHIFT);
-	pteval_t differs = 0;
+	unsigned long expected = kind.flags | (pfn << PAGE_SHIFT);
+	unsigned long differs = 0;
 	unsigned long i;
 
 	for (; nr % HMM_PTES_AT_ONCE; nr--, ptep++, expected += PAGE_SIZE)
@@ -101,13 +94,13 @@ static inline bool hmm_ptes_are_block(pte_t *ptep, unsigned long nr,
 	for (; nr; nr -= HMM_PTES_AT_ONCE) {
 		unrolled_full
 		for (i = 0; i < HMM_PTES_AT_ONCE; i++)
-			/* With hardware, which changes what does not count */
+			/* Hardware may write to ignored flags. */
 			differs |= data_race(pte_val(ptep[i])) ^
 				   (expected + i * PAGE_SIZE);
 		ptep += HMM_PTES_AT_ONCE;
 		expected += HMM_PTES_AT_ONCE * PAGE_SIZE;
 	}
-	return !(differs & ~(HMM_PTE_NO_KIND | _PAGE_SAVED_DIRTY));
+	return !(differs & ~PTE_RUN_IGNORES);
 }
 
 /* The same for PMDs that map a huge page */
@@ -120,13 +113,13 @@ static inline struct hmm_pte_kind hmm_pmd_kind_of(pmd_t pmd)
 static inline bool hmm_pmd_is_kind(pmd_t pmd, struct hmm_pte_kind kind,
 				   unsigned long *pfn)
 {
-	pmdval_t differs = pmd_val(pmd) ^ kind.flags;
+	unsigned long differs = pmd_val(pmd) ^ kind.flags;
 
 	*pfn = differs >> PAGE_SHIFT;
-	return !(differs & ~(PHYSICAL_PMD_PAGE_MASK | HMM_PTE_NO_KIND));
+	return !(differs & ~(PMD_RUN_PFN_MASK | PTE_RUN_IGNORES_LOW));
 }
 
-#else /* !CONFIG_X86_64 */
+#else /* !PTE_RUN_IGNORES */
 
 struct hmm_pte_kind {
 	bool writable;
@@ -170,7 +163,7 @@ static inline bool hmm_ptes_are_kind(pte_t *ptep, struct hmm_pte_kind kind,
 	return true;
 }
 
-/* PMDs are few: to look at each on its own is good enough. */
+/* PMDs are few. No two are of one kind, so each is decoded by itself. */
 static inline struct hmm_pte_kind hmm_pmd_kind_of(pmd_t pmd)
 {
 	return (struct hmm_pte_kind){};
@@ -182,6 +175,6 @@ static inline bool hmm_pmd_is_kind(pmd_t pmd, struct hmm_pte_kind kind,
 	return false;
 }
 
-#endif /* !CONFIG_X86_64 */
+#endif /* !PTE_RUN_IGNORES */
 
 #endif /* _MM_HMM_PTE_RUN_H */
