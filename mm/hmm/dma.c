@@ -186,7 +186,7 @@ dma_addr_t hmm_dma_map_pfn(struct device *dev, struct hmm_dma_map *map,
 	dma_addr_t addr;
 
 	/* Bus addresses and derived ones are simply worked out again below. */
-	if ((pfn & HMM_PFN_KEPT & ~HMM_PFN_P2PDMA) == HMM_PFN_DMA_MAPPED) {
+	if ((pfn & HMM_PFN_STICKY & ~HMM_PFN_P2PDMA) == HMM_PFN_DMA_MAPPED) {
 		if (dma_use_iova(&map->state))
 			return map->state.addr + offset;
 		if (dma_need_unmap(dev))
@@ -198,11 +198,11 @@ dma_addr_t hmm_dma_map_pfn(struct device *dev, struct hmm_dma_map *map,
 		break;
 	case PCI_P2PDMA_MAP_THRU_HOST_BRIDGE:
 		attrs |= DMA_ATTR_MMIO;
-		hmm_slot_change_kept(slot, 0, HMM_PFN_P2PDMA);
+		hmm_slot_change_sticky(slot, 0, HMM_PFN_P2PDMA);
 		break;
 	case PCI_P2PDMA_MAP_BUS_ADDR:
-		hmm_slot_change_kept(slot, 0, HMM_PFN_P2PDMA_BUS |
-				     HMM_PFN_DMA_MAPPED);
+		hmm_slot_change_sticky(slot, 0, HMM_PFN_P2PDMA_BUS |
+				       HMM_PFN_DMA_MAPPED);
 		return pci_p2pdma_bus_addr_map(p2pdma_state->mem, phys);
 	default:
 		return DMA_MAPPING_ERROR;
@@ -214,9 +214,9 @@ dma_addr_t hmm_dma_map_pfn(struct device *dev, struct hmm_dma_map *map,
 		addr = hmm_dma_map_phys(dev, map, phys, idx, attrs);
 
 	if (addr == DMA_MAPPING_ERROR)
-		hmm_slot_change_kept(slot, HMM_PFN_P2PDMA, 0);
+		hmm_slot_change_sticky(slot, HMM_PFN_P2PDMA, 0);
 	else
-		hmm_slot_change_kept(slot, 0, HMM_PFN_DMA_MAPPED);
+		hmm_slot_change_sticky(slot, 0, HMM_PFN_DMA_MAPPED);
 	return addr;
 }
 EXPORT_SYMBOL_GPL(hmm_dma_map_pfn);
@@ -260,7 +260,7 @@ bool hmm_dma_unmap_pfn(struct device *dev, struct hmm_dma_map *map, size_t idx)
 				       DMA_BIDIRECTIONAL, attrs);
 	}
 
-	hmm_slot_change_kept(slot, HMM_PFN_KEPT, 0);
+	hmm_slot_change_sticky(slot, HMM_PFN_STICKY, 0);
 	return true;
 }
 EXPORT_SYMBOL_GPL(hmm_dma_unmap_pfn);

@@ -42,13 +42,7 @@ static bool hmm_fault_maps_more(const struct hmm_span *span, unsigned long addr)
 	return !span->write || !(linear_page_index(span->vma, addr) & 1);
 }
 
-/* Would a fault at the page of @pte change nothing? */
-static bool hmm_fault_pte_serves(pte_t pte, bool write)
-{
-	return pte_present(pte) && !pte_protnone(pte) &&
-	       (!write || pte_write(pte));
-}
-
+/* The first page from @addr on whose PTE does not allow the access, or @end */
 static unsigned long hmm_fault_skip_ptes(pmd_t *pmdp, unsigned long addr,
 					 unsigned long end, bool write)
 {
@@ -57,9 +51,13 @@ static unsigned long hmm_fault_skip_ptes(pmd_t *pmdp, unsigned long addr,
 	start = pte_offset_map(pmdp, addr);
 	if (!start)
 		return addr;
-	for (ptep = start; addr < end; ptep++, addr += PAGE_SIZE)
-		if (!hmm_fault_pte_serves(ptep_get_lockless(ptep), write))
+	for (ptep = start; addr < end; ptep++, addr += PAGE_SIZE) {
+		pte_t pte = ptep_get_lockless(ptep);
+
+		if (!pte_present(pte) || pte_protnone(pte) ||
+		    (write && !pte_write(pte)))
 			break;
+	}
 	pte_unmap(start);
 	return addr;
 }

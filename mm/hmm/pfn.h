@@ -26,7 +26,8 @@
 #include <linux/unroll.h>
 
 /* Flags that the driver keeps in a slot; answers leave them as they are. */
-#define HMM_PFN_KEPT	(HMM_PFN_DMA_MAPPED | HMM_PFN_P2PDMA | HMM_PFN_P2PDMA_BUS)
+#define HMM_PFN_STICKY	(HMM_PFN_DMA_MAPPED | HMM_PFN_P2PDMA | \
+			 HMM_PFN_P2PDMA_BUS)
 
 /**
  * struct hmm_leaf - the answer for a run of pages
@@ -77,7 +78,7 @@ static inline bool hmm_leaf_is_large(struct hmm_leaf leaf)
  */
 static inline void hmm_slot_set(unsigned long *slot, unsigned long answer)
 {
-	*slot = (*slot & HMM_PFN_KEPT) + answer;
+	*slot = (*slot & HMM_PFN_STICKY) + answer;
 }
 
 /*
@@ -107,13 +108,14 @@ static inline void hmm_slot_set_shared(unsigned long *slot,
 {
 	unsigned long old = READ_ONCE(*slot);
 
-	while (!try_cmpxchg(slot, &old, (old & HMM_PFN_KEPT) + answer))
+	while (!try_cmpxchg(slot, &old, (old & HMM_PFN_STICKY) + answer))
 		;
 }
 
 /* The driver's side: clear some kept flags, then set others. */
-static inline void hmm_slot_change_kept(unsigned long *slot,
-					unsigned long clear, unsigned long set)
+static inline void hmm_slot_change_sticky(unsigned long *slot,
+					  unsigned long clear,
+					  unsigned long set)
 {
 	unsigned long old = READ_ONCE(*slot);
 
@@ -148,7 +150,7 @@ static __always_inline void hmm_slots_record_some(unsigned long *slots,
 	unrolled_full
 	for (i = 0; i < HMM_SLOTS_AT_ONCE; i++)
 		any |= slots[i];
-	if (any & HMM_PFN_KEPT) {
+	if (any & HMM_PFN_STICKY) {
 		struct hmm_leaf leaf = { .answer = answer, .step = step };
 
 		return hmm_slots_record_shared(slots, HMM_SLOTS_AT_ONCE, leaf);
@@ -184,9 +186,10 @@ static __always_inline void hmm_slots_record_four(unsigned long *slots,
 						  unsigned long answer,
 						  const unsigned long *pfns)
 {
+	unsigned long any = slots[0] | slots[1] | slots[2] | slots[3];
 	unsigned long i;
 
-	if (unlikely((slots[0] | slots[1] | slots[2] | slots[3]) & HMM_PFN_KEPT)) {
+	if (unlikely(any & HMM_PFN_STICKY)) {
 		/* Unrolled, or @pfns would have to be in memory for all. */
 		unrolled_full
 		for (i = 0; i < 4; i++)

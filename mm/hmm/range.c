@@ -85,7 +85,7 @@ static bool hmm_range_is_aligned(const struct hmm_range *range)
 	return PAGE_ALIGNED(range->start | range->end);
 }
 
-static int hmm_outcome_to_errno(enum hmm_outcome outcome)
+static int hmm_range_errno(enum hmm_outcome outcome)
 {
 	switch (outcome) {
 	case HMM_DONE:
@@ -115,8 +115,8 @@ static int hmm_outcome_to_errno(enum hmm_outcome outcome)
  * HMM_UNLOCKED the lock is gone; whatever the outcome, the walk can go on from
  * where it is while the sequence has not moved.
  */
-static enum hmm_outcome hmm_advance(struct hmm_walk *w,
-				    struct hmm_faulter *faulter)
+static enum hmm_outcome hmm_range_advance(struct hmm_walk *w,
+					  struct hmm_faulter *faulter)
 {
 	struct hmm_range *range = w->range;
 	enum hmm_outcome outcome;
@@ -125,7 +125,7 @@ static enum hmm_outcome hmm_advance(struct hmm_walk *w,
 		if (mmu_interval_check_retry(range->notifier,
 					     range->notifier_seq))
 			return HMM_COLLIDED;
-		outcome = hmm_walk_on(w);
+		outcome = hmm_walk_continue(w);
 		if (outcome == HMM_FAULT_NEEDED)
 			outcome = hmm_fault_span(faulter, &w->span);
 	} while (outcome == HMM_FAULTED);
@@ -190,16 +190,16 @@ int hmm_range_fault(struct hmm_range *range)
 	mmap_assert_locked(range->notifier->mm);
 
 	hmm_walk_init(&w, range);
-	outcome = hmm_advance(&w, &faulter);
+	outcome = hmm_range_advance(&w, &faulter);
 	if (unlikely(outcome == HMM_COLLIDED))
 		mmu_interval_note_stale(range->notifier, range->notifier_seq,
 					(void *)_RET_IP_);
-	return hmm_outcome_to_errno(outcome);
+	return hmm_range_errno(outcome);
 }
 EXPORT_SYMBOL(hmm_range_fault);
 
 /**
- * struct hmm_attempts - the state of an unlocked call across its attempts
+ * struct hmm_range_try - the state of an unlocked call across its attempts
  * @walk: the current attempt
  * @faulter: how its faults are made
  * @packed: the requests of the slots, to begin again with; %NULL where no
@@ -208,7 +208,7 @@ EXPORT_SYMBOL(hmm_range_fault);
  * @deadline: when that time is over
  * @needs_mmap_lock: what comes next could not be done under the VMA's lock
  */
-struct hmm_attempts {
+struct hmm_range_try {
 	struct hmm_walk walk;
 	struct hmm_faulter faulter;
 	unsigned char *packed;
@@ -217,18 +217,13 @@ struct hmm_attempts {
 	bool needs_mmap_lock;
 };
 
-static unsigned long hmm_range_nr(const struct hmm_range *range)
-{
-	return (range->end - range->start) >> PAGE_SHIFT;
-}
-
-static int hmm_attempts_init(struct hmm_attempts *a, struct hmm_range *range,
-			     unsigned long timeout)
+static int hmm_range_try_init(struct hmm_range_try *a, struct hmm_range *range,
+			      unsigned long timeout)
 {
 	struct hmm_request request = hmm_request_of(range);
-	unsigned long nr = hmm_range_nr(range);
+	unsigned long nr = hmm_pages(range->start, range->end);
 
-	*a = (struct hmm_attempts){
+	*a = (struct hmm_range_try){
 		.faulter = { .may_unlock = true },
 		.timeout = timeout,
 		.deadline = jiffies + timeout,
@@ -243,36 +238,31 @@ static int hmm_attempts_init(struct hmm_attempts *a, struct hmm_range *range,
 	return 0;
 }
 
-/* How long invalidations may still be waited for, in jiffies */
-static unsigned long hmm_attempts_time_left(const struct hmm_attempts *a)
-{
-	long left = a->deadline - jiffies;
-
-	return a->timeout ? max(left, 0L) : MAX_SCHEDULE_TIMEOUT;
-}
-
 /*
  * Take a new sequence number and forget what was recorded under the old one.
  * Returns a negative errno if that fails.
  */
-static int hmm_attempts_begin(struct hmm_attempts *a, struct hmm_range *range)
+static int hmm_range_try_begin(struct hmm_range_try *a, struct hmm_range *range)
 {
+	unsigned long left = MAX_SCHEDULE_TIMEOUT;
 	int ret;
 
 	if (a->packed)
 		hmm_requests_unpack(range->hmm_pfns, a->packed,
-				    hmm_range_nr(range));
+				    hmm_pages(range->start, range->end));
 	hmm_walk_init(&a->walk, range);
 	a->faulter.tried = HMM_NOT_TRIED;
-	ret = mmu_interval_read_begin_timeout(range->notifier,
-					      hmm_attempts_time_left(a),
+	if (a->timeout)
+		left = max((long)(a->deadline - jiffies), 0L);
+	ret = mmu_interval_read_begin_timeout(range->notifier, left,
 					      &range->notifier_seq);
 	return ret == -ETIMEDOUT ? -EBUSY : ret;
 }
 
 /* Advance under the lock of one VMA. False if none can be locked. */
-static bool hmm_attempts_under_vma(struct hmm_attempts *a, struct mm_struct *mm,
-				   enum hmm_outcome *outcome)
+static bool hmm_range_try_under_vma(struct hmm_range_try *a,
+				    struct mm_struct *mm,
+				    enum hmm_outcome *outcome)
 {
 	struct hmm_walk *w = &a->walk;
 	struct vm_area_struct *vma = lock_vma_under_rcu(mm, w->next);
@@ -286,7 +276,7 @@ static bool hmm_attempts_under_vma(struct hmm_attempts *a, struct mm_struct *mm,
 
 	w->vma = vma;
 	a->faulter.vma_locked = true;
-	*outcome = hmm_advance(w, &a->faulter);
+	*outcome = hmm_range_advance(w, &a->faulter);
 	a->faulter.vma_locked = false;
 	w->vma = NULL;
 
@@ -298,59 +288,60 @@ static bool hmm_attempts_under_vma(struct hmm_attempts *a, struct mm_struct *mm,
 }
 
 /* Advance under mmap_lock. Returns an errno only where it cannot be had. */
-static int hmm_attempts_under_mmap(struct hmm_attempts *a, struct mm_struct *mm,
-				   enum hmm_outcome *outcome)
+static int hmm_range_try_under_mmap(struct hmm_range_try *a,
+				    struct mm_struct *mm,
+				    enum hmm_outcome *outcome)
 {
 	int ret = mmap_read_lock_killable(mm);
 
 	if (ret)
 		return ret;
 	a->needs_mmap_lock = false;
-	*outcome = hmm_advance(&a->walk, &a->faulter);
+	*outcome = hmm_range_advance(&a->walk, &a->faulter);
 	if (*outcome != HMM_UNLOCKED)
 		mmap_read_unlock(mm);
 	return 0;
 }
 
 /* Returns an errno only where it cannot be tried. */
-static int hmm_attempts_advance(struct hmm_attempts *a, struct mm_struct *mm,
-				enum hmm_outcome *outcome)
+static int hmm_range_try_advance(struct hmm_range_try *a, struct mm_struct *mm,
+				 enum hmm_outcome *outcome)
 {
 	if (check_stable_address_space(mm))
 		return -EFAULT;
 	if (a->timeout && time_after(jiffies, a->deadline))
 		return -EBUSY;
-	if (!a->needs_mmap_lock && hmm_attempts_under_vma(a, mm, outcome))
+	if (!a->needs_mmap_lock && hmm_range_try_under_vma(a, mm, outcome))
 		return 0;
-	return hmm_attempts_under_mmap(a, mm, outcome);
+	return hmm_range_try_under_mmap(a, mm, outcome);
 }
 
-static int hmm_attempts_run(struct hmm_attempts *a, struct hmm_range *range)
+static int hmm_range_try_run(struct hmm_range_try *a, struct hmm_range *range)
 {
 	enum hmm_outcome outcome = HMM_COLLIDED;
 	int ret = 0;
 
 	for (;;) {
 		if (outcome == HMM_COLLIDED)
-			ret = hmm_attempts_begin(a, range);
+			ret = hmm_range_try_begin(a, range);
 		else if (outcome == HMM_UNLOCKED)
 			/* The timeout is for invalidations, not for faults. */
 			a->deadline = jiffies + a->timeout;
 		else
-			return hmm_outcome_to_errno(outcome);
+			return hmm_range_errno(outcome);
 		if (ret)
 			return ret;
 
 		if (fatal_signal_pending(current))
 			return -EINTR;
-		ret = hmm_attempts_advance(a, range->notifier->mm, &outcome);
+		ret = hmm_range_try_advance(a, range->notifier->mm, &outcome);
 		if (ret)
 			return ret;
 	}
 }
 
-static noinline int hmm_attempts_unaligned(struct hmm_range *range,
-					   unsigned long timeout)
+static noinline int hmm_range_try_unaligned(struct hmm_range *range,
+					    unsigned long timeout)
 {
 	struct hmm_range aligned;
 	int ret;
@@ -388,18 +379,18 @@ static noinline int hmm_attempts_unaligned(struct hmm_range *range,
 int hmm_range_fault_unlocked_timeout(struct hmm_range *range,
 				     unsigned long timeout)
 {
-	struct hmm_attempts attempts;
+	struct hmm_range_try attempts;
 	int ret;
 
 	if (!hmm_range_is_valid(range))
 		return -EINVAL;
 	if (unlikely(!hmm_range_is_aligned(range)))
-		return hmm_attempts_unaligned(range, timeout);
+		return hmm_range_try_unaligned(range, timeout);
 
-	ret = hmm_attempts_init(&attempts, range, timeout);
+	ret = hmm_range_try_init(&attempts, range, timeout);
 	if (ret)
 		return ret;
-	ret = hmm_attempts_run(&attempts, range);
+	ret = hmm_range_try_run(&attempts, range);
 	kvfree(attempts.packed);
 	return ret;
 }

@@ -81,8 +81,8 @@ int hmm_walk_stop(struct hmm_walk *w, struct vm_area_struct *vma,
 }
 
 /* Pages [start, end) are done. */
-static int hmm_walk_pass(struct hmm_walk *w, unsigned long start,
-			 unsigned long end, struct hmm_leaf leaf)
+static int hmm_walk_advance(struct hmm_walk *w, unsigned long start,
+			    unsigned long end, struct hmm_leaf leaf)
 {
 	hmm_walk_record(w, start, end, leaf);
 	w->next = end;
@@ -100,10 +100,10 @@ static int hmm_walk_whole(struct hmm_walk *w, struct vm_area_struct *vma,
 	enum hmm_verdict verdict;
 	unsigned long at;
 
-	verdict = hmm_decide_whole(&w->request, hmm_slots_at(w, start),
+	verdict = hmm_decide_whole(&w->request, hmm_walk_slots(w, start),
 				   hmm_pages(start, end), leaf.answer, &at);
 	if (verdict == HMM_RECORD)
-		return hmm_walk_pass(w, start, end, leaf);
+		return hmm_walk_advance(w, start, end, leaf);
 
 	start += at << PAGE_SHIFT;
 	return hmm_walk_stop(w, vma, start, start + PAGE_SIZE, verdict);
@@ -119,7 +119,7 @@ static int hmm_walk_unmapped(struct hmm_walk *w, struct vm_area_struct *vma,
 			     unsigned long start, unsigned long end)
 {
 	struct hmm_leaf absent = hmm_leaf_absent();
-	unsigned long *slots = hmm_slots_at(w, start);
+	unsigned long *slots = hmm_walk_slots(w, start);
 	unsigned long nr = hmm_pages(start, end), idle = 0, run;
 	unsigned long fault, reach;
 	enum hmm_verdict verdict;
@@ -127,7 +127,7 @@ static int hmm_walk_unmapped(struct hmm_walk *w, struct vm_area_struct *vma,
 	run = hmm_decide_run(&w->request, slots, nr, absent.answer, &verdict);
 	if (verdict == HMM_RECORD) {
 		if (run == nr)
-			return hmm_walk_pass(w, start, end, absent);
+			return hmm_walk_advance(w, start, end, absent);
 		idle = run;
 		run = hmm_decide_run(&w->request, slots + idle, nr - idle,
 				     absent.answer, &verdict);
@@ -135,7 +135,7 @@ static int hmm_walk_unmapped(struct hmm_walk *w, struct vm_area_struct *vma,
 
 	fault = start + (idle << PAGE_SHIFT);
 	reach = max(start, ALIGN_DOWN(fault, PMD_SIZE));
-	hmm_walk_pass(w, start, reach, absent);
+	hmm_walk_advance(w, start, reach, absent);
 	return hmm_walk_stop(w, vma, fault, fault + (run << PAGE_SHIFT),
 			     verdict);
 }
@@ -154,7 +154,7 @@ static noinline void hmm_walk_huge_run(struct hmm_walk *w, pmd_t *pmdp,
 {
 	const struct hmm_pte_kind kind = hmm_pmd_kind_of(pmd);
 	const unsigned long size = 1UL << PMD_ORDER, nr = w->sparse ? 1 : size;
-	unsigned long *slots = hmm_slots_at(w, w->next);
+	unsigned long *slots = hmm_walk_slots(w, w->next);
 	unsigned long addr = w->next, answer, pfn;
 
 	if (!pmd_present(pmd) || pmd_special(pmd) ||
@@ -350,7 +350,7 @@ static void hmm_walk_hugetlb_vma(struct hmm_walk *w,
  * Answer for VMAs that a device cannot mirror without looking at their page
  * tables. The kernel itself has no access to secret memory, nor has a device.
  */
-static bool hmm_vma_can_be_mirrored(struct vm_area_struct *vma)
+static bool hmm_walk_can_mirror(struct vm_area_struct *vma)
 {
 	return hmm_flags_allow_reading(vma->vm_flags) &&
 	       (vma_is_anonymous(vma) || !vma_is_secretmem(vma));
@@ -361,7 +361,7 @@ static int hmm_walk_test(unsigned long start, unsigned long end,
 {
 	struct hmm_walk *w = walk->private;
 
-	if (hmm_vma_can_be_mirrored(walk->vma))
+	if (hmm_walk_can_mirror(walk->vma))
 		return 0;
 
 	/* Here 1 means that the VMA is done with, and only an errno stops. */
@@ -437,7 +437,7 @@ static void hmm_walk_vma(struct hmm_walk *w, struct vm_area_struct *vma)
 {
 	unsigned long start, next, end = w->range->end;
 
-	if (!hmm_vma_can_be_mirrored(vma)) {
+	if (!hmm_walk_can_mirror(vma)) {
 		hmm_walk_whole(w, vma, w->next, end, hmm_leaf_error());
 		return;
 	}
@@ -459,7 +459,7 @@ static void hmm_walk_vma(struct hmm_walk *w, struct vm_area_struct *vma)
 }
 
 /**
- * hmm_walk_on() - record slots from where the walk stands
+ * hmm_walk_continue() - record slots from where the walk stands
  * @w: the walk
  *
  * Context: Process context. mmap_lock of the notifier's mm is held, or that of
@@ -467,7 +467,7 @@ static void hmm_walk_vma(struct hmm_walk *w, struct vm_area_struct *vma)
  *
  * Return: HMM_DONE, HMM_FAULT_NEEDED with &hmm_walk.span set, or HMM_NO_ACCESS.
  */
-enum hmm_outcome hmm_walk_on(struct hmm_walk *w)
+enum hmm_outcome hmm_walk_continue(struct hmm_walk *w)
 {
 	struct hmm_range *range = w->range;
 	struct mm_struct *mm = range->notifier->mm;

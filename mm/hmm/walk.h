@@ -80,8 +80,8 @@ struct hmm_walk {
 	enum hmm_outcome outcome;
 };
 
-static inline unsigned long *hmm_slots_at(const struct hmm_walk *w,
-					  unsigned long addr)
+static inline unsigned long *hmm_walk_slots(const struct hmm_walk *w,
+					    unsigned long addr)
 {
 	return w->range->hmm_pfns + ((addr - w->range->start) >> PAGE_SHIFT);
 }
@@ -101,9 +101,9 @@ static inline void hmm_walk_record(const struct hmm_walk *w,
 	if (w->sparse && hmm_leaf_is_large(leaf))
 		nr = 1;
 	if (unlikely(w->shared))
-		hmm_slots_record_shared(hmm_slots_at(w, start), nr, leaf);
+		hmm_slots_record_shared(hmm_walk_slots(w, start), nr, leaf);
 	else
-		hmm_slots_record(hmm_slots_at(w, start), nr, leaf);
+		hmm_slots_record(hmm_walk_slots(w, start), nr, leaf);
 }
 
 /* Pages that follow each other in physical memory, in @nr slots */
@@ -152,7 +152,7 @@ int hmm_walk_stop(struct hmm_walk *w, struct vm_area_struct *vma,
 		  enum hmm_verdict verdict);
 int hmm_walk_ptes(struct hmm_walk *w, struct vm_area_struct *vma, pte_t *ptep,
 		  unsigned long start, unsigned long end);
-enum hmm_outcome hmm_walk_on(struct hmm_walk *w);
+enum hmm_outcome hmm_walk_continue(struct hmm_walk *w);
 pmd_t *hmm_walk_pmd_at(const struct vm_area_struct *vma, unsigned long addr,
 		       pud_t *leaf);
 

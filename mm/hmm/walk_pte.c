@@ -28,7 +28,7 @@
 #define HMM_RUN_WITH_REQUESTS	16UL
 
 /**
- * struct hmm_run - PTEs of one kind on their way into slots
+ * struct hmm_walk_run - PTEs of one kind on their way into slots
  * @w: the walk
  * @ptep: the PTE of @addr
  * @addr: the first page
@@ -36,7 +36,7 @@
  * @kind: what the PTEs have in common
  * @answer: the answer for all of them, but for the page frame number
  */
-struct hmm_run {
+struct hmm_walk_run {
 	struct hmm_walk *w;
 	pte_t *ptep;
 	unsigned long addr;
@@ -50,15 +50,16 @@ struct hmm_run {
  * inlined, so that each has the registers for itself.
  */
 
-static noinline bool hmm_run_maps(const struct hmm_run *run, pte_t *ptep,
-				  unsigned long nr, unsigned long pfn)
+static noinline bool hmm_walk_run_is_block(const struct hmm_walk_run *run,
+					   pte_t *ptep, unsigned long nr,
+					   unsigned long pfn)
 {
 	return hmm_ptes_are_block(ptep, nr, run->kind, pfn);
 }
 
-static noinline void hmm_block_record(const struct hmm_walk *w,
-				      unsigned long *slots, unsigned long nr,
-				      unsigned long answer)
+static noinline void hmm_walk_run_record(const struct hmm_walk *w,
+					 unsigned long *slots, unsigned long nr,
+					 unsigned long answer)
 {
 	hmm_walk_record_step(w, slots, nr, answer);
 }
@@ -67,13 +68,13 @@ static noinline void hmm_block_record(const struct hmm_walk *w,
  * Record blocks of 2^@order pages from number @at on, for as long as there are
  * some that lie in the run as a whole. Returns how many pages that is.
  */
-static noinline unsigned long hmm_run_record_blocks(const struct hmm_run *run,
-						    unsigned long at,
-						    unsigned int order)
+static noinline unsigned long
+hmm_walk_run_blocks(const struct hmm_walk_run *run, unsigned long at,
+		    unsigned int order)
 {
 	const unsigned long nr = 1UL << order;
 	const unsigned long recorded = run->w->sparse ? 1 : nr;
-	unsigned long *slots = hmm_slots_at(run->w, run->addr) + at;
+	unsigned long *slots = hmm_walk_slots(run->w, run->addr) + at;
 	unsigned long begin = at, pfn;
 	pte_t *ptep = run->ptep + at;
 	unsigned long answer = run->answer |
@@ -86,9 +87,9 @@ static noinline unsigned long hmm_run_record_blocks(const struct hmm_run *run,
 			break;
 		/* A head is aligned. The page table lock prevents a split. */
 		if (compound_order(pfn_to_page(pfn)) != order ||
-		    !hmm_run_maps(run, ptep, nr, pfn))
+		    !hmm_walk_run_is_block(run, ptep, nr, pfn))
 			break;
-		hmm_block_record(run->w, slots, recorded, answer | pfn);
+		hmm_walk_run_record(run->w, slots, recorded, answer | pfn);
 	}
 	return at - begin;
 }
@@ -98,9 +99,9 @@ static noinline unsigned long hmm_run_record_blocks(const struct hmm_run *run,
  * number @at of the run, and the rest of the table as a block, if they are one.
  * Returns how many pages that is, or 0.
  */
-static noinline unsigned long hmm_run_record_table(const struct hmm_run *run,
-						   unsigned long at,
-						   unsigned long pfn)
+static noinline unsigned long hmm_walk_run_table(const struct hmm_walk_run *run,
+						 unsigned long at,
+						 unsigned long pfn)
 {
 	unsigned long addr = run->addr + (at << PAGE_SHIFT);
 	const unsigned long nr = 1UL << PMD_ORDER;
@@ -108,7 +109,7 @@ static noinline unsigned long hmm_run_record_table(const struct hmm_run *run,
 
 	if (!IS_ALIGNED(addr, PMD_SIZE) || !IS_ALIGNED(pfn, nr) ||
 	    run->nr - at < nr ||
-	    !hmm_run_maps(run, run->ptep + at, nr, pfn))
+	    !hmm_walk_run_is_block(run, run->ptep + at, nr, pfn))
 		return 0;
 	leaf.answer |= run->answer;
 	hmm_walk_record(run->w, addr, addr + PMD_SIZE, leaf);
@@ -119,8 +120,8 @@ static noinline unsigned long hmm_run_record_table(const struct hmm_run *run,
  * Record page @pfn, number @at of the run, or the blocks that begin with it.
  * Returns how many pages that is.
  */
-static unsigned long hmm_run_record_first(const struct hmm_run *run,
-					  unsigned long at, unsigned long pfn)
+static unsigned long hmm_walk_run_first(const struct hmm_walk_run *run,
+					unsigned long at, unsigned long pfn)
 {
 	unsigned long addr = run->addr + (at << PAGE_SHIFT), nr = 0;
 	struct page *page = pfn_to_page(pfn);
@@ -129,18 +130,18 @@ static unsigned long hmm_run_record_first(const struct hmm_run *run,
 		unsigned int order = folio_order(page_folio(page));
 
 		nr = order > PMD_ORDER ?
-			hmm_run_record_table(run, at, pfn) :
-			hmm_run_record_blocks(run, at, order);
+			hmm_walk_run_table(run, at, pfn) :
+			hmm_walk_run_blocks(run, at, order);
 	}
 	if (nr)
 		return nr;
-	hmm_walk_record_one(run->w, hmm_slots_at(run->w, addr),
+	hmm_walk_record_one(run->w, hmm_walk_slots(run->w, addr),
 			    run->answer | pfn);
 	return 1;
 }
 
 /* May these two pages be the first ones of a block? */
-static bool hmm_begins_block(unsigned long first, unsigned long second)
+static bool hmm_walk_begins_block(unsigned long first, unsigned long second)
 {
 	return second == first + 1 && PageHead(pfn_to_page(first));
 }
@@ -151,10 +152,10 @@ static bool hmm_begins_block(unsigned long first, unsigned long second)
  * what may be a block. Returns how many were recorded.
  */
 static __always_inline unsigned long
-hmm_run_record_fours(const struct hmm_run *run, unsigned long at,
-		     const bool orders)
+hmm_walk_run_fours(const struct hmm_walk_run *run, unsigned long at,
+		   const bool orders)
 {
-	unsigned long *slots = hmm_slots_at(run->w, run->addr) + at;
+	unsigned long *slots = hmm_walk_slots(run->w, run->addr) + at;
 	const struct hmm_pte_kind kind = run->kind;
 	const unsigned long answer = run->answer;
 	pte_t *ptep = run->ptep + at;
@@ -165,50 +166,50 @@ hmm_run_record_fours(const struct hmm_run *run, unsigned long at,
 
 		if (!hmm_ptes_are_kind(ptep, kind, pfns))
 			break;
-		if (orders && (hmm_begins_block(pfns[0], pfns[1]) ||
-			       hmm_begins_block(pfns[2], pfns[3])))
+		if (orders && (hmm_walk_begins_block(pfns[0], pfns[1]) ||
+			       hmm_walk_begins_block(pfns[2], pfns[3])))
 			break;
 		hmm_slots_record_four(slots, answer, pfns);
 	}
 	return run->nr - at - left;
 }
 
-static noinline unsigned long hmm_run_record_small(const struct hmm_run *run,
-						   unsigned long at)
+static noinline unsigned long hmm_walk_run_small(const struct hmm_walk_run *run,
+						 unsigned long at)
 {
-	return hmm_run_record_fours(run, at, true);
+	return hmm_walk_run_fours(run, at, true);
 }
 
-static noinline unsigned long hmm_run_record_plain(const struct hmm_run *run)
+static noinline unsigned long hmm_walk_run_plain(const struct hmm_walk_run *run)
 {
-	return hmm_run_record_fours(run, 0, false);
+	return hmm_walk_run_fours(run, 0, false);
 }
 
 /* Record the run for as long as it is one. Returns how many pages that is. */
-static unsigned long hmm_run_record_orders(const struct hmm_run *run)
+static unsigned long hmm_walk_run_orders(const struct hmm_walk_run *run)
 {
 	unsigned long first_page = run->addr >> PAGE_SHIFT, at = 0, pfn;
 
 	while (at < run->nr &&
 	       hmm_pte_is_kind(ptep_get(run->ptep + at), run->kind, &pfn)) {
-		at += hmm_run_record_first(run, at, pfn);
+		at += hmm_walk_run_first(run, at, pfn);
 		if (run->nr - at >= 4 && !((first_page + at) & 1) &&
 		    !run->w->shared)
-			at += hmm_run_record_small(run, at);
+			at += hmm_walk_run_small(run, at);
 	}
 	return at;
 }
 
-static unsigned long hmm_run_record(const struct hmm_run *run)
+static unsigned long hmm_walk_run_all(const struct hmm_walk_run *run)
 {
-	unsigned long *slots = hmm_slots_at(run->w, run->addr);
+	unsigned long *slots = hmm_walk_slots(run->w, run->addr);
 	unsigned long at = 0, pfn;
 
 	if (run->w->orders)
-		return hmm_run_record_orders(run);
+		return hmm_walk_run_orders(run);
 
 	if (!run->w->shared)
-		at = hmm_run_record_plain(run);
+		at = hmm_walk_run_plain(run);
 	for (; at < run->nr; at++) {
 		if (!hmm_pte_is_kind(ptep_get(run->ptep + at), run->kind, &pfn))
 			break;
@@ -218,7 +219,7 @@ static unsigned long hmm_run_record(const struct hmm_run *run)
 }
 
 /* How many of @nr PTEs, from the first on, are none */
-static unsigned long hmm_ptes_none(pte_t *ptep, unsigned long nr)
+static unsigned long hmm_walk_count_none(pte_t *ptep, unsigned long nr)
 {
 	unsigned long i;
 
@@ -232,12 +233,12 @@ static unsigned long hmm_ptes_none(pte_t *ptep, unsigned long nr)
  * Record PTEs from @addr on that are as good as the first one, @pte, with
  * answer @leaf. Returns how many, from 1 to @nr.
  */
-static unsigned long hmm_ptes_record(struct hmm_walk *w, pte_t *ptep,
-				     pte_t pte, struct hmm_leaf leaf,
-				     unsigned long addr, unsigned long nr)
+static unsigned long hmm_walk_record_ptes(struct hmm_walk *w, pte_t *ptep,
+					  pte_t pte, struct hmm_leaf leaf,
+					  unsigned long addr, unsigned long nr)
 {
 	if (hmm_pte_has_kind(pte)) {
-		struct hmm_run run = {
+		struct hmm_walk_run run = {
 			.w = w,
 			.ptep = ptep,
 			.addr = addr,
@@ -246,25 +247,27 @@ static unsigned long hmm_ptes_record(struct hmm_walk *w, pte_t *ptep,
 			.answer = leaf.answer & HMM_PFN_FLAGS,
 		};
 
-		return hmm_run_record(&run);
+		return hmm_walk_run_all(&run);
 	}
-	nr = pte_none(pte) ? hmm_ptes_none(ptep, nr) : 1;
+	nr = pte_none(pte) ? hmm_walk_count_none(ptep, nr) : 1;
 	hmm_walk_record(w, addr, addr + (nr << PAGE_SHIFT), leaf);
 	return nr;
 }
 
 /* How far, from @addr on, pages get the same @verdict: what to fault in */
-static unsigned long hmm_ptes_span_end(const struct hmm_walk *w,
+static unsigned long hmm_walk_span_end(const struct hmm_walk *w,
 				       struct vm_area_struct *vma, pte_t *ptep,
 				       unsigned long addr, unsigned long end,
 				       enum hmm_verdict verdict)
 {
-	unsigned long *slot = hmm_slots_at(w, addr);
+	unsigned long *slot = hmm_walk_slots(w, addr);
 
 	/* Nothing there: the usual case, of memory that is new. */
 	if (hmm_request_is_uniform(&w->request) && pte_none(ptep_get(ptep))) {
-		addr += hmm_ptes_none(ptep, hmm_pages(addr, end)) << PAGE_SHIFT;
-		return addr;
+		unsigned long nr = hmm_walk_count_none(ptep,
+						       hmm_pages(addr, end));
+
+		return addr + (nr << PAGE_SHIFT);
 	}
 	for (; addr < end; addr += PAGE_SIZE, ptep++, slot++) {
 		struct hmm_leaf leaf = hmm_decode_pte(w, vma, addr,
@@ -291,14 +294,15 @@ static noinline int hmm_walk_many_ptes(struct hmm_walk *w,
 		nr = hmm_pages(addr, end);
 		if (!uniform)
 			nr = min(nr, HMM_RUN_WITH_REQUESTS);
-		nr = hmm_decide_run(&w->request, hmm_slots_at(w, addr), nr,
+		nr = hmm_decide_run(&w->request, hmm_walk_slots(w, addr), nr,
 				    leaf.answer, &verdict);
 		if (verdict != HMM_RECORD) {
 			w->next = addr;
-			end = hmm_ptes_span_end(w, vma, ptep, addr, end, verdict);
+			end = hmm_walk_span_end(w, vma, ptep, addr, end,
+						verdict);
 			return hmm_walk_stop(w, vma, addr, end, verdict);
 		}
-		nr = hmm_ptes_record(w, ptep, pte, leaf, addr, nr);
+		nr = hmm_walk_record_ptes(w, ptep, pte, leaf, addr, nr);
 	}
 	w->next = end;
 	return 0;
@@ -311,7 +315,7 @@ static noinline int hmm_walk_many_ptes(struct hmm_walk *w,
 static bool hmm_walk_one_pte(struct hmm_walk *w, struct vm_area_struct *vma,
 			     pte_t *ptep, unsigned long addr)
 {
-	unsigned long *slot = hmm_slots_at(w, addr);
+	unsigned long *slot = hmm_walk_slots(w, addr);
 	pte_t pte = ptep_get(ptep);
 	struct hmm_leaf leaf;
 

@@ -22,7 +22,7 @@ static void mapped_reads_back(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, !!(leaf.answer & HMM_PFN_WRITE),
 				order & 1);
 		KUNIT_EXPECT_FALSE(test, leaf.answer & HMM_PFN_ERROR);
-		KUNIT_EXPECT_FALSE(test, leaf.answer & HMM_PFN_KEPT);
+		KUNIT_EXPECT_FALSE(test, leaf.answer & HMM_PFN_STICKY);
 	}
 }
 
@@ -41,9 +41,9 @@ static void flags_do_not_overlap(struct kunit *test)
 	unsigned long order_bits = 0x1FUL << HMM_PFN_ORDER_SHIFT;
 	unsigned long flags = HMM_PFN_VALID | HMM_PFN_WRITE | HMM_PFN_ERROR;
 
-	KUNIT_EXPECT_FALSE(test, flags & HMM_PFN_KEPT);
-	KUNIT_EXPECT_FALSE(test, (flags | HMM_PFN_KEPT) & order_bits);
-	KUNIT_EXPECT_EQ(test, flags | HMM_PFN_KEPT | order_bits,
+	KUNIT_EXPECT_FALSE(test, flags & HMM_PFN_STICKY);
+	KUNIT_EXPECT_FALSE(test, (flags | HMM_PFN_STICKY) & order_bits);
+	KUNIT_EXPECT_EQ(test, flags | HMM_PFN_STICKY | order_bits,
 			(unsigned long)HMM_PFN_FLAGS);
 }
 
@@ -72,7 +72,7 @@ static void record_keeps_the_drivers_flags_only(struct kunit *test)
 
 	for (i = 0; i < ARRAY_SIZE(kept); i++) {
 		for (j = 0; j < ARRAY_SIZE(leaves); j++) {
-			unsigned long slot = ~HMM_PFN_KEPT | kept[i];
+			unsigned long slot = ~HMM_PFN_STICKY | kept[i];
 
 			hmm_slots_record(&slot, 1, leaves[j]);
 			KUNIT_EXPECT_EQ(test, slot, kept[i] | leaves[j].answer);
@@ -92,11 +92,11 @@ static void record_keeps_flags_among_many(struct kunit *test)
 	for (j = 0; j < ARRAY_SIZE(leaves); j++) {
 		for (i = 0; i < NR_SLOTS; i++) {
 			for (k = 0; k < NR_SLOTS; k++)
-				slots[k] = k == i ? HMM_PFN_KEPT : 0;
+				slots[k] = k == i ? HMM_PFN_STICKY : 0;
 			hmm_slots_record(slots, NR_SLOTS, leaves[j]);
 			for (k = 0; k < NR_SLOTS; k++)
 				KUNIT_EXPECT_EQ(test, slots[k],
-						(k == i ? HMM_PFN_KEPT : 0) +
+						(k == i ? HMM_PFN_STICKY : 0) +
 						leaves[j].answer +
 						k * leaves[j].step);
 		}
@@ -150,7 +150,7 @@ static void driver_changes_all(struct driver *driver, unsigned long clear,
 	unsigned long i;
 
 	for (i = 0; i < NR_SLOTS; i++)
-		hmm_slot_change_kept(&driver->slots[i], clear, set);
+		hmm_slot_change_sticky(&driver->slots[i], clear, set);
 	for (i = 0; i < NR_SLOTS; i++)
 		driver->lost += (READ_ONCE(driver->slots[i]) &
 				 HMM_PFN_DMA_MAPPED) != set;
@@ -185,7 +185,7 @@ static void flags_changed_meanwhile_are_kept(struct kunit *test)
 	while (READ_ONCE(driver.turns) < DRIVER_TURNS) {
 		hmm_slots_record_shared(driver.slots, NR_SLOTS, leaf);
 		for (i = 0; i < NR_SLOTS; i++)
-			wrong += (READ_ONCE(driver.slots[i]) & ~HMM_PFN_KEPT) !=
+			wrong += (READ_ONCE(driver.slots[i]) & ~HMM_PFN_STICKY) !=
 				 leaf.answer + i;
 		cond_resched();
 	}

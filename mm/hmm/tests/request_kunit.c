@@ -121,7 +121,7 @@ static void unpacking_keeps_the_drivers_flags(struct kunit *test)
 	hmm_requests_pack(&packed, &slot, 1);
 	hmm_slots_record(&slot, 1, hmm_leaf_error());
 	hmm_requests_unpack(&slot, &packed, 1);
-	KUNIT_EXPECT_EQ(test, slot & HMM_PFN_KEPT,
+	KUNIT_EXPECT_EQ(test, slot & HMM_PFN_STICKY,
 			(unsigned long)HMM_PFN_DMA_MAPPED);
 }
 
