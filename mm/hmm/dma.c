@@ -2,14 +2,14 @@
 /*
  * DMA addresses for mirrored pages.
  *
- * Where the address of an entry comes from, decided once for a map:
+ * The address of an entry is one of the following, the same for all of a map:
  *
  *	IOVA	 the map has IOVA space of its own: base + index * entry size
- *	listed	 the DMA layer has to be told when an address is given back, so
- *		 each is kept in dma_list
- *	derived	 addresses follow from physical ones and nothing is kept
+ *	listed	 the DMA layer requires that an address is unmapped, so each is
+ *		 stored in dma_list
+ *	derived	 addresses follow from physical ones, and nothing is stored
  *
- * Peer-to-peer pages may bypass all three and be reached by their bus address.
+ * Peer-to-peer pages may bypass all three and be accessed by their bus address.
  */
 #include <linux/dma-mapping.h>
 #include <linux/export.h>
@@ -53,7 +53,7 @@ static bool hmm_dma_is_direct(struct device *dev)
 	return !dma_addressing_limited(dev);
 }
 
-/* A list may be large, and the caller has to cope without it: do not warn. */
+/* A list may be large, and its allocation may fail: do not warn. */
 static void *hmm_dma_list_alloc(size_t nr_entries, size_t entry_size)
 {
 	return kvcalloc(nr_entries, entry_size, GFP_KERNEL | __GFP_NOWARN);
@@ -104,9 +104,9 @@ free_pfns:
 EXPORT_SYMBOL_GPL(hmm_dma_map_alloc);
 
 /**
- * hmm_dma_map_free() - give back what hmm_dma_map_alloc() took
+ * hmm_dma_map_free() - free what hmm_dma_map_alloc() allocated
  * @dev: the device of the map
- * @map: the map, with no entry mapped any more
+ * @map: the map; no entry is mapped
  *
  * Context: Process context, may sleep.
  */
@@ -162,11 +162,11 @@ static dma_addr_t hmm_dma_map_phys(struct device *dev, struct hmm_dma_map *map,
  * @dev: the device of the map
  * @map: the map
  * @idx: index of the entry; its slot holds an answer with %HMM_PFN_VALID
- * @p2pdma_state: peer-to-peer state, kept by the caller from page to page
+ * @p2pdma_state: peer-to-peer state, which the caller passes for each page
  *
- * On success the slot carries %HMM_PFN_DMA_MAPPED, and one of the peer-to-peer
- * flags where the page is another device's. An entry that is mapped already
- * gets the address it has, so that a driver may come again with more
+ * On success %HMM_PFN_DMA_MAPPED is set in the slot, and one of the
+ * peer-to-peer flags if the page is another device's. For an entry that is
+ * already mapped, the same address is returned, so that a driver may add
  * permissions.
  *
  * Context: As for hmm_pfn_to_page(). Does not sleep.
@@ -185,7 +185,7 @@ dma_addr_t hmm_dma_map_pfn(struct device *dev, struct hmm_dma_map *map,
 	unsigned long attrs = DMA_ATTR_REQUIRE_COHERENT;
 	dma_addr_t addr;
 
-	/* Bus addresses and derived ones are simply worked out again below. */
+	/* Bus addresses and derived ones are computed again below. */
 	if ((pfn & HMM_PFN_STICKY & ~HMM_PFN_P2PDMA) == HMM_PFN_DMA_MAPPED) {
 		if (dma_use_iova(&map->state))
 			return map->state.addr + offset;
@@ -239,8 +239,8 @@ bool hmm_dma_unmap_pfn(struct device *dev, struct hmm_dma_map *map, size_t idx)
 	unsigned long attrs = DMA_ATTR_REQUIRE_COHERENT;
 
 	/*
-	 * Whether the page is valid does not matter: a walk that found nothing
-	 * may have recorded that after another one had its page mapped.
+	 * Do not check whether the page is valid: a walk that found nothing may
+	 * have recorded that after the page of another walk was mapped.
 	 */
 	if (!(pfn & HMM_PFN_DMA_MAPPED))
 		return false;
@@ -248,9 +248,7 @@ bool hmm_dma_unmap_pfn(struct device *dev, struct hmm_dma_map *map, size_t idx)
 	if (pfn & HMM_PFN_P2PDMA)
 		attrs |= DMA_ATTR_MMIO;
 
-	/*
-	 * A bus address was never mapped, and a derived one needs no undoing.
-	 */
+	/* Bus addresses were never mapped, and derived ones need no unmap. */
 	if (!(pfn & HMM_PFN_P2PDMA_BUS)) {
 		if (dma_use_iova(&map->state))
 			dma_iova_unlink(dev, &map->state, idx * size, size,

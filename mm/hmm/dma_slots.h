@@ -13,7 +13,7 @@ extern struct maple_tree hmm_dma_slots;
 
 /**
  * hmm_dma_has_slots() - do slots belong to a DMA map?
- * @slots: the first slot; no array is in a map in part
+ * @slots: the first slot; an array belongs to a map as a whole or not at all
  *
  * Context: Any that may take the RCU read lock. The caller keeps the slots.
  *

@@ -8,14 +8,14 @@
  * folio or a huge page; the next fault is for the first page that is still
  * missing.
  *
- * What a span is missing need not be found out again: handle_mm_fault() sorts
- * out holes, swap, device memory, exclusive entries and copy-on-write, and
- * waits where an entry is under migration. The walk that follows tells whether
- * it helped.
+ * The kind of the entries does not matter: handle_mm_fault() handles holes,
+ * swap, device memory, exclusive entries and copy-on-write, and waits for
+ * migration. The walk that follows checks the result.
  */
 #include <linux/hmm.h>
 #include <linux/hugetlb.h>
 #include <linux/mm.h>
+#include <linux/mmap_lock.h>
 #include <linux/pgtable.h>
 #include <linux/sched/signal.h>
 
@@ -30,8 +30,7 @@
  * by address if anonymous, and by file offset otherwise, where they may have
  * two pages. A folio that begins before @addr would have been mapped by the
  * fault before this one, unless this is the first. Read faults on files map
- * pages around
- * @addr.
+ * pages around @addr.
  */
 static bool hmm_fault_maps_more(const struct hmm_span *span, unsigned long addr)
 {
@@ -153,10 +152,10 @@ static enum hmm_outcome hmm_fault_one(struct hmm_faulter *faulter,
 	vm_fault_t ret = handle_mm_fault(span->vma, addr, flags, NULL);
 
 	if (ret & (VM_FAULT_RETRY | VM_FAULT_COMPLETED)) {
-		/* A handler that drops a lock without leave is broken. */
+		/* It must not drop the lock unless it is allowed to. */
 		if (WARN_ON_ONCE(!faulter->may_unlock))
 			return HMM_COLLIDED;
-		/* Under a VMA's lock, some handlers give up before they try. */
+		/* Under a VMA's lock, some handlers return without a try. */
 		faulter->tried = ret & VM_FAULT_RETRY && !faulter->vma_locked ?
 				 addr : HMM_NOT_TRIED;
 		return HMM_UNLOCKED;
@@ -174,21 +173,23 @@ static enum hmm_outcome hmm_fault_one(struct hmm_faulter *faulter,
  * @span: the pages
  *
  * An invalidation that collides with the range does not end the loop: a fault
- * that copies a page or brings one back from a device causes such a collision
- * itself, and giving up at each would make the caller come back once for every
- * page.
+ * that copies a page, or migrates one from a device, is such an invalidation
+ * itself, and the caller would have to start again for each page.
  *
  * Context: Process context. mmap_lock is held, or the VMA's lock, and no page
  * table lock is.
  *
- * Return: HMM_FAULTED with that lock held throughout, HMM_UNLOCKED with it
- * dropped, or with it held what stopped it.
+ * Return: HMM_FAULTED, with that lock never dropped; HMM_UNLOCKED, with it
+ * dropped; or why it stopped, with the lock held.
  */
 enum hmm_outcome hmm_fault_span(struct hmm_faulter *faulter,
 				const struct hmm_span *span)
 {
 	unsigned long addr = span->start;
 	pmd_t *pmdp = NULL;
+
+	if (IS_ENABLED(CONFIG_LOCKDEP))
+		vma_assert_stabilised(span->vma);
 
 	if (span->write && !hmm_flags_allow_writing(span->vma->vm_flags))
 		return HMM_READ_ONLY;

@@ -9,10 +9,10 @@
 
 /**
  * struct hmm_faulter - how the faults of one call are made
- * @may_unlock: the fault handler may drop the lock; the caller takes it again
+ * @may_unlock: the fault handler may drop the lock
  * @vma_locked: the lock is that of the VMA, not mmap_lock
- * @tried: the address at which it last did so in order to be asked again, or
- *	%HMM_NOT_TRIED
+ * @tried: the address of the last fault for which the handler dropped the lock
+ *	and requested a retry, or %HMM_NOT_TRIED
  */
 struct hmm_faulter {
 	bool may_unlock;
@@ -20,7 +20,7 @@ struct hmm_faulter {
 	unsigned long tried;
 };
 
-/* Not page aligned, and so no address of a fault. */
+/* Not page aligned, so no fault has this address. */
 #define HMM_NOT_TRIED	1UL
 
 enum hmm_outcome hmm_fault_span(struct hmm_faulter *faulter,

@@ -7,11 +7,12 @@
  * kernel, by KUnit and by tools/testing/hmm.
  *
  * Vocabulary:
- *   slot	one word of hmm_range.hmm_pfns, a request before and an answer
- *		after
- *   answer	what a slot says once it is recorded: zero (nothing mapped, a
- *		fault may help), HMM_PFN_ERROR (no fault helps), or
+ *   slot	one word of hmm_range.hmm_pfns: a request, and after the walk an
+ *		answer
+ *   answer	the value of a recorded slot: zero (nothing is mapped, a fault
+ *		may map something), HMM_PFN_ERROR (no fault can), or
  *		HMM_PFN_VALID with permissions, order and page frame number
+ *   sticky	flags of a slot that belong to the driver
  *   leaf	the answer for a run of neighbouring pages that one decision of
  *		the page table walk covers
  *
@@ -25,7 +26,7 @@
 #include <linux/hmm.h>
 #include <linux/unroll.h>
 
-/* Flags that the driver keeps in a slot; answers leave them as they are. */
+/* Flags of the driver in a slot; answers do not change them. */
 #define HMM_PFN_STICKY	(HMM_PFN_DMA_MAPPED | HMM_PFN_P2PDMA | \
 			 HMM_PFN_P2PDMA_BUS)
 
@@ -46,7 +47,7 @@ static inline struct hmm_leaf hmm_leaf_absent(void)
 	return (struct hmm_leaf){ .answer = 0, .step = 0 };
 }
 
-/* Nothing can be mapped here for a device. */
+/* Nothing can be mapped for a device. */
 static inline struct hmm_leaf hmm_leaf_error(void)
 {
 	return (struct hmm_leaf){ .answer = HMM_PFN_ERROR, .step = 0 };
@@ -73,8 +74,9 @@ static inline bool hmm_leaf_is_large(struct hmm_leaf leaf)
 }
 
 /*
- * Give a slot its answer. An answer has none of the kept flags, so adding it is
- * setting its bits, and can be one instruction with counting it up.
+ * Set the answer of a slot. An answer has no sticky flags, so that it can be
+ * added instead of or'ed: the compiler merges this with the step to the next
+ * page into one instruction.
  */
 static inline void hmm_slot_set(unsigned long *slot, unsigned long answer)
 {
@@ -82,10 +84,10 @@ static inline void hmm_slot_set(unsigned long *slot, unsigned long answer)
 }
 
 /*
- * The same for a slot whose kept flags change meanwhile. The slots of a struct
- * hmm_dma_map are both the scratch space of a walk, which holds no lock of the
- * driver, and the record of what is mapped for DMA, which the driver changes
- * under its own lock. A plain store would lose what it did in between:
+ * The same for a slot whose sticky flags change concurrently. The slots of a
+ * struct hmm_dma_map are written by a walk, which holds no lock of the driver,
+ * and also record what is mapped for DMA, which the driver changes under its
+ * own lock. A plain store would lose such a change:
  *
  *	hmm_range_fault()		another fault, or an invalidation
  *
@@ -100,8 +102,8 @@ static inline void hmm_slot_set(unsigned long *slot, unsigned long answer)
  *	hmm_dma_map_pfn(): links the
  *	IOVA a second time
  *
- * or, with hmm_dma_unmap_pfn() on the right, takes an IOVA for mapped that is
- * not. Either side changes its own bits only, in one atomic step.
+ * or, with hmm_dma_unmap_pfn() on the right, uses an IOVA that is not mapped.
+ * Each side changes only its own bits, in one atomic operation.
  */
 static inline void hmm_slot_set_shared(unsigned long *slot,
 				       unsigned long answer)
@@ -112,7 +114,7 @@ static inline void hmm_slot_set_shared(unsigned long *slot,
 		;
 }
 
-/* The driver's side: clear some kept flags, then set others. */
+/* The driver's side: clear some sticky flags, then set others. */
 static inline void hmm_slot_change_sticky(unsigned long *slot,
 					  unsigned long clear,
 					  unsigned long set)
@@ -123,7 +125,7 @@ static inline void hmm_slot_change_sticky(unsigned long *slot,
 		;
 }
 
-/* Slots that are shared, or have flags to keep: few, and not worth inlining. */
+/* Slots that are shared, or have sticky flags: few, so this is not inline. */
 static noinline void hmm_slots_record_shared(unsigned long *slots,
 					     unsigned long nr,
 					     struct hmm_leaf leaf)
@@ -162,9 +164,9 @@ static __always_inline void hmm_slots_record_some(unsigned long *slots,
 }
 
 /*
- * Most slots are recorded for large folios and huge pages: do it without a
- * branch for each, and with a @step that the compiler knows. The odd ones come
- * first because that leaves the compiler nothing to compute after the loop.
+ * Most slots are recorded for large folios and huge pages: without a branch for
+ * each, and with a constant @step. The remainder comes first, so that nothing
+ * is computed after the loop.
  */
 static __always_inline void hmm_slots_record_step(unsigned long *slots,
 						  unsigned long nr,
@@ -190,7 +192,7 @@ static __always_inline void hmm_slots_record_four(unsigned long *slots,
 	unsigned long i;
 
 	if (unlikely(any & HMM_PFN_STICKY)) {
-		/* Unrolled, or @pfns would have to be in memory for all. */
+		/* Unrolled, as otherwise @pfns could not be in registers. */
 		unrolled_full
 		for (i = 0; i < 4; i++)
 			hmm_slot_set_shared(slots + i, answer | pfns[i]);
@@ -201,7 +203,7 @@ static __always_inline void hmm_slots_record_four(unsigned long *slots,
 		slots[i] = answer | pfns[i];
 }
 
-/* Give @nr neighbouring slots their part of @leaf. */
+/* Record @leaf in @nr neighbouring slots. */
 static inline void hmm_slots_record(unsigned long *slots, unsigned long nr,
 				    struct hmm_leaf leaf)
 {

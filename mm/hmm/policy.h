@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The decision: given what is asked for a page and what the CPU has, record
- * the answer, fault, or refuse.
+ * The decision: given the request for a page and what the CPU has, record the
+ * answer, fault, or refuse.
  *
  * Pure, see pfn.h.
  */
@@ -16,7 +16,7 @@
  * @HMM_RECORD: the request, if there is one, is met: write the answer
  * @HMM_READ_FAULT: the page must become readable first
  * @HMM_WRITE_FAULT: the page must become writable first
- * @HMM_REFUSE: access is asked for that no fault can give
+ * @HMM_REFUSE: no fault can give the access that is requested
  */
 enum hmm_verdict {
 	HMM_RECORD,
@@ -25,7 +25,7 @@ enum hmm_verdict {
 	HMM_REFUSE,
 };
 
-/* The verdict on one page: @slot holds its request, @answer what the CPU has. */
+/* The verdict on a page: @slot holds its request, @answer what the CPU has. */
 static inline enum hmm_verdict hmm_decide(const struct hmm_request *request,
 					  unsigned long slot,
 					  unsigned long answer)
@@ -45,8 +45,8 @@ static inline enum hmm_verdict hmm_decide(const struct hmm_request *request,
 
 /*
  * Split a run of @nr > 0 slots that all have the flags of @answer: returns how
- * many of them, from the first on, share the first one's verdict, and that
- * verdict in @verdict.
+ * many of them, from the first on, have the same verdict, and that verdict in
+ * @verdict.
  */
 static inline unsigned long hmm_decide_run(const struct hmm_request *request,
 					   const unsigned long *slots,
@@ -67,9 +67,9 @@ static inline unsigned long hmm_decide_run(const struct hmm_request *request,
 }
 
 /*
- * Decide for @nr > 0 pages that are mapped by one entry and so stand or fall
- * together: returns the strongest verdict among them, and in @at the first
- * page that calls for it.
+ * Decide for @nr > 0 pages that are mapped by one entry, which a fault changes
+ * as a whole: returns the strongest verdict among them, and in @at the first
+ * page that has it.
  */
 static inline enum hmm_verdict
 hmm_decide_whole(const struct hmm_request *request, const unsigned long *slots,

@@ -48,7 +48,7 @@ static inline bool hmm_pte_is_kind(pte_t pte, struct hmm_pte_kind kind,
 	return !(differs & ~(PTE_RUN_PFN_MASK | PTE_RUN_IGNORES_LOW));
 }
 
-/* How the PTE at @ptep differs from the kind; above the flags that is its pfn. */
+/* How the PTE at @ptep differs from the kind; @pfn receives what it maps. */
 static __always_inline unsigned long hmm_pte_differs(pte_t *ptep,
 						     struct hmm_pte_kind kind,
 						     unsigned long *pfn)
@@ -59,7 +59,7 @@ static __always_inline unsigned long hmm_pte_differs(pte_t *ptep,
 	return differs;
 }
 
-/* Are these four of the kind? Then @pfns is what they map. One branch for all. */
+/* Are these four of the kind? Then @pfns is what they map. One branch only. */
 static __always_inline bool hmm_ptes_are_kind(pte_t *ptep,
 					      struct hmm_pte_kind kind,
 					      unsigned long *pfns)
@@ -75,10 +75,10 @@ static __always_inline bool hmm_ptes_are_kind(pte_t *ptep,
 #define HMM_PTES_AT_ONCE	16UL
 
 /*
- * Do the @nr PTEs from @ptep on map @pfn, @pfn + 1, …, all of the kind? Nearly
- * all do: compare all of them instead of branching at each. Under the page table
- * lock only hardware writes to them, and only to flags that are ignored, so that
- * plain reads are sufficient.
+ * Do the @nr PTEs from @ptep on map @pfn, @pfn + 1, …, all of the kind? Most
+ * do: compare all of them instead of branching at each. Under the page
+ * table lock only hardware writes to them, and only to flags that are ignored,
+ * so that plain reads are sufficient.
  */
 static inline bool hmm_ptes_are_block(pte_t *ptep, unsigned long nr,
 				      struct hmm_pte_kind kind,

@@ -1,23 +1,23 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * hmm_range_fault() and its relatives: walk, fault, walk on, under the locks
- * and within the time that the caller allows.
+ * hmm_range_fault() and hmm_range_fault_unlocked_timeout(): walk, fault, walk
+ * again, under the locks and within the time that the caller allows.
  *
  * How one call goes:
  *
  *	           +--------------------------------------------+
  *	           v                                            |
- *	begin -> walk -- page missing --> fault -- served ------+
+ *	begin -> walk -- page missing --> fault -- done --------+
  *	  ^        |                        |                   |
  *	  |        |                        +-- lock dropped: --+  (unlocked form)
- *	  |        |                            take it again
+ *	  |        |                            acquire it
  *	  |        +-- done --> 0
  *	  +-- an invalidation collided (the unlocked form; the other returns -EBUSY)
  *
- * Going on after the fault handler has dropped mmap_lock, instead of beginning
- * again, is sound because nothing recorded so far depends on that lock: what
- * the sequence number covers is still true as long as it has not moved, and
- * once it has, the next look at it finds out. The worst case:
+ * After the fault handler has dropped mmap_lock, the walk continues and does
+ * not begin again, because nothing that was recorded depends on that lock: it
+ * is valid as long as the sequence has not changed, and the next check finds
+ * out if it has. The worst case:
  *
  *	hmm_range_fault_unlocked_timeout()	munmap()
  *
@@ -26,15 +26,15 @@
  *	record page 0
  *	fault page 1: lock dropped
  *						mmap_write_lock()
- *						invalidate: sequence moves on
+ *						invalidate: new sequence
  *						page 0 is unmapped
  *						mmap_write_unlock()
  *	mmap_read_lock()
  *	check_retry(seq): collided, begin
  *	again with a new sequence
  *
- * Had the check come just before the invalidation, the driver's own
- * mmu_interval_read_retry() would catch it, as it must in any case.
+ * If the check comes just before the invalidation, the driver's own
+ * mmu_interval_read_retry() detects it, as it must in any case.
  *
  * The lock is mmap_lock, or in the unlocked form that of the VMA, if one holds
  * the rest of the range, so that it does not wait for changes of other parts of
@@ -56,8 +56,8 @@
 #include "walk.h"
 
 /*
- * Refuse only what cannot be served. That the range lies within the notifier's
- * interval is up to the caller: outside of it, the sequence says nothing.
+ * Refuse only what cannot be handled. The caller must ensure that the range is
+ * within the notifier's interval: the sequence covers nothing else.
  */
 static bool hmm_range_is_valid(const struct hmm_range *range)
 {
@@ -66,8 +66,8 @@ static bool hmm_range_is_valid(const struct hmm_range *range)
 
 /*
  * Drivers may pass a range that is not page aligned. Slot n then stands for
- * the page that holds byte @start + n * PAGE_SIZE. False if that makes no
- * range: it reaches beyond the last address.
+ * the page that holds byte @start + n * PAGE_SIZE. False if such a range would
+ * extend beyond the last address.
  */
 static bool hmm_range_align(struct hmm_range *aligned,
 			    const struct hmm_range *range)
@@ -105,15 +105,15 @@ static int hmm_range_errno(enum hmm_outcome outcome)
 	case HMM_UNLOCKED:
 		break;
 	}
-	/* These are steps on the way, never the end of it. */
+	/* These are intermediate, and end no call. */
 	WARN_ON_ONCE(1);
 	return -EINVAL;
 }
 
 /*
- * Walk and fault until the range is done or something stands in the way. With
- * HMM_UNLOCKED the lock is gone; whatever the outcome, the walk can go on from
- * where it is while the sequence has not moved.
+ * Walk and fault until the range is done, or neither can continue. With
+ * HMM_UNLOCKED the lock was dropped; whatever the outcome, the walk can
+ * continue from where it stopped as long as the sequence has not changed.
  */
 static enum hmm_outcome hmm_range_advance(struct hmm_walk *w,
 					  struct hmm_faulter *faulter)
@@ -133,7 +133,7 @@ static enum hmm_outcome hmm_range_advance(struct hmm_walk *w,
 	return outcome;
 }
 
-/* Not inlined: aligned ranges must not pay for the copy. */
+/* Not inline: the copy would need stack space for aligned ranges, too. */
 static noinline int hmm_range_fault_unaligned(const struct hmm_range *range)
 {
 	struct hmm_range aligned;
@@ -149,11 +149,11 @@ static noinline int hmm_range_fault_unaligned(const struct hmm_range *range)
  *	mmu_interval_read_begin()
  *
  * Fills the slots of @range with what the CPU page table holds. Pages that are
- * asked for, by &hmm_range.default_flags or their own slots, are faulted in
- * first where they are missing or not writable; no other page is.
+ * requested, by &hmm_range.default_flags or their own slots, are faulted in
+ * first if they are missing or not writable; no other pages are.
  *
  * Nothing is pinned. The answers may be used only under the lock that the
- * notifier's invalidate callback takes, once mmu_interval_read_retry() has
+ * notifier's invalidate callback takes, after mmu_interval_read_retry() has
  * returned false under it. After an error the slots hold answers up to some
  * page and requests from there on, and must be set up again.
  *
@@ -164,17 +164,17 @@ static noinline int hmm_range_fault_unaligned(const struct hmm_range *range)
  * notifier's mm, for reading at least, and it stays held throughout. The
  * caller keeps the mm alive.
  *
- * Return: 0, and every request is met, or
+ * Return: 0 if every request is met, or
  *
  * * -EINVAL: @range is empty, or has no notifier or no slots. Nothing was
  *   touched.
  * * -EBUSY: an invalidation collided; begin again with
  *   mmu_interval_read_begin().
- * * -EPERM: write access was asked for in a VMA that does not allow it.
- * * -EFAULT: a page that was asked for cannot be accessed: there is no VMA, or
- *   one without read permission or without struct pages, or the memory is
- *   poisoned, guarded, or its handler failed.
- * * -ENOMEM: a fault found no memory.
+ * * -EPERM: write access was requested in a VMA that does not allow it.
+ * * -EFAULT: a requested page cannot be accessed: there is no VMA, or one
+ *   without read permission or without struct pages, or the memory is poisoned
+ *   or guarded, or the fault failed.
+ * * -ENOMEM: a fault failed for lack of memory.
  * * -EINTR: the calling task is being killed.
  */
 int hmm_range_fault(struct hmm_range *range)
@@ -202,11 +202,11 @@ EXPORT_SYMBOL(hmm_range_fault);
  * struct hmm_range_try - the state of an unlocked call across its attempts
  * @walk: the current attempt
  * @faulter: how its faults are made
- * @packed: the requests of the slots, to begin again with; %NULL where no
- *	slot is heeded
- * @timeout: jiffies that invalidations may take from us; 0 for any number
+ * @packed: the requests of the slots, for the next attempt; %NULL if requests
+ *	in slots are ignored
+ * @timeout: jiffies to retry after invalidations; 0 for no limit
  * @deadline: when that time is over
- * @needs_mmap_lock: what comes next could not be done under the VMA's lock
+ * @needs_mmap_lock: the next step failed under the VMA's lock
  */
 struct hmm_range_try {
 	struct hmm_walk walk;
@@ -239,7 +239,7 @@ static int hmm_range_try_init(struct hmm_range_try *a, struct hmm_range *range,
 }
 
 /*
- * Take a new sequence number and forget what was recorded under the old one.
+ * Get a new sequence number, and discard what was recorded under the old one.
  * Returns a negative errno if that fails.
  */
 static int hmm_range_try_begin(struct hmm_range_try *a, struct hmm_range *range)
@@ -259,7 +259,7 @@ static int hmm_range_try_begin(struct hmm_range_try *a, struct hmm_range *range)
 	return ret == -ETIMEDOUT ? -EBUSY : ret;
 }
 
-/* Advance under the lock of one VMA. False if none can be locked. */
+/* Advance under the lock of one VMA. False if it cannot be locked. */
 static bool hmm_range_try_under_vma(struct hmm_range_try *a,
 				    struct mm_struct *mm,
 				    enum hmm_outcome *outcome)
@@ -287,7 +287,7 @@ static bool hmm_range_try_under_vma(struct hmm_range_try *a,
 	return true;
 }
 
-/* Advance under mmap_lock. Returns an errno only where it cannot be had. */
+/* Advance under mmap_lock. Returns an errno if that cannot be locked. */
 static int hmm_range_try_under_mmap(struct hmm_range_try *a,
 				    struct mm_struct *mm,
 				    enum hmm_outcome *outcome)
@@ -303,7 +303,7 @@ static int hmm_range_try_under_mmap(struct hmm_range_try *a,
 	return 0;
 }
 
-/* Returns an errno only where it cannot be tried. */
+/* Returns an errno if an attempt is not possible. */
 static int hmm_range_try_advance(struct hmm_range_try *a, struct mm_struct *mm,
 				 enum hmm_outcome *outcome)
 {
@@ -356,15 +356,14 @@ static noinline int hmm_range_try_unaligned(struct hmm_range *range,
 /**
  * hmm_range_fault_unlocked_timeout() - hmm_range_fault() that takes the lock
  * @range: what to mirror; notifier_seq is set by this function
- * @timeout: jiffies to spend on attempts that invalidations undo, or 0 to go on
- *	for as long as it takes
+ * @timeout: jiffies to retry after invalidations, or 0 for no limit
  *
  * Does what hmm_range_fault() does, with these differences: it begins again by
  * itself when an invalidation collides; fault handlers may drop the lock, as
- * userfaultfd and reads from disk do, after which it goes on where it was; the
- * requests in the slots hold for every attempt; and a range that lies in one
- * VMA is mirrored under that VMA's lock if it can be, without waiting for
- * mmap_lock.
+ * userfaultfd and reads from disk do, after which it continues where it
+ * stopped; the requests in the slots are valid for all attempts; and a range
+ * within one VMA is mirrored under that VMA's lock if possible, without waiting
+ * for mmap_lock.
  *
  * Time that a fault handler spends with the lock dropped does not count
  * against @timeout, nor does the timeout interrupt a fault.
@@ -372,9 +371,9 @@ static noinline int hmm_range_try_unaligned(struct hmm_range *range,
  * Context: Process context, may sleep. The caller does not hold mmap_lock, and
  * keeps the mm alive.
  *
- * Return: as for hmm_range_fault(); -EBUSY only after @timeout, -EINTR also
- * when a fatal signal ended the wait for an invalidation or for a lock, -ENOMEM
- * also when there was no memory to keep the requests of the slots.
+ * Return: as for hmm_range_fault(); -EBUSY only after @timeout, -EINTR also if
+ * a fatal signal ended the wait for an invalidation or for a lock, -ENOMEM also
+ * if there was no memory to store the requests of the slots.
  */
 int hmm_range_fault_unlocked_timeout(struct hmm_range *range,
 				     unsigned long timeout)

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What the caller of hmm_range_fault() asks for, page by page.
+ * The requests of a caller of hmm_range_fault(), page by page.
  *
  * Requests and answers share the slots, and REQ_FAULT is the same bit as VALID.
- * Code that may have to begin again after it recorded answers therefore keeps
- * the requests aside, or an answer of the first attempt would be taken for a
- * request in the second.
+ * So code that may have to begin again after it recorded answers must store the
+ * requests elsewhere, or it would read answers of the first attempt as requests
+ * in the second.
  *
  * Pure, see pfn.h.
  */
@@ -18,7 +18,7 @@
 
 /**
  * struct hmm_request - which request bits count in a range
- * @everywhere: bits asked for every page
+ * @everywhere: bits that are requested for every page
  * @from_slots: bits that each page's slot may add
  */
 struct hmm_request {
@@ -38,14 +38,14 @@ static inline struct hmm_request hmm_request_of(const struct hmm_range *range)
 static inline bool hmm_request_is_uniform(const struct hmm_request *request)
 {
 	/*
-	 * A WRITE bit alone asks for nothing, and adding bits that are asked
-	 * everywhere changes nothing.
+	 * A WRITE bit alone requests nothing, and adding bits that are
+	 * requested everywhere changes nothing.
 	 */
 	return !(request->from_slots & ~request->everywhere) ||
 	       !((request->from_slots | request->everywhere) & HMM_PFN_REQ_FAULT);
 }
 
-/* The bits that are asked for the page of @slot: FAULT, FAULT and WRITE, or 0. */
+/* The request for the page of @slot: FAULT, FAULT and WRITE, or 0 */
 static inline unsigned long hmm_request_for(const struct hmm_request *request,
 					    unsigned long slot)
 {
@@ -60,7 +60,7 @@ static inline unsigned long hmm_requests_packed_size(unsigned long nr)
 	return (nr + 3) / 4;
 }
 
-/* Keep the request bits of @nr slots in @packed, which need not be cleared. */
+/* Store the request bits of @nr slots in @packed, which need not be cleared. */
 static inline void hmm_requests_pack(unsigned char *packed,
 				     const unsigned long *slots,
 				     unsigned long nr)
@@ -81,7 +81,7 @@ static inline void hmm_requests_pack(unsigned char *packed,
 	}
 }
 
-/* Turn answers back into the requests that hmm_requests_pack() kept. */
+/* Restore the requests that hmm_requests_pack() stored. */
 static inline void hmm_requests_unpack(unsigned long *slots,
 				       const unsigned char *packed,
 				       unsigned long nr)

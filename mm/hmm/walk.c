@@ -5,8 +5,8 @@
  * Each entry is decoded into a leaf (what the CPU has), the policy decides on
  * the leaf and the request, and the slots are recorded or the walk stops. It
  * never faults, sleeps on a page or drops a lock: where access is missing it
- * leaves a span to be faulted in, unwinds, and can be continued from where it
- * stopped.
+ * sets the span that must be faulted in, and unwinds. It can continue from
+ * where it stopped.
  *
  * Invariants:
  *   - slots before hmm_walk.next hold answers, slots from it on hold requests;
@@ -35,7 +35,9 @@
 #include <linux/hmm.h>
 #include <linux/huge_mm.h>
 #include <linux/hugetlb.h>
+#include <linux/lockdep.h>
 #include <linux/mm.h>
+#include <linux/mmap_lock.h>
 #include <linux/pagewalk.h>
 #include <linux/pgtable.h>
 #include <linux/secretmem.h>
@@ -47,20 +49,20 @@
 #include "walk.h"
 
 /*
- * What callbacks return to end the page walk. Positive, so that it cannot be
- * taken for an errno; hmm_walk.outcome says why.
+ * The return value of callbacks that ends the page walk. Positive, so that it
+ * is no errno; hmm_walk.outcome says why the walk ended.
  */
 #define HMM_WALK_STOP	1
 
 /**
- * hmm_walk_stop() - end the walk in front of pages that miss something
+ * hmm_walk_stop() - end the walk before pages that lack access
  * @w: the walk
  * @vma: their VMA
  * @start: first address
  * @end: end of the pages, exclusive
- * @verdict: what they miss
+ * @verdict: the access that they lack
  *
- * Return: what ends a page walk.
+ * Return: the value that ends a page walk.
  */
 int hmm_walk_stop(struct hmm_walk *w, struct vm_area_struct *vma,
 		  unsigned long start, unsigned long end,
@@ -80,7 +82,7 @@ int hmm_walk_stop(struct hmm_walk *w, struct vm_area_struct *vma,
 	return HMM_WALK_STOP;
 }
 
-/* Pages [start, end) are done. */
+/* Record pages [start, end), and continue after them. */
 static int hmm_walk_advance(struct hmm_walk *w, unsigned long start,
 			    unsigned long end, struct hmm_leaf leaf)
 {
@@ -110,10 +112,9 @@ static int hmm_walk_whole(struct hmm_walk *w, struct vm_area_struct *vma,
 }
 
 /*
- * Pages [start, end) of a VMA have no page table entries at all. What a fault
- * in there maps is up to the handler: it may be a single page or a huge one
- * that also covers pages that were not asked for, so those next to a fault,
- * within the reach of a PMD, are recorded only once it has been made.
+ * Pages [start, end) of a VMA have no page table entries at all. A fault may
+ * map a single page, or a huge page that also covers pages without a request.
+ * So pages under the same PMD as a fault are recorded only after the fault.
  */
 static int hmm_walk_unmapped(struct hmm_walk *w, struct vm_area_struct *vma,
 			     unsigned long start, unsigned long end)
@@ -156,6 +157,8 @@ static noinline void hmm_walk_huge_run(struct hmm_walk *w, pmd_t *pmdp,
 	const unsigned long size = 1UL << PMD_ORDER, nr = w->sparse ? 1 : size;
 	unsigned long *slots = hmm_walk_slots(w, w->next);
 	unsigned long addr = w->next, answer, pfn;
+
+	lockdep_assert_held(pmd_lockptr(w->range->notifier->mm, pmdp));
 
 	if (!pmd_present(pmd) || pmd_special(pmd) ||
 	    !(leaf.answer & HMM_PFN_VALID) ||
@@ -275,9 +278,7 @@ static int hmm_walk_pud(pud_t *pudp, unsigned long start, unsigned long end,
 	leaf = hmm_decode_pud(vma, start, pudp_get(pudp));
 	ret = hmm_walk_whole(w, vma, start, end, leaf);
 	spin_unlock(ptl);
-	/*
-	 * There is no table below, and the mapping must not be split for one.
-	 */
+	/* There is no table below, and the mapping must not be split. */
 	walk->action = ACTION_CONTINUE;
 	return ret;
 }
@@ -347,8 +348,9 @@ static void hmm_walk_hugetlb_vma(struct hmm_walk *w,
 #endif
 
 /*
- * Answer for VMAs that a device cannot mirror without looking at their page
- * tables. The kernel itself has no access to secret memory, nor has a device.
+ * VMAs that a device cannot mirror are answered for without reading their page
+ * tables. The kernel itself has no access to secret memory; neither has a
+ * device.
  */
 static bool hmm_walk_can_mirror(struct vm_area_struct *vma)
 {
@@ -364,7 +366,7 @@ static int hmm_walk_test(unsigned long start, unsigned long end,
 	if (hmm_walk_can_mirror(walk->vma))
 		return 0;
 
-	/* Here 1 means that the VMA is done with, and only an errno stops. */
+	/* In this callback, 1 skips the VMA, and only an errno ends the walk. */
 	if (hmm_walk_whole(w, walk->vma, start, end, hmm_leaf_error()))
 		return -EFAULT;
 	return 1;
@@ -422,7 +424,7 @@ pmd_t *hmm_walk_pmd_at(const struct vm_area_struct *vma, unsigned long addr,
 	return NULL;
 }
 
-/* Pages [start, end) that have no table of PMDs are left to the page walker. */
+/* The page walker handles pages [start, end) that have no table of PMDs. */
 static noinline int hmm_walk_no_pmds(struct hmm_walk *w,
 				     struct vm_area_struct *vma,
 				     unsigned long start, unsigned long end)
@@ -459,7 +461,7 @@ static void hmm_walk_vma(struct hmm_walk *w, struct vm_area_struct *vma)
 }
 
 /**
- * hmm_walk_continue() - record slots from where the walk stands
+ * hmm_walk_continue() - record slots from the next one on
  * @w: the walk
  *
  * Context: Process context. mmap_lock of the notifier's mm is held, or that of
@@ -471,10 +473,16 @@ enum hmm_outcome hmm_walk_continue(struct hmm_walk *w)
 {
 	struct hmm_range *range = w->range;
 	struct mm_struct *mm = range->notifier->mm;
-	struct vm_area_struct *vma = w->vma ?: vma_lookup(mm, w->next);
+	struct vm_area_struct *vma;
 
+	if (!w->vma)
+		lockdep_assert_held(&mm->mmap_lock);
+	else if (IS_ENABLED(CONFIG_LOCKDEP))
+		vma_assert_locked(w->vma);
+
+	vma = w->vma ?: vma_lookup(mm, w->next);
 	w->outcome = HMM_DONE;
-	/* Ignore what these return: w->outcome says how the walk ended. */
+	/* Ignore the return values: w->outcome says how the walk ended. */
 	if (vma && range->end <= vma->vm_end)
 		hmm_walk_vma(w, vma);
 	else

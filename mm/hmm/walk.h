@@ -20,10 +20,10 @@
  * @HMM_FAULT_NEEDED: the walk stopped at &hmm_walk.span
  * @HMM_FAULTED: the span was faulted in; walk on
  * @HMM_UNLOCKED: the fault handler dropped mmap_lock
- * @HMM_COLLIDED: an invalidation made the recorded slots worthless
- * @HMM_NO_ACCESS: a page that is asked for cannot be accessed
- * @HMM_READ_ONLY: write access is asked for, and the VMA does not allow it
- * @HMM_NO_MEMORY: a fault found no memory
+ * @HMM_COLLIDED: an invalidation made the recorded slots invalid
+ * @HMM_NO_ACCESS: a requested page cannot be accessed
+ * @HMM_READ_ONLY: write access is requested, and the VMA does not allow it
+ * @HMM_NO_MEMORY: a fault failed for lack of memory
  * @HMM_KILLED: a fatal signal is pending
  */
 enum hmm_outcome {
@@ -53,20 +53,20 @@ struct hmm_span {
 };
 
 /**
- * struct hmm_walk - one pass over a range, which can stop and go on
+ * struct hmm_walk - one pass over a range, which can stop and continue
  * @range: the caller's range
  * @request: which requests of it count
- * @vma: the VMA that holds the rest of the range, when its lock is held instead
+ * @vma: the VMA that holds the rest of the range, if its lock is held instead
  *	of mmap_lock; otherwise %NULL
  * @sparse: record large leaves in their first slot only
  * @orders: report the order of folios that PTEs map
- * @shared: the driver changes flags in the slots meanwhile
+ * @shared: the driver changes flags in the slots concurrently
  * @next: first address whose slot is not recorded yet; all slots before it
  *	hold answers, all from it on still hold requests
- * @span: what to fault in before going on, after HMM_FAULT_NEEDED
+ * @span: after HMM_FAULT_NEEDED, what must be faulted in
  * @outcome: why the walk stopped, while it unwinds
  *
- * On the stack of the thread that makes the call; the lock keeps @span.vma.
+ * On the stack of the calling task; the lock keeps @span.vma.
  */
 struct hmm_walk {
 	struct hmm_range *range;
@@ -91,7 +91,7 @@ static inline unsigned long hmm_pages(unsigned long start, unsigned long end)
 	return (end - start) >> PAGE_SHIFT;
 }
 
-/* The answer for pages [start, end); the caller moves &hmm_walk.next on. */
+/* The answer for pages [start, end); the caller advances &hmm_walk.next. */
 static inline void hmm_walk_record(const struct hmm_walk *w,
 				   unsigned long start, unsigned long end,
 				   struct hmm_leaf leaf)
@@ -144,7 +144,7 @@ static inline void hmm_walk_init(struct hmm_walk *w, struct hmm_range *range)
 					    HMM_RANGE_PTE_ORDERS);
 	w->shared = hmm_dma_has_slots(range->hmm_pfns);
 	w->next = range->start;
-	/* The rest is set before it is looked at. */
+	/* The other members are set before they are read. */
 }
 
 int hmm_walk_stop(struct hmm_walk *w, struct vm_area_struct *vma,

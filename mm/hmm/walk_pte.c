@@ -22,13 +22,13 @@
 #include "walk.h"
 
 /*
- * Requests of single slots can end a run anywhere, and the PTEs after that are
- * visited again for the next run: do not look far ahead.
+ * Requests of single slots can end a run anywhere, and the PTEs after it are
+ * read again for the next run: limit its length.
  */
 #define HMM_RUN_WITH_REQUESTS	16UL
 
 /**
- * struct hmm_walk_run - PTEs of one kind on their way into slots
+ * struct hmm_walk_run - PTEs of one kind that are being recorded
  * @w: the walk
  * @ptep: the PTE of @addr
  * @addr: the first page
@@ -46,8 +46,8 @@ struct hmm_walk_run {
 };
 
 /*
- * The loops over the pages of a run are functions of their own that are not
- * inlined, so that each has the registers for itself.
+ * The loops over the pages of a run are separate functions that are not
+ * inlined, so that each has all registers.
  */
 
 static noinline bool hmm_walk_run_is_block(const struct hmm_walk_run *run,
@@ -85,7 +85,7 @@ hmm_walk_run_blocks(const struct hmm_walk_run *run, unsigned long at,
 	for (; at + nr <= run->nr; at += nr, ptep += nr, slots += nr) {
 		if (!hmm_pte_is_kind(ptep_get(ptep), run->kind, &pfn))
 			break;
-		/* A head is aligned. The page table lock prevents a split. */
+		/* Heads are aligned. The page table lock prevents a split. */
 		if (compound_order(pfn_to_page(pfn)) != order ||
 		    !hmm_walk_run_is_block(run, ptep, nr, pfn))
 			break;
@@ -95,9 +95,9 @@ hmm_walk_run_blocks(const struct hmm_walk_run *run, unsigned long at,
 }
 
 /*
- * A table of PTEs has no room for a folio that is larger: record page @pfn,
- * number @at of the run, and the rest of the table as a block, if they are one.
- * Returns how many pages that is, or 0.
+ * The folio is larger than a table of PTEs: record page @pfn, number @at of the
+ * run, and the rest of the table as a block, if they are one. Returns how many
+ * pages that is, or 0.
  */
 static noinline unsigned long hmm_walk_run_table(const struct hmm_walk_run *run,
 						 unsigned long at,
@@ -147,9 +147,9 @@ static bool hmm_walk_begins_block(unsigned long first, unsigned long second)
 }
 
 /*
- * Record pages from number @at, which has an even address, on, four at a time.
- * Stops in front of a PTE of another kind and, where orders are asked for, of
- * what may be a block. Returns how many were recorded.
+ * Record pages four at a time from number @at on, which has an even address.
+ * Stops before a PTE of another kind and, if orders are requested, before what
+ * may be a block. Returns how many were recorded.
  */
 static __always_inline unsigned long
 hmm_walk_run_fours(const struct hmm_walk_run *run, unsigned long at,
@@ -230,8 +230,8 @@ static unsigned long hmm_walk_count_none(pte_t *ptep, unsigned long nr)
 }
 
 /*
- * Record PTEs from @addr on that are as good as the first one, @pte, with
- * answer @leaf. Returns how many, from 1 to @nr.
+ * Record PTEs from @addr on that are like the first one, @pte, whose answer is
+ * @leaf. Returns how many, from 1 to @nr.
  */
 static unsigned long hmm_walk_record_ptes(struct hmm_walk *w, pte_t *ptep,
 					  pte_t pte, struct hmm_leaf leaf,
@@ -262,7 +262,7 @@ static unsigned long hmm_walk_span_end(const struct hmm_walk *w,
 {
 	unsigned long *slot = hmm_walk_slots(w, addr);
 
-	/* Nothing there: the usual case, of memory that is new. */
+	/* Nothing is mapped: the usual case, memory that was not used yet. */
 	if (hmm_request_is_uniform(&w->request) && pte_none(ptep_get(ptep))) {
 		unsigned long nr = hmm_walk_count_none(ptep,
 						       hmm_pages(addr, end));
@@ -309,8 +309,8 @@ static noinline int hmm_walk_many_ptes(struct hmm_walk *w,
 }
 
 /*
- * A page that is looked at on its own, as a device does that faults: it is
- * worth not to be treated as a run. False if there is more to it.
+ * A range of a single page, as after a fault of the device, is recorded without
+ * the overhead of a run. False if it is not a simple case.
  */
 static bool hmm_walk_one_pte(struct hmm_walk *w, struct vm_area_struct *vma,
 			     pte_t *ptep, unsigned long addr)
