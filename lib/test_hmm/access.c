@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The device at work: it reads and writes a mirrored process through its own
- * page table, faulting in what that lacks, and looks at the CPU's without
+ * Accesses of the device: it reads and writes a mirrored process through its own
+ * page table, faults in what that lacks, and reads the CPU's page table without
  * changing it.
  *
  * Data passes through a bounce buffer of bounded size, because the mirror's
@@ -17,84 +17,85 @@
 
 #include "test_hmm.h"
 
-#define BOUNCE_PAGES	64UL
-/* Faulted in at once at most; also bounds how far the table runs ahead of the data. */
+#define BUFFER_PAGES	64UL
+/* The most to fault in at once; also limits how far the table is ahead of the data. */
 #define FAULT_PAGES	16384UL
 
 /**
- * struct bounce - data on its way between table and caller
+ * struct dmirror_buffer - data on its way between table and caller
  * @data: the buffer
  * @pages: its size
  */
-struct bounce {
+struct dmirror_buffer {
 	void		*data;
 	unsigned long	pages;
 };
 
-static unsigned long pages_left(const struct thmm_call *call)
+static unsigned long dmirror_pages_left(const struct dmirror_call *call)
 {
 	return (call->end - call->start) >> PAGE_SHIFT;
 }
 
-static int bounce_init(struct bounce *bounce, const struct thmm_call *call)
+static int dmirror_buffer_init(struct dmirror_buffer *buffer, const struct dmirror_call *call)
 {
-	bounce->pages = min(BOUNCE_PAGES, pages_left(call));
-	bounce->data = kvmalloc(bounce->pages << PAGE_SHIFT, GFP_KERNEL);
-	return bounce->data ? 0 : -ENOMEM;
+	buffer->pages = min(BUFFER_PAGES, dmirror_pages_left(call));
+	buffer->data = kvmalloc(buffer->pages << PAGE_SHIFT, GFP_KERNEL);
+	return buffer->data ? 0 : -ENOMEM;
 }
 
-/* Copy from the table what the buffer takes; returns the pages before a gap. */
-static unsigned long bounce_fill(struct bounce *bounce, struct thmm_call *call)
+/* Copy from the table what fits the buffer; returns the number of pages before a gap. */
+static unsigned long dmirror_buffer_fill(struct dmirror_buffer *buffer, struct dmirror_call *call)
 {
-	unsigned long i, npages = min(bounce->pages, pages_left(call));
-	struct thmm_mirror *mirror = call->mirror;
+	unsigned long i, npages = min(buffer->pages, dmirror_pages_left(call));
+	struct dmirror *mirror = call->mirror;
 
 	mutex_lock(&mirror->lock);
 	for (i = 0; i < npages; i++) {
-		struct page *page = thmm_table_get(mirror, (call->start >> PAGE_SHIFT) + i, NULL);
+		struct page *page = dmirror_table_get(mirror, (call->start >> PAGE_SHIFT) + i,
+						      NULL);
 
 		if (!page)
 			break;
-		memcpy_from_page(bounce->data + (i << PAGE_SHIFT), page, 0, PAGE_SIZE);
+		memcpy_from_page(buffer->data + (i << PAGE_SHIFT), page, 0, PAGE_SIZE);
 	}
 	mutex_unlock(&mirror->lock);
 	return i;
 }
 
 /*
- * The CPU's entry can be writable and clean: reclaim would take the page for
- * unchanged and drop it. The mirror's lock keeps the entry, and with it the
- * page in its file, as the page table's lock would.
+ * The CPU's entry can be writable and clean: without the dirty flag, reclaim
+ * would drop the page. The mirror's lock keeps the entry, and with it the page
+ * in its file, as the page table lock would.
  */
-static void page_write(struct thmm_file *file, struct page *page, const void *data)
+static void dmirror_page_write(struct dmirror_file *file, struct page *page, const void *data)
 {
 	memcpy_to_page(page, 0, data, PAGE_SIZE);
-	thmm_mark_dirty(file, page);
+	dmirror_mark_dirty(file, page);
 }
 
-/* The way back; a page that the device may only read, or lock, is a gap. */
-static unsigned long bounce_drain(struct bounce *bounce, struct thmm_call *call,
-				  unsigned long npages)
+/* Copy to the table; a page that the device may not write to is a gap. */
+static unsigned long dmirror_buffer_drain(struct dmirror_buffer *buffer, struct dmirror_call *call,
+					  unsigned long npages)
 {
-	struct thmm_mirror *mirror = call->mirror;
+	struct dmirror *mirror = call->mirror;
 	unsigned long i;
 
 	mutex_lock(&mirror->lock);
 	for (i = 0; i < npages; i++) {
-		enum thmm_access access;
-		struct page *page = thmm_table_get(mirror, (call->start >> PAGE_SHIFT) + i,
-						   &access);
+		enum dmirror_access access;
+		struct page *page = dmirror_table_get(mirror, (call->start >> PAGE_SHIFT) + i,
+						      &access);
 
-		if (!page || access != THMM_WRITE)
+		if (!page || access != DMIRROR_WRITE)
 			break;
-		page_write(call->file, page, bounce->data + (i << PAGE_SHIFT));
+		dmirror_page_write(call->file, page, buffer->data + (i << PAGE_SHIFT));
 	}
 	mutex_unlock(&mirror->lock);
 	return i;
 }
 
 /* @npages of the call are done. */
-static void call_advance(struct thmm_call *call, unsigned long npages)
+static void dmirror_call_advance(struct dmirror_call *call, unsigned long npages)
 {
 	call->start += npages << PAGE_SHIFT;
 	if (call->ptr)
@@ -103,85 +104,86 @@ static void call_advance(struct thmm_call *call, unsigned long npages)
 }
 
 /*
- * How much to fault in: half of it from where nothing came of the last time.
- * When memory is short, reclaim takes the first pages while the last ones are
- * faulted in.
+ * How many pages to fault in: half as many if the last attempt started at the
+ * same page, and failed. When memory is short, pages are reclaimed while others
+ * are faulted in.
  */
-static unsigned long fault_pages(struct thmm_call *call)
+static unsigned long dmirror_fault_pages(struct dmirror_call *call)
 {
 	unsigned long npages = call->faulted_pages ?: FAULT_PAGES;
 
 	if (call->faulted_pages && call->faulted_at == call->start)
 		npages = max(npages / 2, 1UL);
 	call->faulted_at = call->start;
-	call->faulted_pages = min(npages, pages_left(call));
+	call->faulted_pages = min(npages, dmirror_pages_left(call));
 	return call->faulted_pages;
 }
 
-static int call_fault(struct thmm_call *call, bool write, bool unlocked)
+static int dmirror_call_fault(struct dmirror_call *call, bool write, bool unlocked)
 {
-	unsigned long npages = fault_pages(call);
+	unsigned long npages = dmirror_fault_pages(call);
 	int ret;
 
-	ret = thmm_mirror_fault(call, call->start, call->start + (npages << PAGE_SHIFT), write,
-				unlocked);
+	ret = dmirror_fault(call, call->start, call->start + (npages << PAGE_SHIFT), write,
+			    unlocked);
 	if (ret)
 		return ret;
 	call->faults++;
-	thmm_count(call->mirror->device, THMM_DEVICE_FAULTS, 1);
+	dmirror_count(call->mirror->device, DMIRROR_DEVICE_FAULTS, 1);
 	return 0;
 }
 
-static int read_range(struct thmm_call *call, bool unlocked)
+static int dmirror_read_range(struct dmirror_call *call, bool unlocked)
 {
-	struct bounce bounce;
+	struct dmirror_buffer buffer;
 	unsigned long npages;
 	int ret;
 
-	ret = bounce_init(&bounce, call);
+	ret = dmirror_buffer_init(&buffer, call);
 	while (!ret && call->start < call->end) {
 		if (fatal_signal_pending(current)) {
 			ret = -EINTR;
 			break;
 		}
-		npages = bounce_fill(&bounce, call);
+		npages = dmirror_buffer_fill(&buffer, call);
 		if (!npages)
-			ret = call_fault(call, false, unlocked);
-		else if (copy_to_user(u64_to_user_ptr(call->ptr), bounce.data,
+			ret = dmirror_call_fault(call, false, unlocked);
+		else if (copy_to_user(u64_to_user_ptr(call->ptr), buffer.data,
 				      npages << PAGE_SHIFT))
 			ret = -EFAULT;
 		else
-			call_advance(call, npages);
+			dmirror_call_advance(call, npages);
 		cond_resched();
 	}
-	kvfree(bounce.data);
+	kvfree(buffer.data);
 	return ret;
 }
 
 /**
- * thmm_read() - HMM_DMIRROR_READ
+ * dmirror_read() - HMM_DMIRROR_READ
  * @call: the command
  *
  * Return: 0 or an errno.
  */
-int thmm_read(struct thmm_call *call)
+int dmirror_read(struct dmirror_call *call)
 {
-	return read_range(call, false);
+	return dmirror_read_range(call, false);
 }
 
 /**
- * thmm_read_unlocked() - HMM_DMIRROR_READ_UNLOCKED
+ * dmirror_read_unlocked() - HMM_DMIRROR_READ_UNLOCKED
  * @call: the command
  *
  * Return: 0 or an errno.
  */
-int thmm_read_unlocked(struct thmm_call *call)
+int dmirror_read_unlocked(struct dmirror_call *call)
 {
-	return read_range(call, true);
+	return dmirror_read_range(call, true);
 }
 
-/* Write one buffer's worth, however often it takes until all pages are there. */
-static int write_pages(struct bounce *bounce, struct thmm_call *call, unsigned long npages)
+/* Write the contents of the buffer, with faults until all pages are present. */
+static int dmirror_write_pages(struct dmirror_buffer *buffer, struct dmirror_call *call,
+			       unsigned long npages)
 {
 	unsigned long done = 0;
 
@@ -191,15 +193,15 @@ static int write_pages(struct bounce *bounce, struct thmm_call *call, unsigned l
 
 		if (fatal_signal_pending(current))
 			return -EINTR;
-		now = bounce_drain(bounce, call, npages - done);
+		now = dmirror_buffer_drain(buffer, call, npages - done);
 		done += now;
-		call_advance(call, now);
+		dmirror_call_advance(call, now);
 		if (done == npages)
 			break;
 		if (now)
-			memmove(bounce->data, bounce->data + (now << PAGE_SHIFT),
+			memmove(buffer->data, buffer->data + (now << PAGE_SHIFT),
 				(npages - done) << PAGE_SHIFT);
-		ret = call_fault(call, true, false);
+		ret = dmirror_call_fault(call, true, false);
 		if (ret)
 			return ret;
 		cond_resched();
@@ -208,89 +210,90 @@ static int write_pages(struct bounce *bounce, struct thmm_call *call, unsigned l
 }
 
 /**
- * thmm_write() - HMM_DMIRROR_WRITE
+ * dmirror_write() - HMM_DMIRROR_WRITE
  * @call: the command
  *
  * Return: 0 or an errno.
  */
-int thmm_write(struct thmm_call *call)
+int dmirror_write(struct dmirror_call *call)
 {
-	struct bounce bounce;
+	struct dmirror_buffer buffer;
 	int ret;
 
-	ret = bounce_init(&bounce, call);
+	ret = dmirror_buffer_init(&buffer, call);
 	while (!ret && call->start < call->end) {
-		unsigned long npages = min(bounce.pages, pages_left(call));
+		unsigned long npages = min(buffer.pages, dmirror_pages_left(call));
 
-		if (copy_from_user(bounce.data, u64_to_user_ptr(call->ptr), npages << PAGE_SHIFT))
+		if (copy_from_user(buffer.data, u64_to_user_ptr(call->ptr), npages << PAGE_SHIFT))
 			ret = -EFAULT;
 		else
-			ret = write_pages(&bounce, call, npages);
+			ret = dmirror_write_pages(&buffer, call, npages);
 	}
-	kvfree(bounce.data);
+	kvfree(buffer.data);
 	return ret;
 }
 
 /**
- * thmm_read_table() - hand out what the table has, faulting nothing
+ * dmirror_read_table() - copy what the table has to the caller, without faults
  * @call: the command; a buffer of 0 is not written to
  *
  * Return: 0, -ENOENT at the first page that the table lacks, or another errno.
  */
-int thmm_read_table(struct thmm_call *call)
+int dmirror_read_table(struct dmirror_call *call)
 {
-	struct bounce bounce;
+	struct dmirror_buffer buffer;
 	unsigned long npages;
 	int ret;
 
-	ret = bounce_init(&bounce, call);
+	ret = dmirror_buffer_init(&buffer, call);
 	while (!ret && call->start < call->end) {
-		npages = bounce_fill(&bounce, call);
+		npages = dmirror_buffer_fill(&buffer, call);
 		if (!npages)
 			ret = -ENOENT;
 		else if (fatal_signal_pending(current))
 			ret = -EINTR;
-		else if (call->ptr && copy_to_user(u64_to_user_ptr(call->ptr), bounce.data,
+		else if (call->ptr && copy_to_user(u64_to_user_ptr(call->ptr), buffer.data,
 						   npages << PAGE_SHIFT))
 			ret = -EFAULT;
 		else
-			call_advance(call, npages);
+			dmirror_call_advance(call, npages);
 		cond_resched();
 	}
-	kvfree(bounce.data);
+	kvfree(buffer.data);
 	return ret;
 }
 
-static struct page *pick_own_memory(struct thmm_mirror *mirror, const struct hmm_range *range,
-				    unsigned long entry)
+static struct page *dmirror_pick_own(struct dmirror *mirror, const struct hmm_range *range,
+				     unsigned long entry)
 {
 	struct page *page = entry & HMM_PFN_VALID ? hmm_pfn_to_page(entry) : NULL;
 
-	return page && thmm_page_device(page) == mirror->device ? page : NULL;
+	return page && dmirror_page_device(page) == mirror->device ? page : NULL;
 }
 
 /* A visit: put the pages that are in this device's memory into the table. */
-static int visit_map_device(struct thmm_mirror *mirror, const struct hmm_range *range, void *arg)
+static int dmirror_visit_map_own(struct dmirror *mirror, const struct hmm_range *range, void *arg)
 {
-	return thmm_table_map(mirror, range, pick_own_memory);
+	return dmirror_table_map(mirror, range, dmirror_pick_own);
 }
 
 /* Walk a range step by step without faulting. */
-static int look(struct thmm_call *call, thmm_visit_t visit, void *arg,
-		int (*done)(struct thmm_call *call, unsigned long npages, void *arg))
+static int dmirror_walk_steps(struct dmirror_call *call, dmirror_visit_t visit, void *arg,
+			      int (*done)(struct dmirror_call *call, unsigned long npages,
+					  void *arg))
 {
 	struct hmm_range range = {};
 	unsigned long addr;
 	int ret = 0;
 
-	range.hmm_pfns = kmalloc_array(THMM_STEP_PAGES, sizeof(*range.hmm_pfns), GFP_KERNEL);
+	range.hmm_pfns = kmalloc_array(DMIRROR_STEP_PAGES, sizeof(*range.hmm_pfns), GFP_KERNEL);
 	if (!range.hmm_pfns)
 		return -ENOMEM;
 
 	for (addr = call->start; addr < call->end && !ret; addr = range.end) {
 		range.start = addr;
-		range.end = thmm_step_end(addr, call->end);
-		ret = thmm_mirror_walk(call, &range, false, visit, arg);
+		range.end = dmirror_step_end(addr, call->end);
+		ret = dmirror_walk(call, &range, false, visit, arg);
 		if (!ret && done)
 			ret = done(call, (range.end - addr) >> PAGE_SHIFT, arg);
 	}
@@ -300,20 +303,23 @@ static int look(struct thmm_call *call, thmm_visit_t visit, void *arg,
 }
 
 /**
- * thmm_read_device() - hand out the part of a range that is in device memory
+ * dmirror_read_device() - copy what is in device memory to the caller
  * @call: the command; a buffer of 0 is not written to
  *
- * Return: 0, -ENOENT at the first page that is elsewhere, or another errno.
+ * Return: 0, -ENOENT at the first page that is not in device memory, or another
+ * errno.
  */
-int thmm_read_device(struct thmm_call *call)
+int dmirror_read_device(struct dmirror_call *call)
 {
-	return look(call, visit_map_device, NULL, NULL) ?: thmm_read_table(call);
+	int ret = dmirror_walk_steps(call, dmirror_visit_map_own, NULL, NULL);
+
+	return ret ?: dmirror_read_table(call);
 }
 
 /* Where a page is, in the terms of a snapshot */
-static unsigned char place_of(struct thmm_device *device, struct page *page)
+static unsigned char dmirror_place_of(struct dmirror_device *device, struct page *page)
 {
-	struct thmm_device *owner = thmm_page_device(page);
+	struct dmirror_device *owner = dmirror_page_device(page);
 
 	if (!owner)
 		return is_zero_pfn(page_to_pfn(page)) ? HMM_DMIRROR_PROT_ZERO :
@@ -325,7 +331,7 @@ static unsigned char place_of(struct thmm_device *device, struct page *page)
 				 HMM_DMIRROR_PROT_DEV_PRIVATE_REMOTE;
 }
 
-static unsigned char describe(struct thmm_device *device, unsigned long entry)
+static unsigned char dmirror_describe(struct dmirror_device *device, unsigned long entry)
 {
 	unsigned int shift = hmm_pfn_to_map_order(entry) + PAGE_SHIFT;
 	unsigned char byte;
@@ -335,7 +341,7 @@ static unsigned char describe(struct thmm_device *device, unsigned long entry)
 	if (!(entry & HMM_PFN_VALID))
 		return HMM_DMIRROR_PROT_NONE;
 
-	byte = place_of(device, hmm_pfn_to_page(entry));
+	byte = dmirror_place_of(device, hmm_pfn_to_page(entry));
 	byte |= entry & HMM_PFN_WRITE ? HMM_DMIRROR_PROT_WRITE : HMM_DMIRROR_PROT_READ;
 	if (shift == PMD_SHIFT)
 		byte |= HMM_DMIRROR_PROT_PMD;
@@ -345,17 +351,17 @@ static unsigned char describe(struct thmm_device *device, unsigned long entry)
 }
 
 /* A visit: describe each page of the range. */
-static int visit_describe(struct thmm_mirror *mirror, const struct hmm_range *range, void *arg)
+static int dmirror_visit_describe(struct dmirror *mirror, const struct hmm_range *range, void *arg)
 {
 	unsigned long i, npages = (range->end - range->start) >> PAGE_SHIFT;
 	unsigned char *bytes = arg;
 
 	for (i = 0; i < npages; i++)
-		bytes[i] = describe(mirror->device, range->hmm_pfns[i]);
+		bytes[i] = dmirror_describe(mirror->device, range->hmm_pfns[i]);
 	return 0;
 }
 
-static int snapshot_step_done(struct thmm_call *call, unsigned long npages, void *bytes)
+static int dmirror_snapshot_step(struct dmirror_call *call, unsigned long npages, void *bytes)
 {
 	if (copy_to_user(u64_to_user_ptr(call->ptr), bytes, npages))
 		return -EFAULT;
@@ -365,20 +371,20 @@ static int snapshot_step_done(struct thmm_call *call, unsigned long npages, void
 }
 
 /**
- * thmm_snapshot() - HMM_DMIRROR_SNAPSHOT
+ * dmirror_snapshot() - HMM_DMIRROR_SNAPSHOT
  * @call: the command
  *
  * Return: 0 or an errno.
  */
-int thmm_snapshot(struct thmm_call *call)
+int dmirror_snapshot(struct dmirror_call *call)
 {
 	unsigned char *bytes;
 	int ret;
 
-	bytes = kmalloc(THMM_STEP_PAGES, GFP_KERNEL);
+	bytes = kmalloc(DMIRROR_STEP_PAGES, GFP_KERNEL);
 	if (!bytes)
 		return -ENOMEM;
-	ret = look(call, visit_describe, bytes, snapshot_step_done);
+	ret = dmirror_walk_steps(call, dmirror_visit_describe, bytes, dmirror_snapshot_step);
 	kfree(bytes);
 	return ret;
 }

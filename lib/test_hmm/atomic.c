@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * The device adds to words of memory, as an atomic operation of a real one
- * does: it reads, and some time later it writes. Nothing but its having the
- * page for itself keeps others from changing the word in between.
+ * does: it reads, and some time later it writes. Only its exclusive access to
+ * the page prevents changes of the word in between.
  */
 #include <linux/delay.h>
 #include <linux/highmem.h>
@@ -15,7 +15,8 @@
 #define MOST_GAP_US	1000
 
 /* Whether @args can be done within the pages of @call */
-static bool args_are_good(const struct thmm_call *call, const struct hmm_dmirror_atomic *args)
+static bool dmirror_atomic_valid(const struct dmirror_call *call,
+				 const struct hmm_dmirror_atomic *args)
 {
 	u64 size = call->end - call->start;
 
@@ -31,8 +32,8 @@ static bool args_are_good(const struct thmm_call *call, const struct hmm_dmirror
  * neither CPUs nor other devices access it, and plain accesses let KCSAN report
  * those that do. If it is shared, concurrent writes are expected.
  */
-static void word_add(struct page *page, unsigned long offset, bool shared,
-		     const struct hmm_dmirror_atomic *args)
+static void dmirror_word_add(struct page *page, unsigned long offset, bool shared,
+			     const struct hmm_dmirror_atomic *args)
 {
 	u64 *word = kmap_local_page(page) + offset;
 	u64 value = shared ? READ_ONCE(*word) : *word;
@@ -49,46 +50,47 @@ static void word_add(struct page *page, unsigned long offset, bool shared,
 	kunmap_local(word);
 }
 
-/* False if the device cannot use the page as it has to. */
-static bool try_add(struct thmm_call *call, unsigned long addr,
-		    const struct hmm_dmirror_atomic *args)
+/* False if the device does not have the access that it needs. */
+static bool dmirror_try_add(struct dmirror_call *call, unsigned long addr,
+			    const struct hmm_dmirror_atomic *args)
 {
 	bool shared = args->flags & HMM_DMIRROR_ATOMIC_SHARED;
-	struct thmm_mirror *mirror = call->mirror;
-	enum thmm_access access;
+	struct dmirror *mirror = call->mirror;
+	enum dmirror_access access;
 	struct page *page;
 	bool usable;
 
 	mutex_lock(&mirror->lock);
-	page = thmm_table_get(mirror, addr >> PAGE_SHIFT, &access);
-	usable = page && access == (shared ? THMM_WRITE : THMM_ATOMIC);
+	page = dmirror_table_get(mirror, addr >> PAGE_SHIFT, &access);
+	usable = page && access == (shared ? DMIRROR_WRITE : DMIRROR_ATOMIC);
 	if (usable) {
-		word_add(page, offset_in_page(addr), shared, args);
-		thmm_mark_dirty(call->file, page);
+		dmirror_word_add(page, offset_in_page(addr), shared, args);
+		dmirror_mark_dirty(call->file, page);
 	}
 	mutex_unlock(&mirror->lock);
 	return usable;
 }
 
-/* Make the page usable, and those that are taken with it. */
-static int take(struct thmm_call *call, unsigned long addr,
-		const struct hmm_dmirror_atomic *args)
+/* Make the page usable, and its part of the range. */
+static int dmirror_make_usable(struct dmirror_call *call, unsigned long addr,
+			       const struct hmm_dmirror_atomic *args)
 {
 	unsigned long size = args->take << PAGE_SHIFT;
-	struct thmm_call part = { .file = call->file, .mirror = call->mirror };
+	struct dmirror_call part = { .file = call->file, .mirror = call->mirror };
 	int ret;
 
 	part.start = call->start + rounddown(addr - call->start, size);
 	part.end = part.start + min(size, call->end - part.start);
 	if (args->flags & HMM_DMIRROR_ATOMIC_SHARED)
-		return thmm_mirror_fault(&part, part.start, part.end, true, false);
+		return dmirror_fault(&part, part.start, part.end, true, false);
 
-	ret = thmm_take_exclusive(&part);
+	ret = dmirror_make_exclusive(&part);
 	/* Cannot be made exclusive now */
 	return ret == -EBUSY ? 0 : ret;
 }
 
-static int add(struct thmm_call *call, unsigned long addr, struct hmm_dmirror_atomic *args)
+static int dmirror_add_word(struct dmirror_call *call, unsigned long addr,
+			    struct hmm_dmirror_atomic *args)
 {
 	int ret;
 
@@ -96,12 +98,12 @@ static int add(struct thmm_call *call, unsigned long addr, struct hmm_dmirror_at
 		if (fatal_signal_pending(current))
 			return -EINTR;
 		cond_resched();
-		if (try_add(call, addr, args))
+		if (dmirror_try_add(call, addr, args))
 			break;
 		if (!args->tries--)
 			return -EBUSY;
 		call->faults++;
-		ret = take(call, addr, args);
+		ret = dmirror_make_usable(call, addr, args);
 		if (ret)
 			return ret;
 	}
@@ -110,12 +112,12 @@ static int add(struct thmm_call *call, unsigned long addr, struct hmm_dmirror_at
 }
 
 /**
- * thmm_atomic_add() - HMM_DMIRROR_ATOMIC_ADD
+ * dmirror_atomic_add() - HMM_DMIRROR_ATOMIC_ADD
  * @call: the command
  *
  * Return: 0 or an errno.
  */
-int thmm_atomic_add(struct thmm_call *call)
+int dmirror_atomic_add(struct dmirror_call *call)
 {
 	struct hmm_dmirror_atomic args;
 	unsigned long addr;
@@ -123,13 +125,13 @@ int thmm_atomic_add(struct thmm_call *call)
 
 	if (copy_from_user(&args, u64_to_user_ptr(call->ptr), sizeof(args)))
 		return -EFAULT;
-	if (!args_are_good(call, &args))
+	if (!dmirror_atomic_valid(call, &args))
 		return -EINVAL;
 
 	for (; args.rounds && !ret; args.rounds--) {
 		addr = call->start + args.offset;
 		while (!ret) {
-			ret = add(call, addr, &args);
+			ret = dmirror_add_word(call, addr, &args);
 			if (args.stride >= call->end - addr)
 				break;
 			addr += args.stride;

@@ -2,8 +2,8 @@
 /*
  * Mirror another process than the one that opened the file.
  *
- * The core's own helpers for pidfds and for access to another process's
- * memory are not exported to modules; a pidfd is told by its file system.
+ * The kernel's own helpers for pidfds and for access to another process's
+ * memory are not exported to modules; a pidfd is recognised by its file system.
  */
 #include <linux/capability.h>
 #include <linux/file.h>
@@ -16,7 +16,7 @@
 
 #include "test_hmm.h"
 
-static struct task_struct *pidfd_task(int pidfd)
+static struct task_struct *dmirror_pidfd_task(int pidfd)
 {
 	struct task_struct *task;
 	struct inode *inode;
@@ -32,8 +32,8 @@ static struct task_struct *pidfd_task(int pidfd)
 	return task ?: ERR_PTR(-ESRCH);
 }
 
-/* A process lives on when its first thread, which the pidfd names, has exited. */
-static struct mm_struct *process_mm(struct task_struct *task)
+/* A process still exists after its first thread, which the pidfd names, has exited. */
+static struct mm_struct *dmirror_process_mm(struct task_struct *task)
 {
 	struct task_struct *thread;
 	struct mm_struct *mm = NULL;
@@ -48,16 +48,16 @@ static struct mm_struct *process_mm(struct task_struct *task)
 	return mm;
 }
 
-/* Capabilities in the initial user namespace are never less than ptrace asks for. */
-static bool may_mirror(struct mm_struct *mm)
+/* A capability in the initial user namespace is at least what ptrace requires. */
+static bool dmirror_may_attach(struct mm_struct *mm)
 {
 	return mm == current->mm || capable(CAP_SYS_PTRACE) || capable(CAP_SYS_ADMIN);
 }
 
-/* The mm that a pidfd stands for, kept from exiting */
-static struct mm_struct *pidfd_mm(int pidfd)
+/* The mm of a pidfd, with a reference */
+static struct mm_struct *dmirror_pidfd_mm(int pidfd)
 {
-	struct task_struct *task = pidfd_task(pidfd);
+	struct task_struct *task = dmirror_pidfd_task(pidfd);
 	struct mm_struct *mm;
 
 	if (IS_ERR(task))
@@ -65,10 +65,10 @@ static struct mm_struct *pidfd_mm(int pidfd)
 	if (task->flags & PF_KTHREAD)
 		mm = ERR_PTR(-EINVAL);
 	else
-		mm = process_mm(task) ?: ERR_PTR(-ESRCH);
+		mm = dmirror_process_mm(task) ?: ERR_PTR(-ESRCH);
 	put_task_struct(task);
 
-	if (!IS_ERR(mm) && !may_mirror(mm)) {
+	if (!IS_ERR(mm) && !dmirror_may_attach(mm)) {
 		mmput(mm);
 		return ERR_PTR(-EPERM);
 	}
@@ -76,25 +76,25 @@ static struct mm_struct *pidfd_mm(int pidfd)
 }
 
 /**
- * thmm_attach() - HMM_DMIRROR_ATTACH
+ * dmirror_attach() - HMM_DMIRROR_ATTACH
  * @file: of the command
  * @args: its arguments
  *
- * Commands that are running go on with the process they began with.
+ * Commands that are running continue with the process with which they began.
  *
  * Return: 0 or an errno.
  */
-int thmm_attach(struct thmm_file *file, const struct hmm_dmirror_attach *args)
+int dmirror_attach(struct dmirror_file *file, const struct hmm_dmirror_attach *args)
 {
-	struct thmm_mirror *mirror;
+	struct dmirror *mirror;
 	struct mm_struct *mm;
 
 	if (args->flags)
 		return -EINVAL;
-	mm = pidfd_mm(args->pidfd);
+	mm = dmirror_pidfd_mm(args->pidfd);
 	if (IS_ERR(mm))
 		return PTR_ERR(mm);
-	mirror = thmm_mirror_create(file->device, mm);
+	mirror = dmirror_create(file->device, mm);
 	mmput(mm);
 	if (IS_ERR(mirror))
 		return PTR_ERR(mirror);
@@ -102,6 +102,6 @@ int thmm_attach(struct thmm_file *file, const struct hmm_dmirror_attach *args)
 	spin_lock(&file->device->files_lock);
 	swap(file->mirror, mirror);
 	spin_unlock(&file->device->files_lock);
-	thmm_mirror_put(mirror);
+	dmirror_put(mirror);
 	return 0;
 }

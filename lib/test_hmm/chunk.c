@@ -2,10 +2,10 @@
 /*
  * Where device memory comes from: chunks, and which of their pages are free.
  *
- * A device grows by one chunk when it has nothing that fits: a private device
+ * A device grows by one chunk when it has no suitable memory: a private device
  * by address space that nothing else uses, a coherent one by the next piece of
- * the physical memory it was given, until that is used up. A chunk consists of
- * blocks, and a folio never crosses a block's border.
+ * the physical memory that is reserved for it, until all is used. A chunk
+ * consists of blocks, and a folio never crosses a block's border.
  *
  * Invariants, under the device's lock:
  *  - a block is on free_blocks if none of its pages is in use, on neither list
@@ -21,15 +21,15 @@
 
 #include "test_hmm.h"
 
-static unsigned long block_first_bit(const struct thmm_block *block)
+static unsigned long dmirror_block_first_bit(const struct dmirror_block *block)
 {
 	return (block - block->chunk->blocks) * HPAGE_PMD_NR;
 }
 
 /* Put a block on the list it belongs to. */
-static void block_sort(struct thmm_block *block)
+static void dmirror_block_sort(struct dmirror_block *block)
 {
-	struct thmm_device *device = block->chunk->device;
+	struct dmirror_device *device = block->chunk->device;
 
 	lockdep_assert_held(&device->lock);
 
@@ -43,17 +43,17 @@ static void block_sort(struct thmm_block *block)
 		list_move(&block->node, &device->partial_blocks);
 }
 
-/* Record that @by pages of a block were taken or, if negative, given back. */
-static void block_account(struct thmm_block *block, int by)
+/* Record that @by pages of a block were allocated or, if negative, freed. */
+static void dmirror_block_account(struct dmirror_block *block, int by)
 {
-	struct thmm_device *device = block->chunk->device;
+	struct dmirror_device *device = block->chunk->device;
 	bool was_idle = !device->in_use;
 
 	block->in_use += by;
 	block->chunk->in_use += by;
-	/* thmm_evict() reads it without the lock. */
+	/* dmirror_evict() reads it without the lock. */
 	WRITE_ONCE(device->in_use, device->in_use + by);
-	block_sort(block);
+	dmirror_block_sort(block);
 
 	if (was_idle)
 		__module_get(THIS_MODULE);
@@ -61,10 +61,10 @@ static void block_account(struct thmm_block *block, int by)
 		module_put(THIS_MODULE);
 }
 
-static bool block_take(struct thmm_block *block, unsigned int order, unsigned long *pfn)
+static bool dmirror_block_alloc(struct dmirror_block *block, unsigned int order, unsigned long *pfn)
 {
-	unsigned long first = block_first_bit(block), end = first + HPAGE_PMD_NR;
-	struct thmm_chunk *chunk = block->chunk;
+	unsigned long first = dmirror_block_first_bit(block), end = first + HPAGE_PMD_NR;
+	struct dmirror_chunk *chunk = block->chunk;
 	unsigned int nr = 1 << order;
 	unsigned long bit;
 
@@ -76,61 +76,61 @@ static bool block_take(struct thmm_block *block, unsigned int order, unsigned lo
 		return false;
 
 	bitmap_set(chunk->used, bit, nr);
-	block_account(block, nr);
+	dmirror_block_account(block, nr);
 	*pfn = chunk->first_pfn + bit;
 	return true;
 }
 
 /**
- * thmm_chunk_take() - take free device memory
+ * dmirror_chunk_alloc() - allocate device memory
  * @device: from its chunks
- * @order: of the contiguous, aligned pages wanted
+ * @order: of the contiguous, aligned pages
  * @pfn: receives the first page
  *
- * Return: whether there was any.
+ * Return: false if there is none.
  */
-bool thmm_chunk_take(struct thmm_device *device, unsigned int order, unsigned long *pfn)
+bool dmirror_chunk_alloc(struct dmirror_device *device, unsigned int order, unsigned long *pfn)
 {
-	struct thmm_block *block;
+	struct dmirror_block *block;
 	bool taken = false;
 
 	spin_lock_irq(&device->lock);
 	if (order < HPAGE_PMD_ORDER) {
 		list_for_each_entry(block, &device->partial_blocks, node) {
-			taken = block_take(block, order, pfn);
+			taken = dmirror_block_alloc(block, order, pfn);
 			if (taken)
 				break;
 		}
 	}
 	if (!taken) {
-		block = list_first_entry_or_null(&device->free_blocks, struct thmm_block, node);
-		taken = block && block_take(block, order, pfn);
+		block = list_first_entry_or_null(&device->free_blocks, struct dmirror_block, node);
+		taken = block && dmirror_block_alloc(block, order, pfn);
 	}
 	spin_unlock_irq(&device->lock);
 	return taken;
 }
 
 /**
- * thmm_chunk_give() - give device memory back
- * @chunk: to this chunk; it may be gone when the function returns, unless the
+ * dmirror_chunk_free() - free device memory
+ * @chunk: its chunk, which may be freed when the function returns, unless the
  *	   caller holds a reference to its pagemap
  * @pfn: first page
  * @nr: number of pages, within one block
  */
-void thmm_chunk_give(struct thmm_chunk *chunk, unsigned long pfn, unsigned int nr)
+void dmirror_chunk_free(struct dmirror_chunk *chunk, unsigned long pfn, unsigned int nr)
 {
-	struct thmm_device *device = chunk->device;
+	struct dmirror_device *device = chunk->device;
 	unsigned long bit = pfn - chunk->first_pfn;
 	unsigned long flags;
 
 	spin_lock_irqsave(&device->lock, flags);
 	bitmap_clear(chunk->used, bit, nr);
-	block_account(&chunk->blocks[bit / HPAGE_PMD_NR], -(int)nr);
+	dmirror_block_account(&chunk->blocks[bit / HPAGE_PMD_NR], -(int)nr);
 	spin_unlock_irqrestore(&device->lock, flags);
 }
 
 /* Claim physical address space for a chunk. */
-static int claim_private(struct thmm_device *device, struct thmm_chunk *chunk)
+static int dmirror_claim_private(struct dmirror_device *device, struct dmirror_chunk *chunk)
 {
 	struct resource *region;
 
@@ -144,9 +144,9 @@ static int claim_private(struct thmm_device *device, struct thmm_chunk *chunk)
 	return 0;
 }
 
-static bool spm_is_free(struct thmm_device *device, u64 start)
+static bool dmirror_spm_is_free(struct dmirror_device *device, u64 start)
 {
-	struct thmm_chunk *chunk;
+	struct dmirror_chunk *chunk;
 
 	list_for_each_entry(chunk, &device->chunks, node)
 		if (chunk->pagemap.range.start == start)
@@ -154,11 +154,12 @@ static bool spm_is_free(struct thmm_device *device, u64 start)
 	return true;
 }
 
-static int claim_coherent(struct thmm_device *device, struct thmm_chunk *chunk)
+static int dmirror_claim_coherent(struct dmirror_device *device, struct dmirror_chunk *chunk)
 {
 	u64 start = device->spm.start;
 
-	while (start + device->chunk_size - 1 <= device->spm.end && !spm_is_free(device, start))
+	while (start + device->chunk_size - 1 <= device->spm.end &&
+	       !dmirror_spm_is_free(device, start))
 		start += device->chunk_size;
 	if (start + device->chunk_size - 1 > device->spm.end)
 		return -ENOMEM;
@@ -169,24 +170,24 @@ static int claim_coherent(struct thmm_device *device, struct thmm_chunk *chunk)
 	return 0;
 }
 
-static void chunk_unclaim(struct thmm_chunk *chunk)
+static void dmirror_chunk_unclaim(struct dmirror_chunk *chunk)
 {
 	if (chunk->region)
 		release_mem_region(chunk->region->start, resource_size(chunk->region));
 }
 
-static void chunk_destroy(struct thmm_chunk *chunk)
+static void dmirror_chunk_destroy(struct dmirror_chunk *chunk)
 {
-	chunk_unclaim(chunk);
+	dmirror_chunk_unclaim(chunk);
 	bitmap_free(chunk->used);
 	kvfree(chunk);
 }
 
-/* A chunk with its struct pages, which no list knows yet */
-static struct thmm_chunk *chunk_create(struct thmm_device *device)
+/* A chunk with its struct pages, on no list yet */
+static struct dmirror_chunk *dmirror_chunk_create(struct dmirror_device *device)
 {
 	unsigned long npages = device->chunk_size >> PAGE_SHIFT;
-	struct thmm_chunk *chunk;
+	struct dmirror_chunk *chunk;
 	void *mapped;
 	int ret = -ENOMEM;
 
@@ -198,12 +199,15 @@ static struct thmm_chunk *chunk_create(struct thmm_device *device)
 	chunk->used = bitmap_zalloc(npages, GFP_KERNEL);
 	if (!chunk->used)
 		goto free;
-	ret = device->coherent ? claim_coherent(device, chunk) : claim_private(device, chunk);
+	if (device->coherent)
+		ret = dmirror_claim_coherent(device, chunk);
+	else
+		ret = dmirror_claim_private(device, chunk);
 	if (ret)
 		goto free;
 
 	chunk->pagemap.nr_range = 1;
-	chunk->pagemap.ops = &thmm_pagemap_ops;
+	chunk->pagemap.ops = &dmirror_pagemap_ops;
 	chunk->pagemap.owner = device;
 	chunk->pagemap.flags = PGMAP_FAULT_VMA_LOCK;
 	chunk->first_pfn = PHYS_PFN(chunk->pagemap.range.start);
@@ -212,24 +216,24 @@ static struct thmm_chunk *chunk_create(struct thmm_device *device)
 		return chunk;
 	ret = PTR_ERR(mapped);
 free:
-	chunk_destroy(chunk);
+	dmirror_chunk_destroy(chunk);
 	return ERR_PTR(ret);
 }
 
 /**
- * thmm_chunk_add() - add a chunk to a device
+ * dmirror_chunk_add() - add a chunk to a device
  * @device: the device; the caller holds its chunk_lock
  *
  * Return: 0 or an errno, as -ENOMEM when a coherent device has no more memory.
  */
-int thmm_chunk_add(struct thmm_device *device)
+int dmirror_chunk_add(struct dmirror_device *device)
 {
-	struct thmm_chunk *chunk;
+	struct dmirror_chunk *chunk;
 	unsigned long i;
 
 	lockdep_assert_held(&device->chunk_lock);
 
-	chunk = chunk_create(device);
+	chunk = dmirror_chunk_create(device);
 	if (IS_ERR(chunk))
 		return PTR_ERR(chunk);
 
@@ -248,9 +252,9 @@ int thmm_chunk_add(struct thmm_device *device)
 }
 
 /* Remove an idle chunk from all lists, so that its pages cannot be found. */
-static bool chunk_retire(struct thmm_chunk *chunk)
+static bool dmirror_chunk_retire(struct dmirror_chunk *chunk)
 {
-	struct thmm_device *device = chunk->device;
+	struct dmirror_device *device = chunk->device;
 	unsigned long i;
 	bool idle;
 
@@ -267,26 +271,26 @@ static bool chunk_retire(struct thmm_chunk *chunk)
 }
 
 /**
- * thmm_chunk_remove_idle() - free the chunks without pages in use
+ * dmirror_chunk_remove_idle() - free the chunks without pages in use
  * @device: the device; the caller holds its chunk_lock
  *
- * Return: the number of chunks that had to stay.
+ * Return: the number of chunks that could not be freed.
  */
-unsigned long thmm_chunk_remove_idle(struct thmm_device *device)
+unsigned long dmirror_chunk_remove_idle(struct dmirror_device *device)
 {
-	struct thmm_chunk *chunk, *next;
+	struct dmirror_chunk *chunk, *next;
 	unsigned long stayed = 0;
 
 	lockdep_assert_held(&device->chunk_lock);
 
 	list_for_each_entry_safe(chunk, next, &device->chunks, node) {
-		if (!chunk_retire(chunk)) {
+		if (!dmirror_chunk_retire(chunk)) {
 			stayed++;
 			continue;
 		}
-		/* Waits for those on their way out of devmem_folio_free(). */
+		/* Waits until all callers of dmirror_folio_free() have returned. */
 		memunmap_pages(&chunk->pagemap);
-		chunk_destroy(chunk);
+		dmirror_chunk_destroy(chunk);
 	}
 	return stayed;
 }

@@ -9,28 +9,28 @@
 #include "test_hmm.h"
 
 /**
- * thmm_counters_read() - HMM_DMIRROR_COUNTERS
+ * dmirror_counters_read() - HMM_DMIRROR_COUNTERS
  * @device: the device
  * @out: receives its counters
  */
-void thmm_counters_read(struct thmm_device *device, struct hmm_dmirror_counters *out)
+void dmirror_counters_read(struct dmirror_device *device, struct hmm_dmirror_counters *out)
 {
 	const atomic64_t *counters = device->counters;
 
 	*out = (struct hmm_dmirror_counters) {
-		.migrated_in	= atomic64_read(&counters[THMM_MIGRATED_IN]),
-		.migrated_out	= atomic64_read(&counters[THMM_MIGRATED_OUT]),
-		.faulted_out	= atomic64_read(&counters[THMM_FAULTED_OUT]),
-		.evicted	= atomic64_read(&counters[THMM_EVICTED]),
-		.cpu_faults	= atomic64_read(&counters[THMM_CPU_FAULTS]),
-		.device_faults	= atomic64_read(&counters[THMM_DEVICE_FAULTS]),
-		.invalidations	= atomic64_read(&counters[THMM_INVALIDATIONS]),
-		.collisions	= atomic64_read(&counters[THMM_COLLISIONS]),
-		.allocated	= atomic64_read(&counters[THMM_ALLOCATED]),
-		.freed		= atomic64_read(&counters[THMM_FREED]),
-		.alloc_failures	= atomic64_read(&counters[THMM_ALLOC_FAILURES]),
-		.fallbacks	= atomic64_read(&counters[THMM_FALLBACKS]),
-		.splits		= atomic64_read(&counters[THMM_SPLITS]),
+		.migrated_in	= atomic64_read(&counters[DMIRROR_MIGRATED_IN]),
+		.migrated_out	= atomic64_read(&counters[DMIRROR_MIGRATED_OUT]),
+		.faulted_out	= atomic64_read(&counters[DMIRROR_FAULTED_OUT]),
+		.evicted	= atomic64_read(&counters[DMIRROR_EVICTED]),
+		.cpu_faults	= atomic64_read(&counters[DMIRROR_CPU_FAULTS]),
+		.device_faults	= atomic64_read(&counters[DMIRROR_DEVICE_FAULTS]),
+		.invalidations	= atomic64_read(&counters[DMIRROR_INVALIDATIONS]),
+		.collisions	= atomic64_read(&counters[DMIRROR_COLLISIONS]),
+		.allocated	= atomic64_read(&counters[DMIRROR_ALLOCATED]),
+		.freed		= atomic64_read(&counters[DMIRROR_FREED]),
+		.alloc_failures	= atomic64_read(&counters[DMIRROR_ALLOC_FAILURES]),
+		.fallbacks	= atomic64_read(&counters[DMIRROR_FALLBACKS]),
+		.splits		= atomic64_read(&counters[DMIRROR_SPLITS]),
 	};
 	spin_lock_irq(&device->lock);
 	out->in_use = device->in_use;
@@ -38,11 +38,11 @@ void thmm_counters_read(struct thmm_device *device, struct hmm_dmirror_counters 
 	spin_unlock_irq(&device->lock);
 }
 
-static int counters_show(struct seq_file *seq, void *unused)
+static int dmirror_counters_show(struct seq_file *seq, void *unused)
 {
 	struct hmm_dmirror_counters c;
 
-	thmm_counters_read(seq->private, &c);
+	dmirror_counters_read(seq->private, &c);
 	seq_printf(seq, "migrated_in %llu\n", c.migrated_in);
 	seq_printf(seq, "migrated_out %llu\n", c.migrated_out);
 	seq_printf(seq, "faulted_out %llu\n", c.faulted_out);
@@ -60,15 +60,15 @@ static int counters_show(struct seq_file *seq, void *unused)
 	seq_printf(seq, "splits %llu\n", c.splits);
 	return 0;
 }
-DEFINE_SHOW_ATTRIBUTE(counters);
+DEFINE_SHOW_ATTRIBUTE(dmirror_counters);
 
 /**
- * thmm_counters_show() - make a device's counters readable in debugfs
+ * dmirror_counters_create() - make a device's counters readable in debugfs
  * @device: the device
  * @parent: the module's directory
  */
-void thmm_counters_show(struct thmm_device *device, struct dentry *parent)
+void dmirror_counters_create(struct dmirror_device *device, struct dentry *parent)
 {
 	device->debugfs = debugfs_create_dir(dev_name(&device->dev), parent);
-	debugfs_create_file("counters", 0444, device->debugfs, device, &counters_fops);
+	debugfs_create_file("counters", 0444, device->debugfs, device, &dmirror_counters_fops);
 }

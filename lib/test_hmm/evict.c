@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Emptying a device, chunk by chunk: migrate_device_evict() does it, and gives up
- * at a deadline in case others fill the device as fast as we empty it.
+ * Eviction of a device, chunk by chunk, by migrate_device_evict(). It stops at a
+ * deadline, in case other tasks fill the device as fast as this empties it.
  */
 #include <linux/jiffies.h>
 #include <linux/mm.h>
@@ -11,25 +11,25 @@
 #define DEADLINE_MS	10000
 
 /**
- * thmm_evict() - migrate a device's pages to system memory
+ * dmirror_evict() - migrate a device's pages to system memory
  * @device: the device
  * @file: the file whose fault points apply, or NULL
  * @evicted: receives the number of pages that moved; can be NULL
  *
- * The device does not grow meanwhile.
+ * The device does not grow during this.
  *
  * Return: the number of pages that are still in use.
  */
-unsigned long thmm_evict(struct thmm_device *device, struct thmm_file *file,
-			 unsigned long *evicted)
+unsigned long dmirror_evict(struct dmirror_device *device, struct dmirror_file *file,
+			    unsigned long *evicted)
 {
 	unsigned long deadline = jiffies + msecs_to_jiffies(DEADLINE_MS);
-	struct thmm_chunk *chunk;
+	struct dmirror_chunk *chunk;
 	unsigned long moved = 0;
 
 	mutex_lock(&device->chunk_lock);
 	list_for_each_entry(chunk, &device->chunks, node)
-		moved += thmm_evict_chunk(file, chunk, deadline);
+		moved += dmirror_evict_chunk(file, chunk, deadline);
 	mutex_unlock(&device->chunk_lock);
 
 	if (evicted)
@@ -38,19 +38,19 @@ unsigned long thmm_evict(struct thmm_device *device, struct thmm_file *file,
 }
 
 /**
- * thmm_release() - evict all pages of a device and free its memory
+ * dmirror_release() - evict all pages of a device and free its memory
  * @device: the device
  * @file: the file whose fault points apply, or NULL
  *
- * Return: 0, or -EBUSY when chunks with pages in use had to stay.
+ * Return: 0, or -EBUSY if chunks with pages in use could not be freed.
  */
-int thmm_release(struct thmm_device *device, struct thmm_file *file)
+int dmirror_release(struct dmirror_device *device, struct dmirror_file *file)
 {
 	unsigned long stayed;
 
-	thmm_evict(device, file, NULL);
+	dmirror_evict(device, file, NULL);
 	mutex_lock(&device->chunk_lock);
-	stayed = thmm_chunk_remove_idle(device);
+	stayed = dmirror_chunk_remove_idle(device);
 	mutex_unlock(&device->chunk_lock);
 	return stayed ? -EBUSY : 0;
 }

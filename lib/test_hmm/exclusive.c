@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Pages that the device takes for itself, as for atomic operations: the CPU's
- * entries are set aside, and a CPU access gets its page back at once.
+ * Exclusive access of the device, as for atomic operations: the CPU's entries
+ * are replaced, and an access by a CPU restores them.
  *
- * A range is taken a step at a time. The more pages a step has, the likelier it
- * is that a CPU takes one back before they are in the table: each time that
- * happens the next attempt is about half as many.
+ * A range is made exclusive a step at a time. The more pages a step has, the
+ * likelier it is that a CPU accesses one before all are in the table: each time
+ * that happens, the next attempt has about half as many.
  */
 #include <linux/device_exclusive.h>
 #include <linux/hmm.h>
@@ -17,32 +17,23 @@
 
 #define ATTEMPTS	64
 
-/* How many pages from the first on does the device have? */
-static unsigned long had(struct page **pages, unsigned long npages)
+/* A fault point counts pages: after how many of @npages does it fire? */
+static unsigned long dmirror_failpoint_pass(struct dmirror_call *call, unsigned int point,
+					    unsigned long npages)
 {
 	unsigned long i;
 
-	for (i = 0; i < npages && pages[i]; i++)
+	for (i = 0; i < npages && !dmirror_fails(call->file, point); i++)
 		;
 	return i;
 }
 
-/* A fault point counts pages: how many does it let pass of so many? */
-static unsigned long pass(struct thmm_call *call, unsigned int point, unsigned long npages)
+/* Store pages that are exclusive now in the table; their folios are locked. */
+static int dmirror_exclusive_map(struct dmirror_call *call, unsigned long addr, unsigned long seq,
+				 struct page **pages, unsigned long npages)
 {
-	unsigned long i;
-
-	for (i = 0; i < npages && !thmm_fails(call->file, point); i++)
-		;
-	return i;
-}
-
-/* Enter pages that the core has set aside for us; their folios are locked. */
-static int exclusive_map(struct thmm_call *call, unsigned long addr, unsigned long seq,
-			 struct page **pages, unsigned long npages)
-{
-	struct thmm_mirror *mirror = call->mirror;
-	bool fails = pass(call, HMM_DMIRROR_FAIL_LOCK, npages) < npages;
+	struct dmirror *mirror = call->mirror;
+	bool fails = dmirror_failpoint_pass(call, HMM_DMIRROR_FAIL_LOCK, npages) < npages;
 	unsigned long i;
 	int ret = 0;
 
@@ -50,16 +41,17 @@ static int exclusive_map(struct thmm_call *call, unsigned long addr, unsigned lo
 	if (mmu_interval_read_retry(&mirror->notifier, seq) || fails)
 		ret = -EAGAIN;
 	for (i = 0; i < npages && !ret; i++)
-		ret = thmm_table_set(mirror, (addr >> PAGE_SHIFT) + i, pages[i], THMM_ATOMIC);
+		ret = dmirror_table_set(mirror, (addr >> PAGE_SHIFT) + i, pages[i], DMIRROR_ATOMIC);
 	mutex_unlock(&mirror->lock);
 
 	if (ret == -EAGAIN)
-		thmm_count(mirror->device, THMM_COLLISIONS, 1);
+		dmirror_count(mirror->device, DMIRROR_COLLISIONS, 1);
 	return ret;
 }
 
 /* Memory for the table's entries */
-static int exclusive_reserve(struct thmm_call *call, unsigned long addr, unsigned long npages)
+static int dmirror_exclusive_reserve(struct dmirror_call *call, unsigned long addr,
+				     unsigned long npages)
 {
 	struct xarray *table = &call->mirror->table;
 	unsigned long i;
@@ -71,41 +63,41 @@ static int exclusive_reserve(struct thmm_call *call, unsigned long addr, unsigne
 }
 
 /*
- * One attempt: how many pages it was good for, at least one, or -EAGAIN when
- * one of them was touched by someone else meanwhile.
+ * One attempt: returns how many pages were made exclusive, at least one, or
+ * -EAGAIN if an invalidation collided.
  */
-static long exclusive_try(struct thmm_call *call, unsigned long addr, struct page **pages,
-			  unsigned long npages)
+static long dmirror_exclusive_try(struct dmirror_call *call, unsigned long addr,
+				  struct page **pages,
+				  unsigned long npages)
 {
-	struct thmm_mirror *mirror = call->mirror;
+	struct dmirror *mirror = call->mirror;
 	struct mm_struct *mm = mirror->notifier.mm;
 	unsigned long seq;
 	long ret;
 	int err;
 
-	ret = exclusive_reserve(call, addr, npages);
+	ret = dmirror_exclusive_reserve(call, addr, npages);
 	if (ret)
 		return ret;
 
 	/*
-	 * The folio locks keep CPU faults from taking pages back before they
-	 * are in the table, but not an madvise() from zapping them: hence seq.
+	 * The folio locks keep CPU faults from restoring entries before the
+	 * pages are in the table, but not an madvise() from zapping them: hence
+	 * seq.
 	 */
 	seq = mmu_interval_read_begin(&mirror->notifier);
 	if (mmap_read_lock_killable(mm))
 		return -EINTR;
-	/*
-	 * It may be in vain by now: others were in flight, or had the lock
-	 * before.
-	 */
+	/* An invalidation may have collided while this waited. */
 	if (mmu_interval_check_retry(&mirror->notifier, seq)) {
 		mmap_read_unlock(mm);
 		return -EAGAIN;
 	}
 	ret = device_exclusive_make_range(mm, addr, addr + npages * PAGE_SIZE, pages, mirror);
 	if (ret > 0) {
-		ret = had(pages, npages);
-		err = exclusive_map(call, addr, seq, pages, ret);
+		for (ret = 0; ret < npages && pages[ret]; ret++)
+			;
+		err = dmirror_exclusive_map(call, addr, seq, pages, ret);
 		device_exclusive_put_range(pages, npages);
 		ret = err ?: ret;
 	}
@@ -118,8 +110,9 @@ static long exclusive_try(struct thmm_call *call, unsigned long addr, struct pag
  * Faulting a page in counts as a change, so an attempt fails if pages are not
  * yet writable; the next one finds them exclusive and leaves them so.
  */
-static long exclusive_retry(struct thmm_call *call, unsigned long addr, struct page **pages,
-			    unsigned long npages)
+static long dmirror_exclusive_retry(struct dmirror_call *call, unsigned long addr,
+				    struct page **pages,
+				    unsigned long npages)
 {
 	unsigned int attempt;
 	long ret;
@@ -128,7 +121,7 @@ static long exclusive_retry(struct thmm_call *call, unsigned long addr, struct p
 		if (fatal_signal_pending(current))
 			return -EINTR;
 		cond_resched();
-		ret = exclusive_try(call, addr, pages, npages);
+		ret = dmirror_exclusive_try(call, addr, pages, npages);
 		if (ret != -EAGAIN && ret != -EBUSY)
 			return ret;
 		if (attempt)
@@ -138,25 +131,25 @@ static long exclusive_retry(struct thmm_call *call, unsigned long addr, struct p
 }
 
 /**
- * thmm_take_exclusive() - have a range for the device alone
+ * dmirror_make_exclusive() - make a range exclusive to the device
  * @call: the command
  *
- * Return: 0 or an errno; each page was the device's for a moment at least.
+ * Return: 0 or an errno. After 0, each page was exclusive for a moment at least.
  */
-int thmm_take_exclusive(struct thmm_call *call)
+int dmirror_make_exclusive(struct dmirror_call *call)
 {
 	unsigned long addr = call->start, end, npages, nr;
 	struct page **pages;
 	long ret = 0;
 
-	pages = kmalloc_array(THMM_STEP_PAGES, sizeof(*pages), GFP_KERNEL);
+	pages = kmalloc_array(DMIRROR_STEP_PAGES, sizeof(*pages), GFP_KERNEL);
 	if (!pages)
 		return -ENOMEM;
 	while (addr < call->end && ret >= 0) {
-		end = thmm_step_end(addr, call->end);
+		end = dmirror_step_end(addr, call->end);
 		npages = (end - addr) >> PAGE_SHIFT;
-		nr = pass(call, HMM_DMIRROR_FAIL_TABLE, npages);
-		ret = nr ? exclusive_retry(call, addr, pages, nr) : 0;
+		nr = dmirror_failpoint_pass(call, HMM_DMIRROR_FAIL_TABLE, npages);
+		ret = nr ? dmirror_exclusive_retry(call, addr, pages, nr) : 0;
 		if (ret > 0)
 			addr += ret << PAGE_SHIFT;
 		if (ret >= 0 && nr < npages)
@@ -167,34 +160,34 @@ int thmm_take_exclusive(struct thmm_call *call)
 }
 
 /**
- * thmm_exclusive() - HMM_DMIRROR_EXCLUSIVE
+ * dmirror_exclusive() - HMM_DMIRROR_EXCLUSIVE
  * @call: the command
  *
  * Return: 0 or an errno.
  */
-int thmm_exclusive(struct thmm_call *call)
+int dmirror_exclusive(struct dmirror_call *call)
 {
-	return thmm_take_exclusive(call) ?: thmm_read_table(call);
+	return dmirror_make_exclusive(call) ?: dmirror_read_table(call);
 }
 
 /**
- * thmm_check_exclusive() - HMM_DMIRROR_CHECK_EXCLUSIVE
+ * dmirror_check_exclusive() - HMM_DMIRROR_CHECK_EXCLUSIVE
  * @call: the command
  *
- * Return: -EPERM when the device has a page of the range for itself, or 0.
+ * Return: -EPERM if a page of the range is exclusive to the device, or 0.
  */
-int thmm_check_exclusive(struct thmm_call *call)
+int dmirror_check_exclusive(struct dmirror_call *call)
 {
 	unsigned long first = call->start >> PAGE_SHIFT;
 	unsigned long last = (call->end - 1) >> PAGE_SHIFT;
-	struct thmm_mirror *mirror = call->mirror;
+	struct dmirror *mirror = call->mirror;
 	unsigned long index;
 	void *entry;
 	int ret = 0;
 
 	mutex_lock(&mirror->lock);
 	xa_for_each_range(&mirror->table, index, entry, first, last) {
-		if (xa_pointer_tag(entry) != THMM_ATOMIC)
+		if (xa_pointer_tag(entry) != DMIRROR_ATOMIC)
 			continue;
 		ret = -EPERM;
 		break;

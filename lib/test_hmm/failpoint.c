@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Steps that a test makes fail. Each open file has its own, so that tests do
- * not disturb each other; a CPU fault belongs to the files that mirror the
- * faulting process.
+ * Steps that a test makes fail. Each open file has its own fault points, so that
+ * tests do not disturb each other; a CPU fault uses those of the files that
+ * mirror the faulting process.
  */
 #include <linux/bitops.h>
 #include <linux/log2.h>
@@ -10,51 +10,51 @@
 #include "test_hmm.h"
 
 /**
- * thmm_fails() - a step that may fail is about to be taken
- * @file: for this file
+ * dmirror_fails() - fault point before a step
+ * @file: the file whose fault points apply
  * @point: HMM_DMIRROR_FAIL_*
  *
- * Return: whether it is to fail.
+ * Return: true if the step must fail.
  */
-bool thmm_fails(struct thmm_file *file, unsigned int point)
+bool dmirror_fails(struct dmirror_file *file, unsigned int point)
 {
 	return atomic64_read(&file->fail[point]) &&
 	       !atomic64_dec_if_positive(&file->fail[point]);
 }
 
 /**
- * thmm_fails_alloc() - fault point before the allocation of a destination
+ * dmirror_fails_alloc() - fault point before the allocation of a destination
  * @file: the file whose fault points apply
  * @point: HMM_DMIRROR_FAIL_*_ALLOC
  * @order: the order of the allocation
  *
  * Return: true if the allocation must fail.
  */
-bool thmm_fails_alloc(struct thmm_file *file, unsigned int point, unsigned int order)
+bool dmirror_fails_alloc(struct dmirror_file *file, unsigned int point, unsigned int order)
 {
 	if (order && test_and_clear_bit(ilog2(HMM_DMIRROR_FLAG_FAIL_ALLOC), &file->flags))
 		return true;
-	return thmm_fails(file, point);
+	return dmirror_fails(file, point);
 }
 
 /**
- * thmm_mm_fails() - a step is about to be taken for a process
+ * dmirror_mm_fails() - fault point before a step for a process
  * @device: on this device
  * @mm: the process
  * @point: HMM_DMIRROR_FAIL_*
- * @order: for an allocation as in thmm_fails_alloc(), 0 else
+ * @order: for an allocation as in dmirror_fails_alloc(), otherwise 0
  *
- * Return: whether a file that mirrors the process makes it fail.
+ * Return: true if a file that mirrors the process makes it fail.
  */
-bool thmm_mm_fails(struct thmm_device *device, struct mm_struct *mm, unsigned int point,
-		   unsigned int order)
+bool dmirror_mm_fails(struct dmirror_device *device, struct mm_struct *mm, unsigned int point,
+		      unsigned int order)
 {
-	struct thmm_file *file;
+	struct dmirror_file *file;
 	bool fails = false;
 
 	spin_lock(&device->files_lock);
 	list_for_each_entry(file, &device->files, node) {
-		fails = file->mirror->notifier.mm == mm && thmm_fails_alloc(file, point, order);
+		fails = file->mirror->notifier.mm == mm && dmirror_fails_alloc(file, point, order);
 		if (fails)
 			break;
 	}
@@ -63,13 +63,13 @@ bool thmm_mm_fails(struct thmm_device *device, struct mm_struct *mm, unsigned in
 }
 
 /**
- * thmm_failpoint_set() - HMM_DMIRROR_FAILPOINT
+ * dmirror_failpoint_set() - HMM_DMIRROR_FAILPOINT
  * @file: of the command
  * @args: its arguments
  *
  * Return: 0 or an errno.
  */
-int thmm_failpoint_set(struct thmm_file *file, struct hmm_dmirror_failpoint *args)
+int dmirror_failpoint_set(struct dmirror_file *file, struct hmm_dmirror_failpoint *args)
 {
 	if (args->point >= HMM_DMIRROR_FAIL_POINTS || args->flags || args->nth > S64_MAX)
 		return -EINVAL;
@@ -78,24 +78,24 @@ int thmm_failpoint_set(struct thmm_file *file, struct hmm_dmirror_failpoint *arg
 }
 
 /**
- * thmm_mark_dirty() - a page was written to, and its driver says so
- * @file: for this file, if it does not want a careless driver
+ * dmirror_mark_dirty() - mark a page dirty that the device has written to
+ * @file: the file; may request a driver that never marks pages
  * @page: the page
  */
-void thmm_mark_dirty(struct thmm_file *file, struct page *page)
+void dmirror_mark_dirty(struct dmirror_file *file, struct page *page)
 {
 	if (!test_bit(ilog2(HMM_DMIRROR_FLAG_NEVER_DIRTY), &file->flags))
 		set_page_dirty(page);
 }
 
 /**
- * thmm_flags_set() - HMM_DMIRROR_FLAGS
+ * dmirror_flags_set() - HMM_DMIRROR_FLAGS
  * @file: of the command
  * @flags: HMM_DMIRROR_FLAG_*
  *
  * Return: 0 or an errno.
  */
-int thmm_flags_set(struct thmm_file *file, u64 flags)
+int dmirror_flags_set(struct dmirror_file *file, u64 flags)
 {
 	if (flags & ~(HMM_DMIRROR_FLAG_FAIL_ALLOC | HMM_DMIRROR_FLAG_NEVER_DIRTY))
 		return -EINVAL;

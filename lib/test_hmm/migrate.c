@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Pages to the device and back.
+ * Migration to the device and back.
  *
  * All directions work on a *batch*: the core has locked and unmapped the pages
- * in its source array, we supply destinations and copy, the core finishes. A
- * destination that is missing leaves its page where it was, so that nothing
- * has to be undone when memory runs out.
+ * in its source array, the driver supplies destinations and copies, and the core
+ * finishes. A page without a destination is not migrated, so that nothing must
+ * be undone when memory is exhausted.
  *
- * When no large folio can be had for a large source, small ones do, all of
+ * If no large folio can be allocated for a large source, small ones are, all of
  * them or none: the core then splits the source.
  *
- * Nothing is entered into a device page table here, see mirror.c.
+ * This stores nothing in a device page table, see mirror.c.
  */
 #include <linux/gfp.h>
 #include <linux/highmem.h>
@@ -25,7 +25,7 @@
 #include "test_hmm.h"
 
 /**
- * struct batch - pages under migration
+ * struct dmirror_batch - pages under migration
  * @device: the device
  * @file: the file whose fault points apply, or NULL
  * @vma: where the pages are mapped, or NULL at eviction
@@ -37,9 +37,9 @@
  * @failed: for want of memory, or of a working copy engine, pages stay
  * @copy_failed: the latter
  */
-struct batch {
-	struct thmm_device	*device;
-	struct thmm_file	*file;
+struct dmirror_batch {
+	struct dmirror_device	*device;
+	struct dmirror_file	*file;
 	struct vm_area_struct	*vma;
 	unsigned long		start;
 	unsigned long		*src;
@@ -50,16 +50,16 @@ struct batch {
 	bool			copy_failed;
 };
 
-/* @order: of the memory wanted, 0 for another step than an allocation */
-static bool batch_fails(struct batch *batch, unsigned int point, unsigned int order)
+/* @order: of an allocation, 0 for any other step */
+static bool dmirror_batch_fails(struct dmirror_batch *batch, unsigned int point, unsigned int order)
 {
 	if (batch->file)
-		return thmm_fails_alloc(batch->file, point, order);
-	return batch->vma && thmm_mm_fails(batch->device, batch->vma->vm_mm, point, order);
+		return dmirror_fails_alloc(batch->file, point, order);
+	return batch->vma && dmirror_mm_fails(batch->device, batch->vma->vm_mm, point, order);
 }
 
-/* How many pages of the batch entry @i is about */
-static unsigned int entry_pages(const struct batch *batch, unsigned long i)
+/* The number of pages of entry @i of the batch */
+static unsigned int dmirror_entry_pages(const struct dmirror_batch *batch, unsigned long i)
 {
 	struct page *page = migrate_pfn_to_page(batch->src[i]);
 
@@ -68,30 +68,32 @@ static unsigned int entry_pages(const struct batch *batch, unsigned long i)
 	return page ? folio_nr_pages(page_folio(page)) : HPAGE_PMD_NR;
 }
 
-/* The device folio goes back to where it came from, unused. */
-static void destination_drop(struct folio *folio)
+/* Free a destination that is not used. */
+static void dmirror_dst_drop(struct folio *folio)
 {
 	folio_unlock(folio);
 	folio_put(folio);
 }
 
 /* Memory on the device for a folio of the batch */
-static struct folio *device_folio(struct batch *batch, unsigned long i, unsigned int order)
+static struct folio *dmirror_device_folio(struct dmirror_batch *batch, unsigned long i,
+					  unsigned int order)
 {
-	if (batch_fails(batch, HMM_DMIRROR_FAIL_DEVICE_ALLOC, order))
+	if (dmirror_batch_fails(batch, HMM_DMIRROR_FAIL_DEVICE_ALLOC, order))
 		return NULL;
 	if (order > batch->device->max_order)
 		return NULL;
-	return thmm_devmem_alloc(batch->device, order);
+	return dmirror_devmem_alloc(batch->device, order);
 }
 
 /* System memory for a folio of the batch */
-static struct folio *system_folio(struct batch *batch, unsigned long i, unsigned int order)
+static struct folio *dmirror_system_folio(struct dmirror_batch *batch, unsigned long i,
+					  unsigned int order)
 {
 	gfp_t gfp = GFP_HIGHUSER_MOVABLE;
 	struct folio *folio;
 
-	if (batch_fails(batch, HMM_DMIRROR_FAIL_SYSTEM_ALLOC, order))
+	if (dmirror_batch_fails(batch, HMM_DMIRROR_FAIL_SYSTEM_ALLOC, order))
 		return NULL;
 	if (order)
 		gfp |= __GFP_NORETRY | __GFP_NOWARN;
@@ -107,20 +109,21 @@ static struct folio *system_folio(struct batch *batch, unsigned long i, unsigned
 	return folio;
 }
 
-typedef struct folio *(*allocate_t)(struct batch *batch, unsigned long i, unsigned int order);
-typedef bool (*wanted_t)(struct batch *batch, const struct page *source);
+typedef struct folio *(*dmirror_alloc_t)(struct dmirror_batch *batch, unsigned long i,
+					 unsigned int order);
+typedef bool (*dmirror_wanted_t)(struct dmirror_batch *batch, const struct page *source);
 
 /* Copy, or clear where there is no source. */
-static bool destination_fill(struct batch *batch, struct folio *folio, struct page *source)
+static bool dmirror_dst_fill(struct dmirror_batch *batch, struct folio *folio, struct page *source)
 {
-	struct page *to = thmm_backing(folio_page(folio, 0));
+	struct page *to = dmirror_backing(folio_page(folio, 0));
 	unsigned int i, nr = folio_nr_pages(folio);
 	struct page *from = NULL;
 
-	if (batch_fails(batch, HMM_DMIRROR_FAIL_COPY, 0))
+	if (dmirror_batch_fails(batch, HMM_DMIRROR_FAIL_COPY, 0))
 		goto fail;
 	if (source) {
-		from = thmm_backing(source);
+		from = dmirror_backing(source);
 		if (!from)
 			goto fail;
 	}
@@ -138,15 +141,15 @@ fail:
 }
 
 /* One destination folio for entry @i, of @order, with the data of @source */
-static bool destination_set(struct batch *batch, unsigned long i, unsigned int order,
-			    struct page *source, allocate_t allocate)
+static bool dmirror_dst_set(struct dmirror_batch *batch, unsigned long i, unsigned int order,
+			    struct page *source, dmirror_alloc_t allocate)
 {
 	struct folio *folio = allocate(batch, i, order);
 
 	if (!folio)
 		return false;
-	if (!destination_fill(batch, folio, source)) {
-		destination_drop(folio);
+	if (!dmirror_dst_fill(batch, folio, source)) {
+		dmirror_dst_drop(folio);
 		return false;
 	}
 	batch->dst[i] = migrate_pfn(folio_pfn(folio));
@@ -156,72 +159,73 @@ static bool destination_set(struct batch *batch, unsigned long i, unsigned int o
 }
 
 /* Small destinations for the large entry @i; all or none */
-static bool destination_set_small(struct batch *batch, unsigned long i, unsigned int nr,
-				  struct page *source, allocate_t allocate)
+static bool dmirror_dst_set_small(struct dmirror_batch *batch, unsigned long i, unsigned int nr,
+				  struct page *source, dmirror_alloc_t allocate)
 {
 	unsigned int done;
 
 	for (done = 0; done < nr; done++)
-		if (!destination_set(batch, i + done, 0, source ? source + done : NULL, allocate))
+		if (!dmirror_dst_set(batch, i + done, 0, source ? source + done : NULL, allocate))
 			break;
 	if (done == nr) {
-		thmm_count(batch->device, THMM_FALLBACKS, 1);
+		dmirror_count(batch->device, DMIRROR_FALLBACKS, 1);
 		return true;
 	}
 	while (done--) {
-		destination_drop(page_folio(migrate_pfn_to_page(batch->dst[i + done])));
+		dmirror_dst_drop(page_folio(migrate_pfn_to_page(batch->dst[i + done])));
 		batch->dst[i + done] = 0;
 	}
 	return false;
 }
 
-/* Destinations for entry @i, which is about @nr pages */
-static void entry_supply(struct batch *batch, unsigned long i, unsigned int nr,
-			 allocate_t allocate)
+/* Destinations for entry @i, which has @nr pages */
+static void dmirror_entry_supply(struct dmirror_batch *batch, unsigned long i, unsigned int nr,
+				 dmirror_alloc_t allocate)
 {
 	struct page *source = migrate_pfn_to_page(batch->src[i]);
 
-	if (destination_set(batch, i, ilog2(nr), source, allocate))
+	if (dmirror_dst_set(batch, i, ilog2(nr), source, allocate))
 		return;
 	if (nr > 1 && !batch->copy_failed &&
-	    destination_set_small(batch, i, nr, source, allocate))
+	    dmirror_dst_set_small(batch, i, nr, source, allocate))
 		return;
 	batch->failed = true;
-	thmm_count(batch->device, THMM_ALLOC_FAILURES, 1);
+	dmirror_count(batch->device, DMIRROR_ALLOC_FAILURES, 1);
 }
 
 /* Anonymous system memory goes to the device; page cache never can. */
-static bool wants_in(struct batch *batch, const struct page *source)
+static bool dmirror_wants_in(struct dmirror_batch *batch, const struct page *source)
 {
 	return !source || (!is_zone_device_page(source) && PageAnon(source));
 }
 
 /*
- * An eviction may also find destinations that were not used, after they are unlocked
- * and before they are freed: they hold no data.
+ * An eviction may also find destinations that were not used, after they are
+ * unlocked and before they are freed: they hold no data.
  */
-static bool wants_out(struct batch *batch, const struct page *source)
+static bool dmirror_wants_out(struct dmirror_batch *batch, const struct page *source)
 {
-	return source && PageAnon(source) && thmm_page_device(source) == batch->device;
+	return source && PageAnon(source) && dmirror_page_device(source) == batch->device;
 }
 
 /* Supply destinations for all pages of a batch that qualify. */
-static void batch_supply(struct batch *batch, allocate_t allocate, wanted_t wanted)
+static void dmirror_batch_supply(struct dmirror_batch *batch, dmirror_alloc_t allocate,
+				 dmirror_wanted_t wanted)
 {
 	unsigned long i, nr;
 
 	for (i = 0; i < batch->npages; i += nr) {
-		nr = entry_pages(batch, i);
+		nr = dmirror_entry_pages(batch, i);
 		if (!(batch->src[i] & MIGRATE_PFN_MIGRATE))
 			continue;
 		if (wanted(batch, migrate_pfn_to_page(batch->src[i])))
-			entry_supply(batch, i, nr, allocate);
+			dmirror_entry_supply(batch, i, nr, allocate);
 		cond_resched();
 	}
 }
 
-/* After the core's last word and before it lets go: pages that have moved */
-static unsigned long batch_moved(const struct batch *batch)
+/* The number of pages that have moved, between migrate_vma_pages() and the finalize step */
+static unsigned long dmirror_batch_moved(const struct dmirror_batch *batch)
 {
 	unsigned long i, moved = 0;
 
@@ -235,8 +239,9 @@ static unsigned long batch_moved(const struct batch *batch)
 }
 
 /* Run mapped pages through the core. */
-static int batch_run(struct batch *batch, struct migrate_vma *args, allocate_t allocate,
-		     wanted_t wanted, unsigned long *moved)
+static int dmirror_batch_run(struct dmirror_batch *batch, struct migrate_vma *args,
+			     dmirror_alloc_t allocate,
+			     dmirror_wanted_t wanted, unsigned long *moved)
 {
 	int ret;
 
@@ -252,21 +257,22 @@ static int batch_run(struct batch *batch, struct migrate_vma *args, allocate_t a
 		return ret;
 	batch->npages = args->npages;
 	if (args->cpages)
-		batch_supply(batch, allocate, wanted);
+		dmirror_batch_supply(batch, allocate, wanted);
 	migrate_vma_pages(args);
-	*moved = batch_moved(batch);
+	*moved = dmirror_batch_moved(batch);
 	migrate_vma_finalize(args);
 	return 0;
 }
 
-static enum migrate_vma_direction select_device(const struct thmm_device *device)
+static enum migrate_vma_direction dmirror_select_flag(const struct dmirror_device *device)
 {
 	return device->coherent ? MIGRATE_VMA_SELECT_DEVICE_COHERENT :
 				  MIGRATE_VMA_SELECT_DEVICE_PRIVATE;
 }
 
 /* A part of one VMA; returns the pages moved, or an errno */
-static long part_run(struct batch *batch, unsigned long start, unsigned long end, bool to_device)
+static long dmirror_migrate_part(struct dmirror_batch *batch, unsigned long start,
+				 unsigned long end, bool to_device)
 {
 	struct migrate_vma args = {
 		.start = start,
@@ -274,22 +280,23 @@ static long part_run(struct batch *batch, unsigned long start, unsigned long end
 		.flags = MIGRATE_VMA_SELECT_FOLIOS |
 			 (to_device ? MIGRATE_VMA_SELECT_SYSTEM | MIGRATE_VMA_TO_DEVICE |
 				      MIGRATE_VMA_SWAP_IN :
-				      select_device(batch->device)),
+				      dmirror_select_flag(batch->device)),
 	};
-	allocate_t allocate = to_device ? device_folio : system_folio;
-	wanted_t wanted = to_device ? wants_in : wants_out;
+	dmirror_alloc_t allocate = to_device ? dmirror_device_folio : dmirror_system_folio;
+	dmirror_wanted_t wanted = to_device ? dmirror_wants_in : dmirror_wants_out;
 	unsigned long moved;
 	int ret;
 
 	batch->failed = false;
 	batch->copy_failed = false;
-	ret = batch_run(batch, &args, allocate, wanted, &moved);
+	ret = dmirror_batch_run(batch, &args, allocate, wanted, &moved);
 	return ret ?: moved;
 }
 
-/* One step of a command, as far as the VMA at *@addr goes; the same */
-static long step_run(struct thmm_call *call, struct batch *batch, bool to_device,
-		     unsigned long *addr)
+/* One step of a command, up to the end of the VMA at *@addr; returns the same */
+static long dmirror_migrate_step(struct dmirror_call *call, struct dmirror_batch *batch,
+				 bool to_device,
+				 unsigned long *addr)
 {
 	struct mm_struct *mm = call->mirror->notifier.mm;
 	unsigned long start = *addr;
@@ -299,8 +306,8 @@ static long step_run(struct thmm_call *call, struct batch *batch, bool to_device
 		return -EINTR;
 	batch->vma = vma_lookup(mm, start);
 	if (batch->vma && batch->vma->vm_flags & VM_READ) {
-		*addr = min(thmm_step_end(start, call->end), batch->vma->vm_end);
-		ret = part_run(batch, start, *addr, to_device);
+		*addr = min(dmirror_step_end(start, call->end), batch->vma->vm_end);
+		ret = dmirror_migrate_part(batch, start, *addr, to_device);
 	}
 	mmap_read_unlock(mm);
 	return ret;
@@ -310,29 +317,30 @@ static long step_run(struct thmm_call *call, struct batch *batch, bool to_device
  * Migrate a command's range; pages moved are counted in @counter. @reached is
  * where it ended, which is before the range's end only with an errno.
  */
-static int call_run(struct thmm_call *call, bool to_device, enum thmm_counter counter,
-		    unsigned long *total, unsigned long *reached)
+static int dmirror_migrate_call(struct dmirror_call *call, bool to_device,
+				enum dmirror_counter counter,
+				unsigned long *total, unsigned long *reached)
 {
-	struct batch batch = { .device = call->mirror->device, .file = call->file };
+	struct dmirror_batch batch = { .device = call->mirror->device, .file = call->file };
 	unsigned long addr = call->start;
 	long ret = 0;
 
 	*total = 0;
 	*reached = addr;
 
-	batch.src = kcalloc(2 * THMM_STEP_PAGES, sizeof(*batch.src), GFP_KERNEL);
+	batch.src = kcalloc(2 * DMIRROR_STEP_PAGES, sizeof(*batch.src), GFP_KERNEL);
 	if (!batch.src)
 		return -ENOMEM;
-	batch.dst = batch.src + THMM_STEP_PAGES;
+	batch.dst = batch.src + DMIRROR_STEP_PAGES;
 
 	while (addr < call->end && ret >= 0) {
 		ret = fatal_signal_pending(current) ? -EINTR :
-		      step_run(call, &batch, to_device, &addr);
+		      dmirror_migrate_step(call, &batch, to_device, &addr);
 		if (ret > 0) {
-			thmm_count(batch.device, counter, ret);
+			dmirror_count(batch.device, counter, ret);
 			*total += ret;
 		}
-		/* What the device does not take is no error, what it keeps is. */
+		/* Pages that stay in system memory are no error; those on the device are. */
 		if (batch.failed && !to_device && ret >= 0)
 			ret = batch.copy_failed ? -EIO : -ENOMEM;
 		cond_resched();
@@ -343,92 +351,92 @@ static int call_run(struct thmm_call *call, bool to_device, enum thmm_counter co
 }
 
 /**
- * thmm_migrate_to_device() - HMM_DMIRROR_MIGRATE_TO_DEV
+ * dmirror_migrate_to_device() - HMM_DMIRROR_MIGRATE_TO_DEV
  * @call: the command
  *
- * Also where the migration ended early, the caller learns how far it came.
+ * If the migration ended early, this still reports how far it got.
  *
- * Return: 0, -ENOENT when not all of the range is on the device now, or
- * another errno.
+ * Return: 0, -ENOENT if a part of the range is not on the device, or another
+ * errno.
  */
-int thmm_migrate_to_device(struct thmm_call *call)
+int dmirror_migrate_to_device(struct dmirror_call *call)
 {
 	unsigned long moved, reached;
 	int ret, seen;
 
-	ret = call_run(call, true, THMM_MIGRATED_IN, &moved, &reached);
+	ret = dmirror_migrate_call(call, true, DMIRROR_MIGRATED_IN, &moved, &reached);
 	/* The rest of the range may be terabytes. */
 	call->end = reached;
-	seen = thmm_read_device(call);
+	seen = dmirror_read_device(call);
 	return ret ?: seen;
 }
 
 /**
- * thmm_migrate_to_system() - HMM_DMIRROR_MIGRATE_TO_SYS
+ * dmirror_migrate_to_system() - HMM_DMIRROR_MIGRATE_TO_SYS
  * @call: the command
  *
  * Return: 0 or an errno.
  */
-int thmm_migrate_to_system(struct thmm_call *call)
+int dmirror_migrate_to_system(struct dmirror_call *call)
 {
 	unsigned long moved, reached;
 	int ret;
 
-	ret = call_run(call, false, THMM_MIGRATED_OUT, &moved, &reached);
+	ret = dmirror_migrate_call(call, false, DMIRROR_MIGRATED_OUT, &moved, &reached);
 	call->cpages = moved;
 	return ret;
 }
 
-/* Where the folio is that a fault is about, as far as it can be in this mapping */
-static void fault_range(const struct vm_fault *vmf, struct migrate_vma *args)
+/* The range of the faulting page's folio, as far as it is in this VMA */
+static void dmirror_fault_range(const struct vm_fault *vmf, struct migrate_vma *args)
 {
 	struct folio *folio = page_folio(vmf->page);
 	unsigned long addr = ALIGN_DOWN(vmf->address, PAGE_SIZE);
 	unsigned long before = folio_page_idx(folio, vmf->page) << PAGE_SHIFT;
-	unsigned long behind = folio_size(folio) - before;
+	unsigned long after = folio_size(folio) - before;
 
-	/* A PMD is about the folio's first page. */
+	/* The page of a PMD is the first page of the folio. */
 	if (!vmf->pte)
 		addr = ALIGN_DOWN(addr, HPAGE_PMD_SIZE);
 	args->start = addr - min(before, addr - vmf->vma->vm_start);
-	args->end = addr + min(behind, vmf->vma->vm_end - addr);
+	args->end = addr + min(after, vmf->vma->vm_end - addr);
 }
 
 /**
- * thmm_cpu_fault() - bring back what the CPU cannot reach
+ * dmirror_cpu_fault() - migrate a folio that the CPU cannot access
  * @vmf: the fault; its page is locked and referenced
  *
- * Brings the whole folio, if it is mapped as a whole, or else what is mapped next
- * to the fault where the folio would be.
+ * Migrates the whole folio, if it is mapped as a whole, or otherwise what is
+ * mapped around the fault where the folio would be.
  *
- * Return: 0 to try the access again, or what to do with the process.
+ * Return: 0 to repeat the access, or the result of the fault.
  */
-vm_fault_t thmm_cpu_fault(struct vm_fault *vmf)
+vm_fault_t dmirror_cpu_fault(struct vm_fault *vmf)
 {
-	struct batch batch = {
-		.device = thmm_page_device(vmf->page),
+	struct dmirror_batch batch = {
+		.device = dmirror_page_device(vmf->page),
 		.vma = vmf->vma,
 		.faulting = true,
 	};
 	struct migrate_vma args = {
-		.flags = select_device(batch.device) | MIGRATE_VMA_SELECT_FOLIOS,
+		.flags = dmirror_select_flag(batch.device) | MIGRATE_VMA_SELECT_FOLIOS,
 		.fault_page = vmf->page,
 	};
 	unsigned long moved, nr;
 	int ret;
 
-	thmm_count(batch.device, THMM_CPU_FAULTS, 1);
+	dmirror_count(batch.device, DMIRROR_CPU_FAULTS, 1);
 	if (vmf->flags & FAULT_FLAG_VMA_LOCK)
 		args.flags |= MIGRATE_VMA_UNDER_VMA_LOCK;
-	fault_range(vmf, &args);
+	dmirror_fault_range(vmf, &args);
 	nr = (args.end - args.start) >> PAGE_SHIFT;
 	batch.src = kcalloc(2 * nr, sizeof(*batch.src), GFP_KERNEL);
 	if (!batch.src)
 		return VM_FAULT_OOM;
 	batch.dst = batch.src + nr;
 
-	ret = batch_run(&batch, &args, system_folio, wants_out, &moved);
-	thmm_count(batch.device, THMM_FAULTED_OUT, moved);
+	ret = dmirror_batch_run(&batch, &args, dmirror_system_folio, dmirror_wants_out, &moved);
+	dmirror_count(batch.device, DMIRROR_FAULTED_OUT, moved);
 	kfree(batch.src);
 
 	if (ret || batch.copy_failed)
@@ -437,22 +445,23 @@ vm_fault_t thmm_cpu_fault(struct vm_fault *vmf)
 }
 
 /**
- * struct eviction - eviction of a chunk
+ * struct dmirror_eviction - eviction of a chunk
  * @evict: the pages of the chunk
  * @device: the device
  * @file: the file whose fault points apply, or NULL
  */
-struct eviction {
+struct dmirror_eviction {
 	struct migrate_evict	evict;
-	struct thmm_device	*device;
-	struct thmm_file	*file;
+	struct dmirror_device	*device;
+	struct dmirror_file	*file;
 };
 
-static void eviction_supply(struct migrate_evict *evict, unsigned long *src, unsigned long *dst,
-			    unsigned long npages)
+static void dmirror_eviction_supply(struct migrate_evict *evict, unsigned long *src,
+				    unsigned long *dst,
+				    unsigned long npages)
 {
-	struct eviction *eviction = container_of(evict, struct eviction, evict);
-	struct batch batch = {
+	struct dmirror_eviction *eviction = container_of(evict, struct dmirror_eviction, evict);
+	struct dmirror_batch batch = {
 		.device = eviction->device,
 		.file = eviction->file,
 		.src = src,
@@ -460,11 +469,11 @@ static void eviction_supply(struct migrate_evict *evict, unsigned long *src, uns
 		.npages = npages,
 	};
 
-	batch_supply(&batch, system_folio, wants_out);
+	dmirror_batch_supply(&batch, dmirror_system_folio, dmirror_wants_out);
 }
 
 /**
- * thmm_evict_chunk() - migrate the pages of a chunk to system memory
+ * dmirror_evict_chunk() - migrate the pages of a chunk to system memory
  * @file: the file whose fault points apply, or NULL
  * @chunk: the chunk, which the caller keeps from being freed
  * @deadline: when to give up, in jiffies
@@ -473,22 +482,22 @@ static void eviction_supply(struct migrate_evict *evict, unsigned long *src, uns
  *
  * Return: the number of pages that have migrated.
  */
-unsigned long thmm_evict_chunk(struct thmm_file *file, struct thmm_chunk *chunk,
-			       unsigned long deadline)
+unsigned long dmirror_evict_chunk(struct dmirror_file *file, struct dmirror_chunk *chunk,
+				  unsigned long deadline)
 {
 	unsigned long now = jiffies;
-	struct eviction eviction = {
+	struct dmirror_eviction eviction = {
 		.evict = {
 			.start = chunk->first_pfn,
 			.npages = chunk->nr_blocks * HPAGE_PMD_NR,
 			.timeout = time_before(now, deadline) ? deadline - now : 0,
-			.supply = eviction_supply,
+			.supply = dmirror_eviction_supply,
 		},
 		.device = chunk->device,
 		.file = file,
 	};
 
 	migrate_device_evict(&eviction.evict);
-	thmm_count(chunk->device, THMM_EVICTED, eviction.evict.moved);
+	dmirror_count(chunk->device, DMIRROR_EVICTED, eviction.evict.moved);
 	return eviction.evict.moved;
 }

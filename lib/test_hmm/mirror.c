@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A mirror: the device's page table for one mm, and what keeps it true.
+ * A mirror: the device's page table for one mm, and what keeps it coherent.
  *
  * Invariant: with the mirror's lock held, each entry of the table is a page
- * that the CPU's page table maps at that address (or, for THMM_ATOMIC, has
- * set aside for us), with at least the entry's access. Entries hold no
- * reference: an invalidation takes them out before the page can go, or takes
- * write access from them if that is all the CPU loses.
+ * that the CPU's page table maps at that address (or, for DMIRROR_ATOMIC, to
+ * which the device has exclusive access), with at least the entry's access.
+ * Entries hold no reference: an invalidation removes them before the page can be
+ * freed, or removes write access if the CPU loses nothing else.
  *
- * Entries come in one way only: read the CPU's page table under a sequence
- * number, take the lock, find the number still good, store. Migration is no
- * exception: it maps nothing itself, the result is read back like any other
- * change. So no event needs to be ignored, and other files' mirrors of the
- * same process stay right without knowing about each other.
+ * Entries are stored in one way only: read the CPU's page table under a
+ * sequence number, lock the mirror, check the number, store. Migration is no
+ * exception: it maps nothing itself, and its result is read like any other
+ * change. So no event needs to be ignored, and the mirrors that several files
+ * have of one process are independent.
  */
 #include <linux/hmm.h>
 #include <linux/jiffies.h>
@@ -23,17 +23,17 @@
 
 #include "test_hmm.h"
 
-/* What is left of an entry when the CPU loses write access, and nothing else */
-static void *without_write(void *entry)
+/* What an entry becomes if the CPU loses write access and nothing else */
+static void *dmirror_entry_wrprotect(void *entry)
 {
-	if (xa_is_zero(entry) || xa_pointer_tag(entry) == THMM_ATOMIC)
+	if (xa_is_zero(entry) || xa_pointer_tag(entry) == DMIRROR_ATOMIC)
 		return NULL;
-	return xa_tag_pointer(xa_untag_pointer(entry), THMM_READ);
+	return xa_tag_pointer(xa_untag_pointer(entry), DMIRROR_READ);
 }
 
-/* Take the entries of pages @first to @last out of the table, or to write from them. */
-static void mirror_revoke(struct thmm_mirror *mirror, unsigned long first, unsigned long last,
-			  bool write_only, bool may_sleep)
+/* Remove the entries of pages @first to @last, or only write access from them. */
+static void dmirror_revoke(struct dmirror *mirror, unsigned long first, unsigned long last,
+			   bool write_only, bool may_sleep)
 {
 	XA_STATE(xas, &mirror->table, first);
 	unsigned int seen = 0;
@@ -43,7 +43,7 @@ static void mirror_revoke(struct thmm_mirror *mirror, unsigned long first, unsig
 
 	xas_lock(&xas);
 	xas_for_each(&xas, entry, last) {
-		xas_store(&xas, write_only ? without_write(entry) : NULL);
+		xas_store(&xas, write_only ? dmirror_entry_wrprotect(entry) : NULL);
 		if (++seen % XA_CHECK_SCHED)
 			continue;
 		xas_pause(&xas);
@@ -55,10 +55,10 @@ static void mirror_revoke(struct thmm_mirror *mirror, unsigned long first, unsig
 	xas_unlock(&xas);
 }
 
-static bool mirror_invalidate(struct mmu_interval_notifier *notifier,
-			      const struct mmu_notifier_range *range, unsigned long seq)
+static bool dmirror_invalidate(struct mmu_interval_notifier *notifier,
+			       const struct mmu_notifier_range *range, unsigned long seq)
 {
-	struct thmm_mirror *mirror = container_of(notifier, struct thmm_mirror, notifier);
+	struct dmirror *mirror = container_of(notifier, struct dmirror, notifier);
 	bool may_sleep = mmu_notifier_range_blockable(range);
 
 	/* Our own request for exclusive access; exclusive.c stores its outcome. */
@@ -71,28 +71,28 @@ static bool mirror_invalidate(struct mmu_interval_notifier *notifier,
 		return false;
 
 	mmu_interval_set_seq(notifier, seq);
-	mirror_revoke(mirror, range->start >> PAGE_SHIFT, (range->end - 1) >> PAGE_SHIFT,
-		      mmu_notifier_range_update_to_read_only(range), may_sleep);
+	dmirror_revoke(mirror, range->start >> PAGE_SHIFT, (range->end - 1) >> PAGE_SHIFT,
+		       mmu_notifier_range_update_to_read_only(range), may_sleep);
 	mutex_unlock(&mirror->lock);
 
-	thmm_count(mirror->device, THMM_INVALIDATIONS, 1);
+	dmirror_count(mirror->device, DMIRROR_INVALIDATIONS, 1);
 	return true;
 }
 
-static const struct mmu_interval_notifier_ops mirror_ops = {
-	.invalidate = mirror_invalidate,
+static const struct mmu_interval_notifier_ops dmirror_ops = {
+	.invalidate = dmirror_invalidate,
 };
 
 /**
- * thmm_mirror_create() - begin to mirror a process
+ * dmirror_create() - begin to mirror a process
  * @device: for this device
- * @mm: which the caller keeps from exiting
+ * @mm: the address space, to which the caller has a reference
  *
  * Return: the mirror, with one reference, or an error pointer.
  */
-struct thmm_mirror *thmm_mirror_create(struct thmm_device *device, struct mm_struct *mm)
+struct dmirror *dmirror_create(struct dmirror_device *device, struct mm_struct *mm)
 {
-	struct thmm_mirror *mirror;
+	struct dmirror *mirror;
 	int ret;
 
 	mirror = kzalloc_obj(*mirror);
@@ -104,7 +104,7 @@ struct thmm_mirror *thmm_mirror_create(struct thmm_device *device, struct mm_str
 	xa_init_flags(&mirror->table, XA_FLAGS_ACCOUNT);
 
 	ret = mmu_interval_notifier_insert(&mirror->notifier, mm, 0, ULONG_MAX & PAGE_MASK,
-					   &mirror_ops);
+					   &dmirror_ops);
 	if (ret) {
 		kfree(mirror);
 		return ERR_PTR(ret);
@@ -113,14 +113,14 @@ struct thmm_mirror *thmm_mirror_create(struct thmm_device *device, struct mm_str
 }
 
 /**
- * thmm_mirror_get() - what a file mirrors now
+ * dmirror_get() - what a file mirrors now
  * @file: the file; it may be attached to another process at the same time
  *
  * Return: the mirror, with a reference for the caller.
  */
-struct thmm_mirror *thmm_mirror_get(struct thmm_file *file)
+struct dmirror *dmirror_get(struct dmirror_file *file)
 {
-	struct thmm_mirror *mirror;
+	struct dmirror *mirror;
 
 	spin_lock(&file->device->files_lock);
 	mirror = file->mirror;
@@ -129,9 +129,9 @@ struct thmm_mirror *thmm_mirror_get(struct thmm_file *file)
 	return mirror;
 }
 
-static void mirror_destroy(struct kref *ref)
+static void dmirror_destroy(struct kref *ref)
 {
-	struct thmm_mirror *mirror = container_of(ref, struct thmm_mirror, ref);
+	struct dmirror *mirror = container_of(ref, struct dmirror, ref);
 
 	mmu_interval_notifier_remove(&mirror->notifier);
 	xa_destroy(&mirror->table);
@@ -139,25 +139,25 @@ static void mirror_destroy(struct kref *ref)
 }
 
 /**
- * thmm_mirror_put() - drop a reference
- * @mirror: which ends with the last one; may sleep then
+ * dmirror_put() - drop a reference
+ * @mirror: the mirror; the last reference frees it, which may sleep
  */
-void thmm_mirror_put(struct thmm_mirror *mirror)
+void dmirror_put(struct dmirror *mirror)
 {
-	kref_put(&mirror->ref, mirror_destroy);
+	kref_put(&mirror->ref, dmirror_destroy);
 }
 
 /**
- * thmm_table_set() - let the device use a page
+ * dmirror_table_set() - let the device use a page
  * @mirror: the mirror; the caller holds its lock
  * @index: page index in the mirrored mm
  * @page: backing page
  * @access: what for
  *
- * Return: 0, or -ENOMEM, which the caller may cure by mirror_reserve().
+ * Return: 0, or -ENOMEM; dmirror_reserve() avoids that.
  */
-int thmm_table_set(struct thmm_mirror *mirror, unsigned long index, struct page *page,
-		   enum thmm_access access)
+int dmirror_table_set(struct dmirror *mirror, unsigned long index, struct page *page,
+		      enum dmirror_access access)
 {
 	lockdep_assert_held(&mirror->lock);
 
@@ -166,15 +166,15 @@ int thmm_table_set(struct thmm_mirror *mirror, unsigned long index, struct page 
 }
 
 /**
- * thmm_table_get() - look a page up as the device does
+ * dmirror_table_get() - look a page up as the device does
  * @mirror: the mirror; the caller holds its lock for as long as it uses the page
  * @index: page index in the mirrored mm
  * @access: receives what the device may do with it; can be NULL
  *
  * Return: the backing page, or NULL.
  */
-struct page *thmm_table_get(struct thmm_mirror *mirror, unsigned long index,
-			    enum thmm_access *access)
+struct page *dmirror_table_get(struct dmirror *mirror, unsigned long index,
+			       enum dmirror_access *access)
 {
 	void *entry;
 
@@ -186,8 +186,8 @@ struct page *thmm_table_get(struct thmm_mirror *mirror, unsigned long index,
 	return xa_untag_pointer(entry);
 }
 
-/* Have memory for the table's entries of a range, before the lock is taken. */
-static int mirror_reserve(struct thmm_mirror *mirror, const struct hmm_range *range)
+/* Allocate memory for the table's entries of a range, before the lock is taken. */
+static int dmirror_reserve(struct dmirror *mirror, const struct hmm_range *range)
 {
 	unsigned long addr;
 	int ret;
@@ -200,8 +200,8 @@ static int mirror_reserve(struct thmm_mirror *mirror, const struct hmm_range *ra
 	return 0;
 }
 
-/* hmm_range_fault() once, under the mmap lock */
-static int walk_locked(struct hmm_range *range)
+/* hmm_range_fault() once, under mmap_lock */
+static int dmirror_walk_locked(struct hmm_range *range)
 {
 	struct mm_struct *mm = range->notifier->mm;
 	int ret;
@@ -215,11 +215,11 @@ static int walk_locked(struct hmm_range *range)
 }
 
 /* Visit what was read, unless it is outdated: -EAGAIN. */
-static int visit_if_current(struct thmm_call *call, struct hmm_range *range,
-			    thmm_visit_t visit, void *arg)
+static int dmirror_visit_if_current(struct dmirror_call *call, struct hmm_range *range,
+				    dmirror_visit_t visit, void *arg)
 {
-	struct thmm_mirror *mirror = call->mirror;
-	bool fails = thmm_fails(call->file, HMM_DMIRROR_FAIL_LOCK);
+	struct dmirror *mirror = call->mirror;
+	bool fails = dmirror_fails(call->file, HMM_DMIRROR_FAIL_LOCK);
 	int ret;
 
 	mutex_lock(&mirror->lock);
@@ -230,24 +230,24 @@ static int visit_if_current(struct thmm_call *call, struct hmm_range *range,
 	mutex_unlock(&mirror->lock);
 
 	if (ret == -EAGAIN)
-		thmm_count(mirror->device, THMM_COLLISIONS, 1);
+		dmirror_count(mirror->device, DMIRROR_COLLISIONS, 1);
 	return ret;
 }
 
 /**
- * thmm_mirror_walk() - read the CPU's page table and act on it while it is true
- * @call: the command; it keeps the mm from exiting
- * @range: which pages and what to ask for; no longer than a step
- * @unlocked: let fault handlers drop the mmap lock, and wait without limit
+ * dmirror_walk() - read the CPU's page table, and use it while it is valid
+ * @call: the command; it has a reference to the address space
+ * @range: the pages and the requests; no longer than a step
+ * @unlocked: let fault handlers drop mmap_lock, and wait without limit
  * @visit: called with the mirror's lock held and @range current; returns an
  *	   errno, but never -EAGAIN, and is called again after -ENOMEM
  * @arg: for @visit
  *
- * Return: what @visit returned, or an errno of hmm_range_fault(); -EBUSY when
- * the range did not stand still for a second, -EINTR for a dying caller.
+ * Return: what @visit returned, or an errno of hmm_range_fault(); -EBUSY if
+ * invalidations collided for a second, -EINTR after a fatal signal.
  */
-int thmm_mirror_walk(struct thmm_call *call, struct hmm_range *range, bool unlocked,
-		     thmm_visit_t visit, void *arg)
+int dmirror_walk(struct dmirror_call *call, struct hmm_range *range, bool unlocked,
+		 dmirror_visit_t visit, void *arg)
 {
 	unsigned long deadline = jiffies + msecs_to_jiffies(HMM_RANGE_DEFAULT_TIMEOUT);
 	bool reserved = false;
@@ -255,7 +255,7 @@ int thmm_mirror_walk(struct thmm_call *call, struct hmm_range *range, bool unloc
 
 	range->notifier = &call->mirror->notifier;
 	range->dev_private_owner = call->mirror->device;
-	if (thmm_fails(call->file, HMM_DMIRROR_FAIL_TABLE))
+	if (dmirror_fails(call->file, HMM_DMIRROR_FAIL_TABLE))
 		return -ENOMEM;
 
 	do {
@@ -263,12 +263,13 @@ int thmm_mirror_walk(struct thmm_call *call, struct hmm_range *range, bool unloc
 			return -EINTR;
 		cond_resched();
 
-		ret = unlocked ? hmm_range_fault_unlocked_timeout(range, 0) : walk_locked(range);
+		ret = unlocked ? hmm_range_fault_unlocked_timeout(range, 0) :
+				 dmirror_walk_locked(range);
 		if (!ret)
-			ret = visit_if_current(call, range, visit, arg);
+			ret = dmirror_visit_if_current(call, range, visit, arg);
 		if (ret == -ENOMEM && !reserved) {
 			reserved = true;
-			ret = mirror_reserve(call->mirror, range) ?: -EAGAIN;
+			ret = dmirror_reserve(call->mirror, range) ?: -EAGAIN;
 		}
 		if (ret != -EAGAIN && ret != -EBUSY)
 			return ret;
@@ -278,15 +279,15 @@ int thmm_mirror_walk(struct thmm_call *call, struct hmm_range *range, bool unloc
 }
 
 /**
- * thmm_table_map() - let the device use pages of a range
+ * dmirror_table_map() - let the device use pages of a range
  * @mirror: the mirror; the caller holds its lock
  * @range: current; its entries say what the device may do with each page
  * @pick: returns the page to use for an entry, NULL to pass over it, or an
  *	  error pointer to end here
  *
- * Return: 0, or an errno; -ENOMEM as for thmm_table_set().
+ * Return: 0, or an errno; -ENOMEM as for dmirror_table_set().
  */
-int thmm_table_map(struct thmm_mirror *mirror, const struct hmm_range *range, thmm_pick_t pick)
+int dmirror_table_map(struct dmirror *mirror, const struct hmm_range *range, dmirror_pick_t pick)
 {
 	XA_STATE(xas, &mirror->table, range->start >> PAGE_SHIFT);
 	unsigned long addr, nr, entry, i;
@@ -296,7 +297,7 @@ int thmm_table_map(struct thmm_mirror *mirror, const struct hmm_range *range, th
 
 	xas_lock(&xas);
 	for_each_hmm_run(range, addr, nr, entry) {
-		enum thmm_access access = entry & HMM_PFN_WRITE ? THMM_WRITE : THMM_READ;
+		enum dmirror_access access = entry & HMM_PFN_WRITE ? DMIRROR_WRITE : DMIRROR_READ;
 
 		for (i = 0; i < nr && !ret; i++) {
 			struct page *page = pick(mirror, range, entry + i);
@@ -305,7 +306,7 @@ int thmm_table_map(struct thmm_mirror *mirror, const struct hmm_range *range, th
 			if (IS_ERR(page)) {
 				ret = PTR_ERR(page);
 			} else if (page) {
-				xas_store(&xas, xa_tag_pointer(thmm_backing(page), access));
+				xas_store(&xas, xa_tag_pointer(dmirror_backing(page), access));
 				ret = xas_error(&xas);
 			}
 		}
@@ -316,9 +317,9 @@ int thmm_table_map(struct thmm_mirror *mirror, const struct hmm_range *range, th
 	return ret;
 }
 
-/* 7.3's walk may leave a request unmet and return 0. */
-static struct page *pick_requested(struct thmm_mirror *mirror, const struct hmm_range *range,
-				   unsigned long entry)
+/* The walk of 7.3 may return 0 although a request is not met. */
+static struct page *dmirror_pick_requested(struct dmirror *mirror, const struct hmm_range *range,
+					   unsigned long entry)
 {
 	struct page *page;
 
@@ -327,27 +328,27 @@ static struct page *pick_requested(struct thmm_mirror *mirror, const struct hmm_
 	if (range->default_flags & HMM_PFN_REQ_WRITE && !(entry & HMM_PFN_WRITE))
 		return ERR_PTR(-EFAULT);
 	page = hmm_pfn_to_page(entry);
-	return thmm_backing(page) ? page : ERR_PTR(-EFAULT);
+	return dmirror_backing(page) ? page : ERR_PTR(-EFAULT);
 }
 
 /* A visit: put all pages of the range into the table. */
-static int visit_map(struct thmm_mirror *mirror, const struct hmm_range *range, void *arg)
+static int dmirror_visit_map(struct dmirror *mirror, const struct hmm_range *range, void *arg)
 {
-	return thmm_table_map(mirror, range, pick_requested);
+	return dmirror_table_map(mirror, range, dmirror_pick_requested);
 }
 
 /**
- * thmm_mirror_fault() - make the device able to use a range
- * @call: the command; it keeps the mm from exiting
+ * dmirror_fault() - fault in a range for the device
+ * @call: the command; it has a reference to the address space
  * @start: first address
  * @end: end of the range, exclusive
  * @write: writable
- * @unlocked: as for thmm_mirror_walk()
+ * @unlocked: as for dmirror_walk()
  *
  * Return: 0, or an errno; pages before the one that failed may be in the table.
  */
-int thmm_mirror_fault(struct thmm_call *call, unsigned long start, unsigned long end,
-		      bool write, bool unlocked)
+int dmirror_fault(struct dmirror_call *call, unsigned long start, unsigned long end,
+		  bool write, bool unlocked)
 {
 	struct hmm_range range = {
 		.default_flags = HMM_RANGE_SPARSE | HMM_PFN_REQ_FAULT |
@@ -356,14 +357,14 @@ int thmm_mirror_fault(struct thmm_call *call, unsigned long start, unsigned long
 	unsigned long addr;
 	int ret = 0;
 
-	range.hmm_pfns = kmalloc_array(THMM_STEP_PAGES, sizeof(*range.hmm_pfns), GFP_KERNEL);
+	range.hmm_pfns = kmalloc_array(DMIRROR_STEP_PAGES, sizeof(*range.hmm_pfns), GFP_KERNEL);
 	if (!range.hmm_pfns)
 		return -ENOMEM;
 
 	for (addr = start; addr < end && !ret; addr = range.end) {
 		range.start = addr;
-		range.end = thmm_step_end(addr, end);
-		ret = thmm_mirror_walk(call, &range, unlocked, visit_map, NULL);
+		range.end = dmirror_step_end(addr, end);
+		ret = dmirror_walk(call, &range, unlocked, dmirror_visit_map, NULL);
 	}
 
 	kfree(range.hmm_pfns);

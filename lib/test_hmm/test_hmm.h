@@ -4,42 +4,45 @@
  *
  *	main.c		module, character devices, command dispatch
  *	attach.c	mirror a process named by a pidfd
- *	access.c	the device reads, writes and looks at a mirrored process
- *	exclusive.c	the device takes pages for itself
- *	atomic.c	the device adds to words of such pages
- *	mirror.c	a mirror: the device's page table and what keeps it true
- *	migrate.c	pages to the device and back, CPU faults
- *	evict.c		empty the device
- *	devmem.c	device pages and folios, from their birth to their death
+ *	access.c	the device reads, writes and snapshots a mirrored process
+ *	exclusive.c	exclusive access of the device
+ *	atomic.c	the device adds to words of exclusive pages
+ *	mirror.c	a mirror: the device's page table and what keeps it coherent
+ *	migrate.c	migration to the device and back, CPU faults
+ *	evict.c		eviction of the device
+ *	devmem.c	device pages and folios: allocation, split and free
  *	chunk.c		where device memory comes from
  *	failpoint.c	steps that a test makes fail
  *	counters.c	what was done, for COUNTERS and debugfs
  *
- * Vocabulary. A *file* is an open device file, a *mirror* the tie between one
- * device and one mm, a *table* the mirror's xarray: the device's page table.
- * The *backing* of a device page is the page that holds its data: a page of
- * system memory for private device pages, the page itself for coherent ones.
- * Tables hold backing pages only, so that every page in a table can be mapped.
- * A *block* is PMD-sized and PMD-aligned device memory.
+ * Vocabulary. A *file* is an open device file, a *mirror* (struct dmirror) the
+ * tie between one device and one mm, a *table* the mirror's xarray: the device's
+ * page table. The *backing* of a device page is the page that holds its data: a
+ * page of system memory for private device pages, the page itself for coherent
+ * ones. Tables hold backing pages only, so that every page in a table can be
+ * mapped. A *block* is PMD-sized and PMD-aligned device memory.
  *
  * Locks, outermost first:
  *
- *	mmap_lock		of the mirrored mm, read
- *	folio locks		of pages under migration
- *	thmm_device.chunk_lock	the set of chunks
- *	thmm_mirror.lock	table and sequence; nothing below it may wait for
- *				memory, because reclaim invalidates under it
- *	thmm_device.lock	free memory; with interrupts off, because the last
- *				reference to a page may go in an interrupt
- *	thmm_device.files_lock	open files and their mirrors
+ *	mmap_lock			of the mirrored mm, read
+ *	folio locks			of pages under migration
+ *	dmirror_device.chunk_lock	the set of chunks
+ *	dmirror.lock			table and sequence; nothing below it may
+ *					wait for memory, because reclaim
+ *					invalidates under it
+ *	dmirror_device.lock		free memory; with interrupts off, because
+ *					the last reference to a page may be
+ *					dropped in an interrupt
+ *	dmirror_device.files_lock	open files and their mirrors
  *
- * Where to extend it: sparse output of a walk in thmm_table_map(); invalidations
- * that only take write access away in mirror_revoke(); folio orders between a
- * page and a PMD in the *_max_order parameters; the rest handles any order.
+ * Where to extend it: sparse output of a walk in dmirror_table_map();
+ * invalidations that only remove write access in dmirror_revoke(); folio orders
+ * between a page and a PMD in the *_max_order parameters; the rest handles any
+ * order.
  *
- * A device page in use holds its chunk (by the chunk's count) and, as the
- * device's first one, the module: it cannot be unloaded while pages that
- * eviction failed to bring back are mapped somewhere.
+ * A device page in use pins its chunk (by the chunk's count) and, if it is the
+ * device's first one, the module: it cannot be unloaded while pages are mapped
+ * that eviction failed to migrate.
  */
 #ifndef _TEST_HMM_H
 #define _TEST_HMM_H
@@ -58,27 +61,27 @@
 #include "../test_hmm_uapi.h"
 
 /* Pages of one step on a range: a page table's worth. */
-#define THMM_STEP_PAGES		PTRS_PER_PTE
+#define DMIRROR_STEP_PAGES		PTRS_PER_PTE
 
-enum thmm_counter {
-	THMM_MIGRATED_IN,
-	THMM_MIGRATED_OUT,
-	THMM_FAULTED_OUT,
-	THMM_EVICTED,
-	THMM_CPU_FAULTS,
-	THMM_DEVICE_FAULTS,
-	THMM_INVALIDATIONS,
-	THMM_COLLISIONS,
-	THMM_ALLOCATED,
-	THMM_FREED,
-	THMM_ALLOC_FAILURES,
-	THMM_FALLBACKS,
-	THMM_SPLITS,
-	THMM_COUNTERS
+enum dmirror_counter {
+	DMIRROR_MIGRATED_IN,
+	DMIRROR_MIGRATED_OUT,
+	DMIRROR_FAULTED_OUT,
+	DMIRROR_EVICTED,
+	DMIRROR_CPU_FAULTS,
+	DMIRROR_DEVICE_FAULTS,
+	DMIRROR_INVALIDATIONS,
+	DMIRROR_COLLISIONS,
+	DMIRROR_ALLOCATED,
+	DMIRROR_FREED,
+	DMIRROR_ALLOC_FAILURES,
+	DMIRROR_FALLBACKS,
+	DMIRROR_SPLITS,
+	DMIRROR_COUNTERS
 };
 
 /**
- * struct thmm_device - one dummy device
+ * struct dmirror_device - one dummy device
  * @cdev: its character device
  * @dev: its place in the device model; owns this structure
  * @debugfs: its directory in debugfs
@@ -97,7 +100,7 @@ enum thmm_counter {
  * @files: open files; @files_lock
  * @counters: what was done
  */
-struct thmm_device {
+struct dmirror_device {
 	struct cdev		cdev;
 	struct device		dev;
 	struct dentry		*debugfs;
@@ -118,23 +121,23 @@ struct thmm_device {
 	spinlock_t		files_lock;	/* which files are open */
 	struct list_head	files;
 
-	atomic64_t		counters[THMM_COUNTERS];
+	atomic64_t		counters[DMIRROR_COUNTERS];
 };
 
 /**
- * struct thmm_block - allocation state of one block
+ * struct dmirror_block - allocation state of one block
  * @node: in the device's list of free or partial blocks; on neither when full
  * @chunk: where it belongs; constant
  * @in_use: pages in use; written under the device's lock
  */
-struct thmm_block {
+struct dmirror_block {
 	struct list_head	node;
-	struct thmm_chunk	*chunk;
+	struct dmirror_chunk	*chunk;
 	unsigned int		in_use;
 };
 
 /**
- * struct thmm_chunk - a contiguous piece of device memory
+ * struct dmirror_chunk - a contiguous piece of device memory
  * @pagemap: its struct pages
  * @device: its device; constant
  * @node: in the device's list of chunks
@@ -145,59 +148,59 @@ struct thmm_block {
  * @used: a bit a page, set while it is in use; the device's lock
  * @blocks: its blocks
  */
-struct thmm_chunk {
+struct dmirror_chunk {
 	struct dev_pagemap	pagemap;
-	struct thmm_device	*device;
+	struct dmirror_device	*device;
 	struct list_head	node;
 	struct resource		*region;
 	unsigned long		first_pfn;
 	unsigned long		nr_blocks;
 	unsigned long		in_use;
 	unsigned long		*used;
-	struct thmm_block	blocks[] __counted_by(nr_blocks);
+	struct dmirror_block	blocks[] __counted_by(nr_blocks);
 };
 
 /**
- * struct thmm_mirror - one mm as one device sees it
+ * struct dmirror - one mm as one device sees it
  * @ref: held by the file and by each running command
  * @device: constant
  * @notifier: covers the whole mm; the sequence number is written under @lock
  * @lock: see the list of locks
- * @table: page index -> backing page, tagged with an enum thmm_access; @lock
+ * @table: page index -> backing page, tagged with an enum dmirror_access; @lock
  */
-struct thmm_mirror {
+struct dmirror {
 	struct kref			ref;
-	struct thmm_device		*device;
+	struct dmirror_device		*device;
 	struct mmu_interval_notifier	notifier;
 	struct mutex			lock;	/* table and sequence */
 	struct xarray			table;
 };
 
 /* What the device may do with a page of its table; tags of xarray entries. */
-enum thmm_access {
-	THMM_READ	= 0,
-	THMM_ATOMIC	= 1,
-	THMM_WRITE	= 3,
+enum dmirror_access {
+	DMIRROR_READ	= 0,
+	DMIRROR_ATOMIC	= 1,
+	DMIRROR_WRITE	= 3,
 };
 
 /**
- * struct thmm_file - an open device file
+ * struct dmirror_file - an open device file
  * @device: constant
  * @node: in the device's list of files; its files_lock
  * @mirror: what it mirrors; the device's files_lock
  * @flags: HMM_DMIRROR_FLAG_*; atomic bit operations
  * @fail: steps until each fault point fires, 0 for never
  */
-struct thmm_file {
-	struct thmm_device	*device;
+struct dmirror_file {
+	struct dmirror_device	*device;
 	struct list_head	node;
-	struct thmm_mirror	*mirror;
+	struct dmirror	*mirror;
 	unsigned long		flags;
 	atomic64_t		fail[HMM_DMIRROR_FAIL_POINTS];
 };
 
 /**
- * struct thmm_call - one command on a range, while it runs
+ * struct dmirror_call - one command on a range, while it runs
  * @file: the file that the command is for
  * @mirror: a reference to the mirror of that file when the command started
  * @start: first address
@@ -208,9 +211,9 @@ struct thmm_file {
  * @faulted_at: where the last fault was made
  * @faulted_pages: how much it was about, 0 before the first one
  */
-struct thmm_call {
-	struct thmm_file	*file;
-	struct thmm_mirror	*mirror;
+struct dmirror_call {
+	struct dmirror_file	*file;
+	struct dmirror	*mirror;
 	unsigned long		start;
 	unsigned long		end;
 	u64			ptr;
@@ -223,91 +226,91 @@ struct thmm_call {
 /* mirror.c */
 struct hmm_range;
 
-typedef int (*thmm_visit_t)(struct thmm_mirror *mirror,
-			    const struct hmm_range *range, void *arg);
-typedef struct page *(*thmm_pick_t)(struct thmm_mirror *mirror,
-				    const struct hmm_range *range, unsigned long entry);
+typedef int (*dmirror_visit_t)(struct dmirror *mirror,
+			       const struct hmm_range *range, void *arg);
+typedef struct page *(*dmirror_pick_t)(struct dmirror *mirror,
+				       const struct hmm_range *range, unsigned long entry);
 
-struct thmm_mirror *thmm_mirror_create(struct thmm_device *device, struct mm_struct *mm);
-struct thmm_mirror *thmm_mirror_get(struct thmm_file *file);
-void thmm_mirror_put(struct thmm_mirror *mirror);
-int thmm_mirror_walk(struct thmm_call *call, struct hmm_range *range, bool unlocked,
-		     thmm_visit_t visit, void *arg);
-int thmm_mirror_fault(struct thmm_call *call, unsigned long start, unsigned long end,
-		      bool write, bool unlocked);
-int thmm_table_map(struct thmm_mirror *mirror, const struct hmm_range *range, thmm_pick_t pick);
-int thmm_table_set(struct thmm_mirror *mirror, unsigned long index, struct page *page,
-		   enum thmm_access access);
-struct page *thmm_table_get(struct thmm_mirror *mirror, unsigned long index,
-			    enum thmm_access *access);
+struct dmirror *dmirror_create(struct dmirror_device *device, struct mm_struct *mm);
+struct dmirror *dmirror_get(struct dmirror_file *file);
+void dmirror_put(struct dmirror *mirror);
+int dmirror_walk(struct dmirror_call *call, struct hmm_range *range, bool unlocked,
+		 dmirror_visit_t visit, void *arg);
+int dmirror_fault(struct dmirror_call *call, unsigned long start, unsigned long end,
+		  bool write, bool unlocked);
+int dmirror_table_map(struct dmirror *mirror, const struct hmm_range *range, dmirror_pick_t pick);
+int dmirror_table_set(struct dmirror *mirror, unsigned long index, struct page *page,
+		      enum dmirror_access access);
+struct page *dmirror_table_get(struct dmirror *mirror, unsigned long index,
+			       enum dmirror_access *access);
 
 /* access.c */
-int thmm_read(struct thmm_call *call);
-int thmm_read_unlocked(struct thmm_call *call);
-int thmm_write(struct thmm_call *call);
-int thmm_read_device(struct thmm_call *call);
-int thmm_read_table(struct thmm_call *call);
-int thmm_snapshot(struct thmm_call *call);
+int dmirror_read(struct dmirror_call *call);
+int dmirror_read_unlocked(struct dmirror_call *call);
+int dmirror_write(struct dmirror_call *call);
+int dmirror_read_device(struct dmirror_call *call);
+int dmirror_read_table(struct dmirror_call *call);
+int dmirror_snapshot(struct dmirror_call *call);
 
 /* exclusive.c */
-int thmm_take_exclusive(struct thmm_call *call);
-int thmm_exclusive(struct thmm_call *call);
-int thmm_check_exclusive(struct thmm_call *call);
+int dmirror_make_exclusive(struct dmirror_call *call);
+int dmirror_exclusive(struct dmirror_call *call);
+int dmirror_check_exclusive(struct dmirror_call *call);
 
 /* atomic.c */
-int thmm_atomic_add(struct thmm_call *call);
+int dmirror_atomic_add(struct dmirror_call *call);
 
 /* devmem.c */
-extern const struct dev_pagemap_ops thmm_pagemap_ops;
+extern const struct dev_pagemap_ops dmirror_pagemap_ops;
 
-struct folio *thmm_devmem_alloc(struct thmm_device *device, unsigned int order);
-struct page *thmm_backing(struct page *page);
-struct thmm_device *thmm_page_device(const struct page *page);
+struct folio *dmirror_devmem_alloc(struct dmirror_device *device, unsigned int order);
+struct page *dmirror_backing(struct page *page);
+struct dmirror_device *dmirror_page_device(const struct page *page);
 
 /* chunk.c */
-int thmm_chunk_add(struct thmm_device *device);
-bool thmm_chunk_take(struct thmm_device *device, unsigned int order, unsigned long *pfn);
-void thmm_chunk_give(struct thmm_chunk *chunk, unsigned long pfn, unsigned int nr);
-unsigned long thmm_chunk_remove_idle(struct thmm_device *device);
+int dmirror_chunk_add(struct dmirror_device *device);
+bool dmirror_chunk_alloc(struct dmirror_device *device, unsigned int order, unsigned long *pfn);
+void dmirror_chunk_free(struct dmirror_chunk *chunk, unsigned long pfn, unsigned int nr);
+unsigned long dmirror_chunk_remove_idle(struct dmirror_device *device);
 
 /* migrate.c */
-int thmm_migrate_to_device(struct thmm_call *call);
-int thmm_migrate_to_system(struct thmm_call *call);
-vm_fault_t thmm_cpu_fault(struct vm_fault *vmf);
-unsigned long thmm_evict_chunk(struct thmm_file *file, struct thmm_chunk *chunk,
-			       unsigned long deadline);
+int dmirror_migrate_to_device(struct dmirror_call *call);
+int dmirror_migrate_to_system(struct dmirror_call *call);
+vm_fault_t dmirror_cpu_fault(struct vm_fault *vmf);
+unsigned long dmirror_evict_chunk(struct dmirror_file *file, struct dmirror_chunk *chunk,
+				  unsigned long deadline);
 
 /* evict.c */
-unsigned long thmm_evict(struct thmm_device *device, struct thmm_file *file,
-			 unsigned long *evicted);
-int thmm_release(struct thmm_device *device, struct thmm_file *file);
+unsigned long dmirror_evict(struct dmirror_device *device, struct dmirror_file *file,
+			    unsigned long *evicted);
+int dmirror_release(struct dmirror_device *device, struct dmirror_file *file);
 
 /* attach.c */
-int thmm_attach(struct thmm_file *file, const struct hmm_dmirror_attach *args);
+int dmirror_attach(struct dmirror_file *file, const struct hmm_dmirror_attach *args);
 
 /* failpoint.c */
-bool thmm_fails(struct thmm_file *file, unsigned int point);
-bool thmm_fails_alloc(struct thmm_file *file, unsigned int point, unsigned int order);
-bool thmm_mm_fails(struct thmm_device *device, struct mm_struct *mm, unsigned int point,
-		   unsigned int order);
-int thmm_failpoint_set(struct thmm_file *file, struct hmm_dmirror_failpoint *args);
-void thmm_mark_dirty(struct thmm_file *file, struct page *page);
-int thmm_flags_set(struct thmm_file *file, u64 flags);
+bool dmirror_fails(struct dmirror_file *file, unsigned int point);
+bool dmirror_fails_alloc(struct dmirror_file *file, unsigned int point, unsigned int order);
+bool dmirror_mm_fails(struct dmirror_device *device, struct mm_struct *mm, unsigned int point,
+		      unsigned int order);
+int dmirror_failpoint_set(struct dmirror_file *file, struct hmm_dmirror_failpoint *args);
+void dmirror_mark_dirty(struct dmirror_file *file, struct page *page);
+int dmirror_flags_set(struct dmirror_file *file, u64 flags);
 
 /* counters.c */
-void thmm_counters_read(struct thmm_device *device, struct hmm_dmirror_counters *out);
-void thmm_counters_show(struct thmm_device *device, struct dentry *parent);
+void dmirror_counters_read(struct dmirror_device *device, struct hmm_dmirror_counters *out);
+void dmirror_counters_create(struct dmirror_device *device, struct dentry *parent);
 
-static inline void thmm_count(struct thmm_device *device, enum thmm_counter counter,
-			      unsigned long by)
+static inline void dmirror_count(struct dmirror_device *device, enum dmirror_counter counter,
+				 unsigned long by)
 {
 	atomic64_add(by, &device->counters[counter]);
 }
 
 /* The end of the step that begins at @addr: steps are aligned, so that no large folio straddles. */
-static inline unsigned long thmm_step_end(unsigned long addr, unsigned long end)
+static inline unsigned long dmirror_step_end(unsigned long addr, unsigned long end)
 {
-	unsigned long size = THMM_STEP_PAGES << PAGE_SHIFT;
+	unsigned long size = DMIRROR_STEP_PAGES << PAGE_SHIFT;
 
 	return addr + min(end - addr, size - (addr & (size - 1)));
 }
