@@ -7,28 +7,17 @@
 
 #include <linux/tracepoint.h>
 
-/* The reasons in enum migrate_refusal of mm/hmm/migrate_policy.h */
-#define HMM_MIGRATE_REFUSALS						\
-	EM(MIGRATE_NOT_SELECTED,	"not selected")			\
-	EM(MIGRATE_NOT_OWNED,		"another device's")		\
-	EM(MIGRATE_NOT_MOVABLE,		"not movable")			\
-	EM(MIGRATE_NOT_FOR_DEVICES,	"page cache")			\
-	EM(MIGRATE_LOCKED,		"locked")			\
-	EM(MIGRATE_PINNED,		"pinned")			\
-	EMe(MIGRATE_UNSPLIT,		"cannot be split")
-
-/* Export their values, which the format file shows by name. */
-#undef EM
-#undef EMe
-#define EM(value, name)		TRACE_DEFINE_ENUM(value);
-#define EMe(value, name)	TRACE_DEFINE_ENUM(value);
-
-HMM_MIGRATE_REFUSALS
-
-#undef EM
-#undef EMe
-#define EM(value, name)		{ value, name },
-#define EMe(value, name)	{ value, name }
+/*
+ * enum migrate_refusal of mm/hmm/migrate_policy.h: exported, so that user space
+ * can resolve the names in the format file
+ */
+TRACE_DEFINE_ENUM(MIGRATE_NOT_SELECTED);
+TRACE_DEFINE_ENUM(MIGRATE_NOT_OWNED);
+TRACE_DEFINE_ENUM(MIGRATE_NOT_MOVABLE);
+TRACE_DEFINE_ENUM(MIGRATE_NOT_FOR_DEVICES);
+TRACE_DEFINE_ENUM(MIGRATE_LOCKED);
+TRACE_DEFINE_ENUM(MIGRATE_PINNED);
+TRACE_DEFINE_ENUM(MIGRATE_UNSPLIT);
 
 /* migrate_vma_setup() skips what is at @addr. */
 TRACE_EVENT(hmm_migrate_refuse,
@@ -48,7 +37,14 @@ TRACE_EVENT(hmm_migrate_refuse,
 	),
 
 	TP_printk("addr=%#lx why=%s", __entry->addr,
-		__print_symbolic(__entry->why, HMM_MIGRATE_REFUSALS))
+		__print_symbolic(__entry->why,
+			{ MIGRATE_NOT_SELECTED,		"not selected" },
+			{ MIGRATE_NOT_OWNED,		"another device's" },
+			{ MIGRATE_NOT_MOVABLE,		"not movable" },
+			{ MIGRATE_NOT_FOR_DEVICES,	"page cache" },
+			{ MIGRATE_LOCKED,		"locked" },
+			{ MIGRATE_PINNED,		"pinned" },
+			{ MIGRATE_UNSPLIT,		"cannot be split" }))
 );
 
 #endif /* _TRACE_HMM_H */
