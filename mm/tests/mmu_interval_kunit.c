@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The state machine of interval subscriptions: each function on its own, and
- * all of them as random threads use them, see mmu_interval_sim.h.
+ * The state machine of interval subscriptions: each function by itself, and all
+ * of them as random threads use them, see mmu_interval_sim.h.
  */
 #include <kunit/test.h>
 #include <linux/module.h>
@@ -9,10 +9,10 @@
 #include "mmu_interval_sim.h"
 
 #define NR_SEEDS	500
-#define NR_SEEDS_AT_MOST	4000	/* to meet what is rare */
+#define NR_SEEDS_AT_MOST	4000	/* for rare failures */
 #define NR_TURNS	4000
 
-static void sequences_are_odd_and_rise(struct kunit *test)
+static void sequences_are_odd_and_increase(struct kunit *test)
 {
 	unsigned long seq = MMU_FIRST_SEQ, last = seq;
 	unsigned int i;
@@ -28,7 +28,7 @@ static void sequences_are_odd_and_rise(struct kunit *test)
 	}
 }
 
-/* Of 32 bits there is an end. Odd they stay. */
+/* With 32 bits they wrap. */
 static void sequences_stay_odd_when_they_wrap(struct kunit *test)
 {
 	unsigned long seq = ~0UL;
@@ -36,7 +36,7 @@ static void sequences_stay_odd_when_they_wrap(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, mmu_seq_next(&seq), 1UL);
 }
 
-/* Nothing in flight, but that slots may be used by what overlaps nothing */
+/* Nothing is in flight; invalidations with slots @used overlap nothing. */
 static struct mmu_inflight *fresh_inflight(unsigned long used)
 {
 	static struct mmu_inflight inflight;	/* too large for a stack */
@@ -49,8 +49,8 @@ static struct mmu_inflight *fresh_inflight(unsigned long used)
 	return &inflight;
 }
 
-/* Is one waited for that overlaps? Returns at once whether the wait is over. */
-static bool is_waited_for(struct mmu_inflight *inflight, unsigned long first,
+/* Would a reader of this range have to wait? */
+static bool must_wait_for(struct mmu_inflight *inflight, unsigned long first,
 			  unsigned long last)
 {
 	struct mmu_inflight_wait wait;
@@ -59,12 +59,12 @@ static bool is_waited_for(struct mmu_inflight *inflight, unsigned long first,
 	return !mmu_inflight_wait_over(&wait, inflight);
 }
 
-static void nothing_in_flight_is_not_waited_for(struct kunit *test)
+static void nothing_waits_with_nothing_in_flight(struct kunit *test)
 {
 	struct mmu_inflight *inflight = fresh_inflight(0);
 
 	KUNIT_EXPECT_TRUE(test, mmu_inflight_none(inflight));
-	KUNIT_EXPECT_FALSE(test, is_waited_for(inflight, 0, ~0UL));
+	KUNIT_EXPECT_FALSE(test, must_wait_for(inflight, 0, ~0UL));
 }
 
 static void invalidations_overlap_where_they_touch(struct kunit *test)
@@ -73,14 +73,14 @@ static void invalidations_overlap_where_they_touch(struct kunit *test)
 	unsigned int slot = mmu_inflight_start(inflight, 10, 20);
 
 	KUNIT_EXPECT_FALSE(test, mmu_inflight_none(inflight));
-	KUNIT_EXPECT_FALSE(test, is_waited_for(inflight, 0, 9));
-	KUNIT_EXPECT_TRUE(test, is_waited_for(inflight, 0, 10));
-	KUNIT_EXPECT_TRUE(test, is_waited_for(inflight, 15, 15));
-	KUNIT_EXPECT_TRUE(test, is_waited_for(inflight, 0, ~0UL));
-	KUNIT_EXPECT_TRUE(test, is_waited_for(inflight, 20, 30));
-	KUNIT_EXPECT_FALSE(test, is_waited_for(inflight, 21, ~0UL));
+	KUNIT_EXPECT_FALSE(test, must_wait_for(inflight, 0, 9));
+	KUNIT_EXPECT_TRUE(test, must_wait_for(inflight, 0, 10));
+	KUNIT_EXPECT_TRUE(test, must_wait_for(inflight, 15, 15));
+	KUNIT_EXPECT_TRUE(test, must_wait_for(inflight, 0, ~0UL));
+	KUNIT_EXPECT_TRUE(test, must_wait_for(inflight, 20, 30));
+	KUNIT_EXPECT_FALSE(test, must_wait_for(inflight, 21, ~0UL));
 	mmu_inflight_end(inflight, slot);
-	KUNIT_EXPECT_FALSE(test, is_waited_for(inflight, 0, ~0UL));
+	KUNIT_EXPECT_FALSE(test, must_wait_for(inflight, 0, ~0UL));
 }
 
 static void invalidations_reach_both_ends(struct kunit *test)
@@ -88,8 +88,8 @@ static void invalidations_reach_both_ends(struct kunit *test)
 	struct mmu_inflight *inflight = fresh_inflight(0);
 
 	mmu_inflight_start(inflight, 0, ~0UL);
-	KUNIT_EXPECT_TRUE(test, is_waited_for(inflight, 0, 0));
-	KUNIT_EXPECT_TRUE(test, is_waited_for(inflight, ~0UL, ~0UL));
+	KUNIT_EXPECT_TRUE(test, must_wait_for(inflight, 0, 0));
+	KUNIT_EXPECT_TRUE(test, must_wait_for(inflight, ~0UL, ~0UL));
 }
 
 static void invalidations_end_in_any_order(struct kunit *test)
@@ -100,9 +100,9 @@ static void invalidations_end_in_any_order(struct kunit *test)
 	for (i = 0; i < 3; i++)
 		slot[i] = mmu_inflight_start(inflight, i * 10, i * 10 + 5);
 	mmu_inflight_end(inflight, slot[1]);
-	KUNIT_EXPECT_TRUE(test, is_waited_for(inflight, 5, 5));
-	KUNIT_EXPECT_FALSE(test, is_waited_for(inflight, 6, 19));
-	KUNIT_EXPECT_TRUE(test, is_waited_for(inflight, 20, 20));
+	KUNIT_EXPECT_TRUE(test, must_wait_for(inflight, 5, 5));
+	KUNIT_EXPECT_FALSE(test, must_wait_for(inflight, 6, 19));
+	KUNIT_EXPECT_TRUE(test, must_wait_for(inflight, 20, 20));
 	mmu_inflight_end(inflight, slot[0]);
 	mmu_inflight_end(inflight, slot[2]);
 	KUNIT_EXPECT_TRUE(test, mmu_inflight_none(inflight));
@@ -118,7 +118,7 @@ static void later_invalidations_do_not_prolong_a_wait(struct kunit *test)
 	mmu_inflight_start(inflight, 0, 5);
 	KUNIT_EXPECT_FALSE(test, mmu_inflight_wait_over(&wait, inflight));
 	mmu_inflight_end(inflight, slot);
-	/* It is given the slot that is free again. */
+	/* It gets the slot that is free again. */
 	KUNIT_EXPECT_EQ(test, mmu_inflight_start(inflight, 0, 5), slot);
 	KUNIT_EXPECT_TRUE(test, mmu_inflight_wait_over(&wait, inflight));
 }
@@ -128,16 +128,16 @@ static void invalidations_without_a_slot_overlap_everything(struct kunit *test)
 	struct mmu_inflight *inflight = fresh_inflight(~0UL);
 	unsigned int slot;
 
-	KUNIT_EXPECT_FALSE(test, is_waited_for(inflight, 0, 9));
+	KUNIT_EXPECT_FALSE(test, must_wait_for(inflight, 0, 9));
 	slot = mmu_inflight_start(inflight, 10, 20);
 	KUNIT_EXPECT_TRUE(test, slot >= MMU_SLOTS);
-	KUNIT_EXPECT_TRUE(test, is_waited_for(inflight, 0, 9));
+	KUNIT_EXPECT_TRUE(test, must_wait_for(inflight, 0, 9));
 	mmu_inflight_end(inflight, slot);
-	KUNIT_EXPECT_FALSE(test, is_waited_for(inflight, 0, 9));
+	KUNIT_EXPECT_FALSE(test, must_wait_for(inflight, 0, 9));
 	KUNIT_EXPECT_EQ(test, inflight->untracked, 0U);
 }
 
-/* There always is one without a slot, and no wait lasts for ever. */
+/* An invalidation without a slot is always in flight, and waits end. */
 static void a_wait_for_a_batch_ends_in_a_storm(struct kunit *test)
 {
 	struct mmu_inflight *inflight = fresh_inflight(~0UL);
@@ -160,7 +160,7 @@ static void a_wait_for_a_batch_ends_in_a_storm(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, mmu_inflight_wait_over(&wait[1], inflight));
 	mmu_inflight_end(inflight, slot);
 	KUNIT_EXPECT_EQ(test, inflight->untracked, 0U);
-	KUNIT_EXPECT_FALSE(test, is_waited_for(inflight, 0, 9));
+	KUNIT_EXPECT_FALSE(test, must_wait_for(inflight, 0, 9));
 }
 
 static void an_invalidation_calls_older_subscriptions(struct kunit *test)
@@ -179,8 +179,8 @@ static void an_invalidation_calls_older_subscriptions(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, mmu_inflight_register(inflight, &wait), 1U);
 }
 
-/* Those in a batch have one number for all, from when the batch began. */
-static void a_subscription_waits_for_who_joins_a_batch(struct kunit *test)
+/* All in a batch have the number from the start of the batch. */
+static void a_subscription_waits_for_late_joins_of_a_batch(struct kunit *test)
 {
 	struct mmu_inflight *inflight = fresh_inflight(~0UL);
 	struct mmu_inflight_wait wait;
@@ -189,7 +189,7 @@ static void a_subscription_waits_for_who_joins_a_batch(struct kunit *test)
 	old = mmu_inflight_start(inflight, 0, 5);
 	KUNIT_EXPECT_EQ(test, mmu_inflight_register(inflight, &wait), 1U);
 	mmu_inflight_end(inflight, old);
-	/* Nobody is in the batch, and nobody has closed it. */
+	/* The batch is empty, and was not closed. */
 	joins = mmu_inflight_start(inflight, 0, 5);
 	KUNIT_EXPECT_EQ(test, mmu_inflight_registered(inflight, joins), 0U);
 	KUNIT_EXPECT_FALSE(test, mmu_inflight_wait_over(&wait, inflight));
@@ -197,31 +197,31 @@ static void a_subscription_waits_for_who_joins_a_batch(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, mmu_inflight_registered(inflight, young), 1U);
 	KUNIT_EXPECT_EQ(test, mmu_inflight_registered(inflight, joins), 0U);
 	mmu_inflight_end(inflight, joins);
-	/* Those that were used up beforehand never end. */
+	/* The invalidations in the reserved slots never end. */
 	wait.slots = 0;
 	KUNIT_EXPECT_TRUE(test, mmu_inflight_wait_over(&wait, inflight));
 }
 
-/* Who calls the subscription may wait for the subscriber. */
-static void a_subscription_waits_for_nobody_who_calls_it(struct kunit *test)
+/* An invalidation that calls the subscription may wait for the subscriber. */
+static void a_subscription_does_not_wait_for_its_callers(struct kunit *test)
 {
 	struct mmu_inflight *inflight = fresh_inflight(~0UL);
 	struct mmu_inflight_wait wait, reader;
 	unsigned int closed, joins, young;
 
-	/* An empty batch begins anew. */
+	/* An empty batch is replaced by a new one. */
 	KUNIT_EXPECT_EQ(test, mmu_inflight_register(inflight, &wait), 1U);
 	KUNIT_EXPECT_FALSE(test, wait.batches);
 	closed = mmu_inflight_start(inflight, 0, 5);
 	KUNIT_EXPECT_EQ(test, mmu_inflight_registered(inflight, closed), 1U);
-	/* It cannot, while the one before is not over. */
+	/* It is not while the batch before has not ended. */
 	mmu_inflight_wait_enter(&reader, inflight, 0, 5);
 	KUNIT_EXPECT_FALSE(test, mmu_inflight_wait_over(&reader, inflight));
 	KUNIT_EXPECT_EQ(test, mmu_inflight_register(inflight, &wait), 2U);
 	joins = mmu_inflight_start(inflight, 0, 5);
 	KUNIT_EXPECT_EQ(test, mmu_inflight_registered(inflight, joins), 1U);
 	mmu_inflight_end(inflight, closed);
-	/* Those that were used up beforehand never end. */
+	/* The invalidations in the reserved slots never end. */
 	wait.slots = 0;
 	KUNIT_EXPECT_FALSE(test, mmu_inflight_wait_over(&wait, inflight));
 	young = mmu_inflight_start(inflight, 0, 5);
@@ -230,12 +230,12 @@ static void a_subscription_waits_for_nobody_who_calls_it(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, mmu_inflight_wait_over(&wait, inflight));
 }
 
-static void a_later_sequence_is_not_given_to_a_reader(struct kunit *test)
+static void a_reader_does_not_get_a_later_sequence(struct kunit *test)
 {
 	struct mmu_inflight *inflight = fresh_inflight(0);
 	unsigned int slot;
 
-	/* Those that were waited for have called back meanwhile. */
+	/* The invalidations of the wait have called the subscription. */
 	KUNIT_EXPECT_EQ(test, mmu_seq_after_wait(inflight, 0, 9, 7, 5), 7UL);
 	/* A later one may have. */
 	slot = mmu_inflight_start(inflight, 9, 20);
@@ -250,13 +250,13 @@ static void a_later_sequence_is_not_given_to_a_reader(struct kunit *test)
 
 static struct mmu_interval_notifier called[2];
 
-/* Two subscriptions that were chosen */
+/* Two picked subscriptions */
 static struct mmu_calls two_calls(void)
 {
 	return (struct mmu_calls){ .nr = 2, .subs = { &called[0], &called[1] } };
 }
 
-static bool goes_on_to(struct mmu_calls *calls, unsigned int nr)
+static bool advances_to(struct mmu_calls *calls, unsigned int nr)
 {
 	struct mmu_interval_notifier *sub = READ_ONCE(calls->subs[nr]);
 
@@ -269,10 +269,10 @@ static void calls_come_in_order(struct kunit *test)
 	struct mmu_calls calls = two_calls();
 
 	KUNIT_EXPECT_FALSE(test, mmu_calls_at(&calls, &called[0]));
-	KUNIT_EXPECT_TRUE(test, goes_on_to(&calls, 0));
+	KUNIT_EXPECT_TRUE(test, advances_to(&calls, 0));
 	KUNIT_EXPECT_TRUE(test, mmu_calls_at(&calls, &called[0]));
 	KUNIT_EXPECT_FALSE(test, mmu_calls_at(&calls, &called[1]));
-	KUNIT_EXPECT_TRUE(test, goes_on_to(&calls, 1));
+	KUNIT_EXPECT_TRUE(test, advances_to(&calls, 1));
 	KUNIT_EXPECT_FALSE(test, mmu_calls_at(&calls, &called[0]));
 	KUNIT_EXPECT_TRUE(test, mmu_calls_at(&calls, &called[1]));
 	mmu_calls_advance(&calls, NULL);
@@ -280,25 +280,25 @@ static void calls_come_in_order(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, calls.wanted);
 }
 
-static void what_is_crossed_out_is_not_called(struct kunit *test)
+static void cleared_subscriptions_are_not_called(struct kunit *test)
 {
 	struct mmu_calls calls = two_calls();
 
-	KUNIT_EXPECT_TRUE(test, goes_on_to(&calls, 0));
+	KUNIT_EXPECT_TRUE(test, advances_to(&calls, 0));
 	mmu_calls_clear(&calls, &called[1]);
-	KUNIT_EXPECT_FALSE(test, goes_on_to(&calls, 1));
+	KUNIT_EXPECT_FALSE(test, advances_to(&calls, 1));
 	KUNIT_EXPECT_TRUE(test, calls.wanted);
 	KUNIT_EXPECT_FALSE(test, mmu_calls_at(&calls, &called[1]));
 }
 
-static void a_removal_finds_what_is_being_called(struct kunit *test)
+static void a_removal_finds_a_running_call(struct kunit *test)
 {
 	struct mmu_calls calls = two_calls();
 
-	KUNIT_EXPECT_TRUE(test, goes_on_to(&calls, 0));
+	KUNIT_EXPECT_TRUE(test, advances_to(&calls, 0));
 	mmu_calls_clear(&calls, &called[0]);
 	KUNIT_EXPECT_TRUE(test, mmu_calls_at(&calls, &called[0]));
-	KUNIT_EXPECT_TRUE(test, goes_on_to(&calls, 1));
+	KUNIT_EXPECT_TRUE(test, advances_to(&calls, 1));
 	/* It waits, and is woken. */
 	KUNIT_EXPECT_TRUE(test, calls.wanted);
 	KUNIT_EXPECT_FALSE(test, mmu_calls_at(&calls, &called[0]));
@@ -307,17 +307,17 @@ static void a_removal_finds_what_is_being_called(struct kunit *test)
 /* The oracle */
 
 static const char *const phase_names[] = {
-	[SIM_IDLE] = "takes up something",
+	[SIM_IDLE] = "is idle",
 	[SIM_NEXT] = "reads which subscription is next",
-	[SIM_GO_ON] = "goes on to it",
-	[SIM_LOOK] = "looks whether it was removed",
+	[SIM_ADVANCE] = "advances to it",
+	[SIM_RECHECK] = "checks whether it was removed",
 	[SIM_CALL] = "begins a callback",
 	[SIM_SET_SEQ] = "sets the sequence",
-	[SIM_TAKE] = "takes from the device",
+	[SIM_DROP] = "unmaps pages from the device",
 	[SIM_RETURN] = "ends a callback",
-	[SIM_END_CALLS] = "has called all that it chose",
+	[SIM_END_CALLS] = "has called all that it picked",
 	[SIM_SECOND] = "begins the next second pass, if any",
-	[SIM_SECOND_TAKE] = "takes from the device in a second pass",
+	[SIM_SECOND_DROP] = "unmaps pages in a second pass",
 	[SIM_SECOND_END] = "ends a second pass",
 	[SIM_CHANGE] = "changes the last entry",
 	[SIM_END] = "ends",
@@ -335,14 +335,14 @@ static const char *const phase_names[] = {
 
 static struct sim sim;	/* too large for a stack */
 
-static const char *role_of(unsigned int thread)
+static const char *role_name(unsigned int thread)
 {
 	if (thread < SIM_INVALIDATORS)
 		return "invalidation";
 	return thread < SIM_INVALIDATORS + SIM_READERS ? "reader" : "changer";
 }
 
-static void tell(struct kunit *test, unsigned int seed)
+static void report_failure(struct kunit *test, unsigned int seed)
 {
 	unsigned int i = sim.nr_steps > SIM_TRACE ? sim.nr_steps - SIM_TRACE : 0;
 
@@ -350,7 +350,7 @@ static void tell(struct kunit *test, unsigned int seed)
 	for (; i < sim.nr_steps; i++) {
 		const struct sim_step *step = &sim.trace[i % SIM_TRACE];
 
-		kunit_info(test, "  %s %u %s", role_of(step->thread),
+		kunit_info(test, "  %s %u %s", role_name(step->thread),
 			   step->thread, phase_names[step->phase]);
 	}
 }
@@ -364,14 +364,14 @@ static void oracle_finds_nothing(struct kunit *test)
 
 		KUNIT_EXPECT_TRUE(test, right);
 		if (!right) {
-			tell(test, seed);
+			report_failure(test, seed);
 			return;
 		}
 	}
 }
 
-/* A broken rule must be noticed, most of them by the first seeds. */
-static void notices(struct kunit *test, enum sim_mutation mutation)
+/* A broken rule must be found; the first seeds find most of them. */
+static void expect_failure(struct kunit *test, enum sim_mutation mutation)
 {
 	bool right = true;
 	unsigned int seed;
@@ -384,7 +384,7 @@ static void notices(struct kunit *test, enum sim_mutation mutation)
 #define NOTICES(name, mutation)						\
 static void oracle_notices_##name(struct kunit *test)			\
 {									\
-	notices(test, mutation);					\
+	expect_failure(test, mutation);					\
 }
 
 NOTICES(a_reader_that_does_not_wait, SIM_READER_DOES_NOT_WAIT)
@@ -396,25 +396,25 @@ NOTICES(an_invalidation_that_starts_late, SIM_INVALIDATION_STARTS_LATE)
 NOTICES(an_invalidation_that_ends_early, SIM_INVALIDATION_ENDS_EARLY)
 NOTICES(a_reader_that_waits_for_later_ones, SIM_READER_WAITS_FOR_LATER)
 NOTICES(a_reader_that_ignores_batches, SIM_READER_IGNORES_BATCHES)
-NOTICES(a_reader_that_takes_the_newest_seq, SIM_READER_TAKES_NEWEST_SEQ)
+NOTICES(a_reader_that_uses_the_newest_seq, SIM_READER_USES_NEWEST_SEQ)
 NOTICES(a_seq_that_is_used_twice, SIM_SEQ_IS_USED_TWICE)
-NOTICES(a_next_one_that_is_let_go, SIM_NEXT_IS_LET_GO)
+NOTICES(a_next_one_that_is_not_advanced, SIM_NEXT_NOT_ADVANCED)
 NOTICES(a_removal_that_does_not_wait, SIM_REMOVAL_DOES_NOT_WAIT)
-NOTICES(an_insert_that_takes_the_last_seq, SIM_INSERT_TAKES_THE_LAST_SEQ)
+NOTICES(an_insert_that_uses_the_last_seq, SIM_INSERT_USES_LAST_SEQ)
 NOTICES(a_resize_that_does_not_wait, SIM_RESIZE_DOES_NOT_WAIT)
 NOTICES(a_resize_that_keeps_the_seq, SIM_RESIZE_KEEPS_SEQ)
 NOTICES(a_resize_that_does_not_restart, SIM_RESIZE_DOES_NOT_RESTART)
 NOTICES(a_restart_that_keeps_the_seq, SIM_RESTART_KEEPS_SEQ)
-NOTICES(a_call_of_what_was_crossed_out, SIM_CALL_DOES_NOT_LOOK_ANEW)
+NOTICES(a_call_of_a_cleared_subscription, SIM_CALL_DOES_NOT_READ_AGAIN)
 NOTICES(a_removal_that_is_not_woken, SIM_REMOVAL_IS_NOT_WOKEN)
 NOTICES(a_second_pass_that_is_not_counted, SIM_SECOND_PASS_IS_NOT_COUNTED)
 NOTICES(a_resize_that_trims_late, SIM_RESIZE_TRIMS_LATE)
 NOTICES(a_resize_that_trims_but_admits, SIM_RESIZE_TRIMS_ONCE)
 
 static struct kunit_case mmu_interval_cases[] = {
-	KUNIT_CASE(sequences_are_odd_and_rise),
+	KUNIT_CASE(sequences_are_odd_and_increase),
 	KUNIT_CASE(sequences_stay_odd_when_they_wrap),
-	KUNIT_CASE(nothing_in_flight_is_not_waited_for),
+	KUNIT_CASE(nothing_waits_with_nothing_in_flight),
 	KUNIT_CASE(invalidations_overlap_where_they_touch),
 	KUNIT_CASE(invalidations_reach_both_ends),
 	KUNIT_CASE(invalidations_end_in_any_order),
@@ -422,12 +422,12 @@ static struct kunit_case mmu_interval_cases[] = {
 	KUNIT_CASE(invalidations_without_a_slot_overlap_everything),
 	KUNIT_CASE(a_wait_for_a_batch_ends_in_a_storm),
 	KUNIT_CASE(an_invalidation_calls_older_subscriptions),
-	KUNIT_CASE(a_subscription_waits_for_who_joins_a_batch),
-	KUNIT_CASE(a_subscription_waits_for_nobody_who_calls_it),
-	KUNIT_CASE(a_later_sequence_is_not_given_to_a_reader),
+	KUNIT_CASE(a_subscription_waits_for_late_joins_of_a_batch),
+	KUNIT_CASE(a_subscription_does_not_wait_for_its_callers),
+	KUNIT_CASE(a_reader_does_not_get_a_later_sequence),
 	KUNIT_CASE(calls_come_in_order),
-	KUNIT_CASE(what_is_crossed_out_is_not_called),
-	KUNIT_CASE(a_removal_finds_what_is_being_called),
+	KUNIT_CASE(cleared_subscriptions_are_not_called),
+	KUNIT_CASE(a_removal_finds_a_running_call),
 	KUNIT_CASE(oracle_finds_nothing),
 	KUNIT_CASE(oracle_notices_a_reader_that_does_not_wait),
 	KUNIT_CASE(oracle_notices_a_reader_that_does_not_check),
@@ -438,16 +438,16 @@ static struct kunit_case mmu_interval_cases[] = {
 	KUNIT_CASE(oracle_notices_an_invalidation_that_ends_early),
 	KUNIT_CASE(oracle_notices_a_reader_that_waits_for_later_ones),
 	KUNIT_CASE(oracle_notices_a_reader_that_ignores_batches),
-	KUNIT_CASE(oracle_notices_a_reader_that_takes_the_newest_seq),
+	KUNIT_CASE(oracle_notices_a_reader_that_uses_the_newest_seq),
 	KUNIT_CASE(oracle_notices_a_seq_that_is_used_twice),
-	KUNIT_CASE(oracle_notices_a_next_one_that_is_let_go),
+	KUNIT_CASE(oracle_notices_a_next_one_that_is_not_advanced),
 	KUNIT_CASE(oracle_notices_a_removal_that_does_not_wait),
-	KUNIT_CASE(oracle_notices_an_insert_that_takes_the_last_seq),
+	KUNIT_CASE(oracle_notices_an_insert_that_uses_the_last_seq),
 	KUNIT_CASE(oracle_notices_a_resize_that_does_not_wait),
 	KUNIT_CASE(oracle_notices_a_resize_that_keeps_the_seq),
 	KUNIT_CASE(oracle_notices_a_resize_that_does_not_restart),
 	KUNIT_CASE(oracle_notices_a_restart_that_keeps_the_seq),
-	KUNIT_CASE(oracle_notices_a_call_of_what_was_crossed_out),
+	KUNIT_CASE(oracle_notices_a_call_of_a_cleared_subscription),
 	KUNIT_CASE(oracle_notices_a_removal_that_is_not_woken),
 	KUNIT_CASE(oracle_notices_a_second_pass_that_is_not_counted),
 	KUNIT_CASE(oracle_notices_a_resize_that_trims_late),

@@ -1,30 +1,29 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Simulated threads that use interval subscriptions, to find out whether the
- * state machine in mm/mmu_interval_state.h keeps what it promises.
+ * Simulated threads that use interval subscriptions, to test the invariants of
+ * the state machine in mm/mmu_interval_state.h.
  *
- * Threads take turns, one step at a time, as a random number says. A step is
- * what mm/mmu_interval.c does while it holds the lock of the intervals, or one
- * look at what others change, or one thing that a driver does, or that happens to
- * one page. Whatever the order:
+ * In each turn, one thread, chosen at random, executes one step. A step is what
+ * mm/mmu_interval.c does in one critical section of the intervals' lock, or one
+ * lockless read, or one operation of a driver, or a change of one page.
+ * Whatever the order:
  *
- *   - a device holds no other version of a page than the page table does, and
- *     nothing of a page that is about to change;
- *   - no callback begins on a removed subscription, nor touches one that was let
- *     go;
- *   - a removed subscription is let go once none of its callbacks runs, and only
- *     then, and those who wait for that are woken;
- *   - sequences are odd, and each is higher than those before;
- *   - no callback gives a reader the sequence again that it began with;
- *   - a reader or a resize waits for no invalidation that does not overlap, nor
- *     for one that started later, and goes on once the others have ended.
+ *   - a device has no other version of a page than the page table, and no page
+ *     that is about to change;
+ *   - no callback begins on a removed subscription, or accesses a freed one;
+ *   - a removed subscription is freed when none of its callbacks is running,
+ *     and not earlier, and waiters for that are woken;
+ *   - sequences are odd and increase;
+ *   - no callback sets the sequence with which a reader began before;
+ *   - a reader or a resize waits for no invalidation that does not overlap, or
+ *     that started later, and continues when the others have ended.
  *
- * Most slots for invalidations are used up beforehand, so that some of those in
- * flight have none. The tree is not part of this. An invalidation goes from
- * subscription to subscription in the tree's order: by first address, then by age.
+ * Most slots for invalidations are in use from the start, so that some of those
+ * in flight have none. The tree is not simulated. An invalidation visits
+ * subscriptions in the order of the tree: by first address, then by age.
  *
  * A simulation that cannot fail proves nothing. Each enum sim_mutation breaks
- * one rule, here and not in what is tested.
+ * one rule, in the simulation and not in the code under test.
  */
 #ifndef _MM_TESTS_MMU_INTERVAL_SIM_H
 #define _MM_TESTS_MMU_INTERVAL_SIM_H
@@ -41,8 +40,8 @@
 #define SIM_READERS		3
 #define SIM_CHANGERS		2
 #define SIM_THREADS		(SIM_INVALIDATORS + SIM_READERS + SIM_CHANGERS)
-#define SIM_AT_ONCE		2	/* subscriptions that are chosen at once */
-#define SIM_SECOND_PASSES	(4 * SIM_SUBS)	/* a resize has callbacks come twice */
+#define SIM_AT_ONCE		2	/* subscriptions that are picked at once */
+#define SIM_SECOND_PASSES	(4 * SIM_SUBS)	/* resizes repeat callbacks */
 #define SIM_TRACE		16
 
 enum sim_mutation {
@@ -56,16 +55,16 @@ enum sim_mutation {
 	SIM_INVALIDATION_ENDS_EARLY,
 	SIM_READER_WAITS_FOR_LATER,
 	SIM_READER_IGNORES_BATCHES,
-	SIM_READER_TAKES_NEWEST_SEQ,
+	SIM_READER_USES_NEWEST_SEQ,
 	SIM_SEQ_IS_USED_TWICE,
-	SIM_NEXT_IS_LET_GO,
+	SIM_NEXT_NOT_ADVANCED,
 	SIM_REMOVAL_DOES_NOT_WAIT,
-	SIM_INSERT_TAKES_THE_LAST_SEQ,
+	SIM_INSERT_USES_LAST_SEQ,
 	SIM_RESIZE_DOES_NOT_WAIT,
 	SIM_RESIZE_KEEPS_SEQ,
 	SIM_RESIZE_DOES_NOT_RESTART,
 	SIM_RESTART_KEEPS_SEQ,
-	SIM_CALL_DOES_NOT_LOOK_ANEW,
+	SIM_CALL_DOES_NOT_READ_AGAIN,
 	SIM_REMOVAL_IS_NOT_WOKEN,
 	SIM_SECOND_PASS_IS_NOT_COUNTED,
 	SIM_RESIZE_TRIMS_LATE,
@@ -73,20 +72,20 @@ enum sim_mutation {
 };
 
 /**
- * struct sim_sub - a subscription and the driver that has it
- * @sub: what is tested; its pages are addresses
- * @id: of this life of the slot
+ * struct sim_sub - a subscription and its driver
+ * @sub: under test; page numbers are used as addresses
+ * @id: unique, differs each time this struct is used again
  * @age: orders subscriptions with the same first address
- * @admit_first: the driver lets its device have pages from here
- * @admit_last: to here
- * @device: version of each page that the device has; 0 for none
- * @running: callbacks and second passes to come, as the model counts them
- * @users: readers, who keep it from being removed
- * @alive: false: the memory is freed
+ * @admit_first: first page that the driver maps for its device
+ * @admit_last: last page that the driver maps for its device
+ * @device: version of each page that the device has mapped; 0 for none
+ * @running: number of callbacks and of second passes to come, in the model
+ * @users: number of readers, which prevent a removal
+ * @alive: false if the memory is freed
  * @in: in the tree
- * @removed: as the model has it
- * @async: freed by the last one that calls it
- * @changing: somebody removes or resizes it
+ * @removed: in the model
+ * @async: freed after its last callback
+ * @changing: a thread is removing or resizing it
  * @locked: the driver's lock
  */
 struct sim_sub {
@@ -109,12 +108,12 @@ struct sim_sub {
 enum sim_phase {
 	SIM_IDLE,
 	/* invalidators */
-	SIM_NEXT, SIM_GO_ON, SIM_LOOK, SIM_CALL, SIM_SET_SEQ, SIM_TAKE,
+	SIM_NEXT, SIM_ADVANCE, SIM_RECHECK, SIM_CALL, SIM_SET_SEQ, SIM_DROP,
 	SIM_RETURN, SIM_END_CALLS,
-	SIM_SECOND, SIM_SECOND_TAKE, SIM_SECOND_END, SIM_CHANGE, SIM_END,
+	SIM_SECOND, SIM_SECOND_DROP, SIM_SECOND_END, SIM_CHANGE, SIM_END,
 	/* readers */
 	SIM_ENTER, SIM_BEGIN, SIM_READ, SIM_LOCK, SIM_CHECK, SIM_COMMIT,
-	/* those who insert, remove and resize */
+	/* changers: insert, remove and resize */
 	SIM_WAIT_IDLE, SIM_TRIM, SIM_ENTER_RESIZE, SIM_RESIZE,
 };
 
@@ -124,8 +123,8 @@ struct sim_call {
 };
 
 /**
- * struct sim_wait - a wait, and what it may be for according to the model
- * @wait: what is tested
+ * struct sim_wait - a wait, and what the model allows it to wait for
+ * @wait: under test
  * @seq: of the subscription, at entry
  * @ids: of the invalidations in flight that overlapped at entry; 0 for none
  */
@@ -136,31 +135,31 @@ struct sim_wait {
 };
 
 /**
- * struct sim_thread - one that invalidates, reads or changes subscriptions
- * @phase: what it does next
- * @slow: a step is taken in one of so many turns
- * @first: of the pages that it is about
- * @last: of the pages that it is about
- * @at: the page that is next
- * @seq: of the invalidation, or from the reader's begin
- * @sub: whom a reader, or who changes, deals with
- * @versions: what a reader has read
+ * struct sim_thread - a thread that invalidates, reads or changes subscriptions
+ * @phase: its next step
+ * @slow: it executes a step in one of so many turns
+ * @first: its first page
+ * @last: its last page
+ * @at: the next page
+ * @seq: of the invalidation, or from the start of a read
+ * @sub: the subscription that is read or changed
+ * @versions: the pages that were read
  * @slot: of the invalidation
- * @inflight: its number if it has started and not ended, as the model has it
- * @visiting: it is on its way through the tree
- * @restart: it must begin with the tree again
- * @restarts: how often; once for each resize that has waited since before it
+ * @inflight: the number of the invalidation while it is in flight, in the model
+ * @visiting: the invalidation is walking the tree
+ * @restart: it must walk the tree again
+ * @restarts: how often; once for each resize that began to wait before it
  * @wait: of a reader, or a resize
- * @woken: a removal looks whether it must wait on
- * @may_block: it may sleep: no callback fails
- * @failed: one has
- * @calls: what is tested: those that were chosen
- * @pos: the one among them, or of @second, that is next
- * @next_call: the one that it goes on to
+ * @woken: a removal must check whether its wait is over
+ * @may_block: the invalidation may sleep: no callback fails
+ * @failed: a callback has failed
+ * @calls: under test: the picked subscriptions
+ * @pos: the next one in @calls, or in @second
+ * @next_call: the one that is called next
  * @current_call: the one that is being called
- * @next: where it goes on after them
- * @nr_second: callbacks that wait for the second pass
- * @second: those for the second pass
+ * @next: the subscription after those in @calls
+ * @nr_second: number of callbacks with a second pass to come
+ * @second: the second passes
  */
 struct sim_thread {
 	enum sim_phase phase;
@@ -195,23 +194,23 @@ struct sim_step {
 };
 
 /**
- * struct sim - an address space, its subscribers and all who work on it
+ * struct sim - an address space, its subscriptions and the threads
  * @mutation: the rule that is broken
- * @rnd: decides everything
- * @inflight: what is tested
- * @reserved: slots that are used up beforehand
- * @started: invalidations that ever were
- * @seq: what is tested
- * @last_seq: the model's
- * @ids: subscriptions that ever were
- * @ages: times that one was put into the tree
+ * @rnd: source of all decisions
+ * @inflight: under test
+ * @reserved: slots that are in use from the start
+ * @started: number of invalidations that have started
+ * @seq: under test
+ * @last_seq: the same in the model
+ * @ids: number of subscriptions so far
+ * @ages: number of insertions into the tree so far
  * @versions: the page table
  * @subs: the subscriptions
  * @threads: invalidators, then readers, then changers
- * @closing: nobody begins anything new
- * @wrong: what was found to be wrong, %NULL for nothing
+ * @closing: threads finish, and begin nothing new
+ * @wrong: the first error that was found, or %NULL
  * @nr_steps: steps so far
- * @trace: the last of them
+ * @trace: the last steps
  */
 struct sim {
 	enum sim_mutation mutation;
@@ -232,7 +231,7 @@ struct sim {
 	struct sim_step trace[SIM_TRACE];
 };
 
-static inline void sim_wrong(struct sim *sim, const char *what)
+static inline void sim_fail(struct sim *sim, const char *what)
 {
 	if (!sim->wrong)
 		sim->wrong = what;
@@ -250,9 +249,9 @@ static inline bool sim_overlaps(unsigned long first, unsigned long last,
 	       first <= s->sub.interval_tree.last;
 }
 
-/* Some pages, @most at most */
-static inline void sim_some_pages(struct sim *sim, unsigned long most,
-				  unsigned long *first, unsigned long *last)
+/* A random range of at most @most pages */
+static inline void sim_random_pages(struct sim *sim, unsigned long most,
+				    unsigned long *first, unsigned long *last)
 {
 	*first = test_random_below(&sim->rnd, SIM_PAGES);
 	*last = *first + test_random_below(&sim->rnd, most);
@@ -260,7 +259,7 @@ static inline void sim_some_pages(struct sim *sim, unsigned long most,
 		*last = SIM_PAGES - 1;
 }
 
-/* A new sequence, as the model sees it */
+/* A new sequence, checked by the model */
 static inline unsigned long sim_next_seq(struct sim *sim)
 {
 	unsigned long seq = mmu_seq_next(&sim->seq);
@@ -270,7 +269,7 @@ static inline unsigned long sim_next_seq(struct sim *sim)
 		return sim->seq;
 	}
 	if (!(seq & 1) || seq <= sim->last_seq)
-		sim_wrong(sim, "a sequence is even, or no higher than the last");
+		sim_fail(sim, "a sequence is even, or does not increase");
 	sim->last_seq = seq;
 	return seq;
 }
@@ -293,7 +292,7 @@ static inline void sim_wait_enter(struct sim *sim, struct sim_wait *wait,
 	}
 }
 
-/* Is one in flight that was at entry, and overlaps? */
+/* Is an overlapping invalidation in flight that was at entry? */
 static inline bool sim_has_reason(const struct sim *sim,
 				  const struct sim_wait *wait)
 {
@@ -305,7 +304,7 @@ static inline bool sim_has_reason(const struct sim *sim,
 	return false;
 }
 
-/* Is one in flight that has no slot? It overlaps everything, for all one knows. */
+/* Is an invalidation without a slot in flight? It may overlap anything. */
 static inline bool sim_is_untracked(const struct sim *sim)
 {
 	unsigned int i;
@@ -317,7 +316,7 @@ static inline bool sim_is_untracked(const struct sim *sim)
 	return false;
 }
 
-/* Must a reader, or a resize, wait on? */
+/* Must a reader, or a resize, continue to wait? */
 static inline bool sim_waits(struct sim *sim, struct sim_wait *wait,
 			     const struct sim_sub *s)
 {
@@ -335,7 +334,7 @@ static inline bool sim_waits(struct sim *sim, struct sim_wait *wait,
 	}
 	if (waits && !sim_has_reason(sim, wait) &&
 	    !(wait->wait.batches && sim_is_untracked(sim)))
-		sim_wrong(sim, "one waits, and those that it is for have ended");
+		sim_fail(sim, "a wait for invalidations that have ended");
 	return waits;
 }
 
@@ -347,8 +346,8 @@ static inline bool sim_lock(struct sim_sub *s)
 	return true;
 }
 
-static inline void sim_take(struct sim_sub *s, unsigned long first,
-			    unsigned long last)
+static inline void sim_drop_pages(struct sim_sub *s, unsigned long first,
+				  unsigned long last)
 {
 	for (; first <= last; first++)
 		s->device[first] = 0;
@@ -356,15 +355,15 @@ static inline void sim_take(struct sim_sub *s, unsigned long first,
 
 /* Invalidators */
 
-static inline bool sim_is_there(struct sim *sim, const struct sim_call *call)
+static inline bool sim_is_valid(struct sim *sim, const struct sim_call *call)
 {
 	if (call->sub->alive && call->sub->id == call->id)
 		return true;
-	sim_wrong(sim, "a subscription is gone while somebody is using it");
+	sim_fail(sim, "a subscription is freed while it is in use");
 	return false;
 }
 
-/* Is @a in front of @b in the tree? */
+/* Is @a before @b in the tree? */
 static inline bool sim_before(const struct sim_sub *a, const struct sim_sub *b)
 {
 	if (a->sub.interval_tree.start != b->sub.interval_tree.start)
@@ -372,7 +371,7 @@ static inline bool sim_before(const struct sim_sub *a, const struct sim_sub *b)
 	return a->age < b->age;
 }
 
-/* The first of the subscriptions that overlap and are behind @prev in order */
+/* The first overlapping subscription after @prev */
 static inline struct sim_sub *sim_next_sub(struct sim *sim,
 					   const struct sim_thread *t,
 					   const struct sim_sub *prev)
@@ -393,15 +392,15 @@ static inline struct sim_sub *sim_next_sub(struct sim *sim,
 	return best;
 }
 
-/* Choose what is called next, from @s on. */
-static inline void sim_choose(struct sim *sim, struct sim_thread *t,
-			      struct sim_sub *s)
+/* Pick the subscriptions to call next, from @s on. */
+static inline void sim_pick_subs(struct sim *sim, struct sim_thread *t,
+				 struct sim_sub *s)
 {
 	unsigned int nr = 0;
 
 	for (; s && nr < SIM_AT_ONCE; s = sim_next_sub(sim, t, s)) {
 		if (!s->in)
-			sim_wrong(sim, "an invalidation goes on with what is out");
+			sim_fail(sim, "an invalidation calls what has left the tree");
 		t->calls.subs[nr++] = &s->sub;
 	}
 	t->calls.nr = nr;
@@ -412,7 +411,7 @@ static inline void sim_choose(struct sim *sim, struct sim_thread *t,
 	t->phase = SIM_NEXT;
 }
 
-/* What mm/mmu_interval.c goes by to tell whether a callback runs */
+/* As mmu_interval_runs(): is a callback running? */
 static inline bool sim_runs(const struct sim *sim, const struct sim_sub *s)
 {
 	unsigned int i;
@@ -426,8 +425,8 @@ static inline bool sim_runs(const struct sim *sim, const struct sim_sub *s)
 	return atomic_read(&s->sub.state.second_passes);
 }
 
-/* A callback has ended that somebody may be waiting for. */
-static inline void sim_called(struct sim *sim)
+/* A callback has ended for which a removal may wait. */
+static inline void sim_called_back(struct sim *sim)
 {
 	unsigned int i;
 
@@ -441,24 +440,24 @@ static inline void sim_called(struct sim *sim)
 		sim->threads[i].woken = true;
 }
 
-/* The last callback has returned: on to the next. */
-static inline void sim_go_on(struct sim *sim, struct sim_thread *t)
+/* The last callback has returned: advance to the next. */
+static inline void sim_advance(struct sim *sim, struct sim_thread *t)
 {
-	if (t->current_call.sub && sim_is_there(sim, &t->current_call))
+	if (t->current_call.sub && sim_is_valid(sim, &t->current_call))
 		t->current_call.sub->running--;
 	t->current_call.sub = NULL;
 	mmu_calls_advance(&t->calls, t->next_call);
-	t->phase = SIM_LOOK;
+	t->phase = SIM_RECHECK;
 }
 
-static inline void sim_look(struct sim *sim, struct sim_thread *t)
+static inline void sim_recheck(struct sim *sim, struct sim_thread *t)
 {
 	bool end = t->pos == t->calls.nr;
 	struct sim_sub *s;
 
 	if (mmu_calls_wanted(&t->calls)) {
-		sim_called(sim);
-		if (!end && sim->mutation != SIM_CALL_DOES_NOT_LOOK_ANEW)
+		sim_called_back(sim);
+		if (!end && sim->mutation != SIM_CALL_DOES_NOT_READ_AGAIN)
 			t->next_call = t->calls.subs[t->pos];
 	}
 	t->phase = end ? SIM_END_CALLS : SIM_NEXT;
@@ -467,7 +466,7 @@ static inline void sim_look(struct sim *sim, struct sim_thread *t)
 		return;
 	s = container_of(t->next_call, struct sim_sub, sub);
 	if (s->removed)
-		sim_wrong(sim, "a callback begins on a removed subscription");
+		sim_fail(sim, "a callback begins on a removed subscription");
 	t->current_call = (struct sim_call){ .sub = s, .id = s->id };
 	s->running++;
 	t->phase = SIM_CALL;
@@ -477,7 +476,7 @@ static inline void sim_start(struct sim *sim, struct sim_thread *t)
 {
 	struct sim_sub *s;
 
-	sim_some_pages(sim, 3, &t->first, &t->last);
+	sim_random_pages(sim, 3, &t->first, &t->last);
 	t->may_block = !sim_one_in(sim, 4);
 	t->failed = false;
 	t->inflight = ++sim->started;
@@ -495,14 +494,14 @@ static inline void sim_start(struct sim *sim, struct sim_thread *t)
 	if (!s)
 		return;
 	t->seq = sim_next_seq(sim);
-	sim_choose(sim, t, s);
+	sim_pick_subs(sim, t, s);
 }
 
 static inline void sim_call(struct sim *sim, struct sim_thread *t)
 {
 	struct sim_call *call = &t->current_call;
 
-	if (!sim_is_there(sim, call))
+	if (!sim_is_valid(sim, call))
 		return;
 	if (!t->may_block && sim_one_in(sim, 4)) {
 		t->failed = true;
@@ -513,7 +512,7 @@ static inline void sim_call(struct sim *sim, struct sim_thread *t)
 	}
 }
 
-/* A callback has set a sequence, which no reader may have from before. */
+/* A callback has set a sequence, which no reader may have got before. */
 static inline void sim_check_readers(struct sim *sim, const struct sim_sub *s,
 				     const struct sim_thread *by)
 {
@@ -525,7 +524,7 @@ static inline void sim_check_readers(struct sim *sim, const struct sim_sub *s,
 		if (t->sub == s && t->phase >= SIM_READ &&
 		    t->first <= by->last && by->first <= t->last &&
 		    t->seq == s->sub.invalidate_seq)
-			sim_wrong(sim, "a sequence has come back to a reader");
+			sim_fail(sim, "a callback sets a reader's sequence");
 	}
 }
 
@@ -546,11 +545,11 @@ static inline void sim_set_seq(struct sim *sim, struct sim_thread *t)
 		t->phase = SIM_NEXT;
 		return;
 	}
-	t->phase = SIM_TAKE;
+	t->phase = SIM_DROP;
 }
 
-/* Take it out of the tree. False if somebody is calling it still. */
-static inline bool sim_take_out(struct sim *sim, struct sim_sub *s, bool async)
+/* Remove it from the tree. False if a callback is running. */
+static inline bool sim_unlink(struct sim *sim, struct sim_sub *s, bool async)
 {
 	unsigned int i;
 
@@ -559,7 +558,7 @@ static inline bool sim_take_out(struct sim *sim, struct sim_sub *s, bool async)
 
 		if (!t->visiting)
 			continue;
-		if (t->next == s && sim->mutation != SIM_NEXT_IS_LET_GO)
+		if (t->next == s && sim->mutation != SIM_NEXT_NOT_ADVANCED)
 			t->next = sim_next_sub(sim, t, s);
 		if (sim->mutation != SIM_CALLBACK_ON_REMOVED)
 			mmu_calls_clear(&t->calls, &s->sub);
@@ -581,8 +580,8 @@ static inline void sim_return(struct sim *sim, struct sim_thread *t)
 
 	s->locked = false;
 	if (!s->users && !s->changing && sim_one_in(sim, 8) &&
-	    sim_take_out(sim, s, true))
-		sim_wrong(sim, "a callback runs, and nobody knows");
+	    sim_unlink(sim, s, true))
+		sim_fail(sim, "a running callback is not seen");
 	t->phase = SIM_NEXT;
 }
 
@@ -597,7 +596,7 @@ static inline void sim_end_calls(struct sim *sim, struct sim_thread *t)
 	}
 	t->restart = false;
 	if (next && !t->failed) {
-		sim_choose(sim, t, next);
+		sim_pick_subs(sim, t, next);
 		return;
 	}
 	t->visiting = false;
@@ -608,9 +607,9 @@ static inline void sim_end_calls(struct sim *sim, struct sim_thread *t)
 static inline void sim_second(struct sim *sim, struct sim_thread *t)
 {
 	if (t->pos < t->nr_second) {
-		if (sim_is_there(sim, &t->second[t->pos]) &&
+		if (sim_is_valid(sim, &t->second[t->pos]) &&
 		    sim_lock(t->second[t->pos].sub))
-			t->phase = SIM_SECOND_TAKE;
+			t->phase = SIM_SECOND_DROP;
 		return;
 	}
 	if (sim->mutation == SIM_INVALIDATION_STARTS_LATE)
@@ -626,7 +625,7 @@ static inline void sim_second_end(struct sim *sim, struct sim_sub *s)
 		atomic_dec(&s->sub.state.second_passes);
 	s->running--;
 	if (s->sub.state.removed)
-		sim_called(sim);
+		sim_called_back(sim);
 }
 
 static inline void sim_end(struct sim *sim, struct sim_thread *t)
@@ -647,13 +646,13 @@ static inline void sim_invalidate(struct sim *sim, struct sim_thread *t)
 	case SIM_NEXT:
 		t->next_call = t->pos < t->calls.nr ?
 			       READ_ONCE(t->calls.subs[t->pos]) : NULL;
-		t->phase = SIM_GO_ON;
+		t->phase = SIM_ADVANCE;
 		break;
-	case SIM_GO_ON:
-		sim_go_on(sim, t);
+	case SIM_ADVANCE:
+		sim_advance(sim, t);
 		break;
-	case SIM_LOOK:
-		sim_look(sim, t);
+	case SIM_RECHECK:
+		sim_recheck(sim, t);
 		break;
 	case SIM_CALL:
 		sim_call(sim, t);
@@ -661,8 +660,8 @@ static inline void sim_invalidate(struct sim *sim, struct sim_thread *t)
 	case SIM_SET_SEQ:
 		sim_set_seq(sim, t);
 		break;
-	case SIM_TAKE:
-		sim_take(t->current_call.sub, t->first, t->last);
+	case SIM_DROP:
+		sim_drop_pages(t->current_call.sub, t->first, t->last);
 		t->phase = SIM_RETURN;
 		break;
 	case SIM_RETURN:
@@ -674,8 +673,8 @@ static inline void sim_invalidate(struct sim *sim, struct sim_thread *t)
 	case SIM_SECOND:
 		sim_second(sim, t);
 		break;
-	case SIM_SECOND_TAKE:
-		sim_take(t->second[t->pos].sub, t->first, t->last);
+	case SIM_SECOND_DROP:
+		sim_drop_pages(t->second[t->pos].sub, t->first, t->last);
 		t->second[t->pos].sub->locked = false;
 		t->phase = SIM_SECOND_END;
 		break;
@@ -696,8 +695,8 @@ static inline void sim_invalidate(struct sim *sim, struct sim_thread *t)
 
 /* Readers */
 
-/* A subscription that nobody removes or, with @whole, deals with at all */
-static inline struct sim_sub *sim_pick(struct sim *sim, bool whole)
+/* A subscription that is not being removed or, with @whole, changed at all */
+static inline struct sim_sub *sim_random_sub(struct sim *sim, bool whole)
 {
 	struct sim_sub *s = &sim->subs[test_random_below(&sim->rnd, SIM_SUBS)];
 
@@ -716,7 +715,7 @@ static inline void sim_read_begin(struct sim *sim, struct sim_thread *t)
 	t->seq = mmu_seq_after_wait(&sim->inflight, sub->interval_tree.start,
 				    sub->interval_tree.last,
 				    sub->invalidate_seq, t->wait.seq);
-	if (sim->mutation == SIM_READER_TAKES_NEWEST_SEQ)
+	if (sim->mutation == SIM_READER_USES_NEWEST_SEQ)
 		t->seq = sub->invalidate_seq;
 	t->first = t->sub->sub.interval_tree.start;
 	t->last = t->sub->sub.interval_tree.last;
@@ -741,7 +740,7 @@ static inline void sim_read(struct sim *sim, struct sim_thread *t)
 {
 	switch (t->phase) {
 	case SIM_IDLE:
-		t->sub = sim->closing ? NULL : sim_pick(sim, false);
+		t->sub = sim->closing ? NULL : sim_random_sub(sim, false);
 		if (!t->sub)
 			break;
 		t->sub->users++;
@@ -777,12 +776,12 @@ static inline void sim_read(struct sim *sim, struct sim_thread *t)
 	}
 }
 
-/* Those who insert, remove and resize */
+/* Changers: insert, remove and resize */
 
 static inline void sim_insert(struct sim *sim)
 {
 	struct sim_sub *s = &sim->subs[test_random_below(&sim->rnd, SIM_SUBS)];
-	bool old_seq = sim->mutation == SIM_INSERT_TAKES_THE_LAST_SEQ;
+	bool old_seq = sim->mutation == SIM_INSERT_USES_LAST_SEQ;
 	unsigned long last_seq = sim->last_seq;
 
 	if (s->alive)
@@ -793,20 +792,20 @@ static inline void sim_insert(struct sim *sim)
 		.alive = true,
 		.in = true,
 	};
-	sim_some_pages(sim, 5, &s->admit_first, &s->admit_last);
+	sim_random_pages(sim, 5, &s->admit_first, &s->admit_last);
 	s->sub.interval_tree.start = s->admit_first;
 	s->sub.interval_tree.last = s->admit_last;
 	s->sub.invalidate_seq = old_seq ? sim->seq : sim_next_seq(sim);
-	/* A reader may have left with it before a removal. */
+	/* A reader from before a removal may have it. */
 	if (s->sub.invalidate_seq <= last_seq)
-		sim_wrong(sim, "a new subscription has an old sequence");
+		sim_fail(sim, "a new subscription has an old sequence");
 }
 
 static inline void sim_remove(struct sim *sim, struct sim_thread *t, bool async)
 {
 	struct sim_sub *s = t->sub;
 
-	if (sim_take_out(sim, s, async) ||
+	if (sim_unlink(sim, s, async) ||
 	    sim->mutation == SIM_REMOVAL_DOES_NOT_WAIT) {
 		s->alive = false;
 	} else if (!async) {
@@ -823,7 +822,7 @@ static inline void sim_change(struct sim *sim, struct sim_thread *t)
 		sim_insert(sim);
 		return;
 	}
-	t->sub = sim_pick(sim, true);
+	t->sub = sim_random_sub(sim, true);
 	if (!t->sub)
 		return;
 	if (what < 5) {
@@ -832,15 +831,15 @@ static inline void sim_change(struct sim *sim, struct sim_thread *t)
 		return;
 	}
 	t->sub->changing = true;
-	sim_some_pages(sim, 5, &t->first, &t->last);
+	sim_random_pages(sim, 5, &t->first, &t->last);
 	t->phase = sim->mutation == SIM_RESIZE_TRIMS_LATE ? SIM_ENTER_RESIZE :
 							    SIM_TRIM;
 }
 
 /*
- * What the device must not have once the subscription is resized is taken from
- * it, and not let in any more, before: the new range is all that is looked
- * after from then on.
+ * Before a resize, the driver unmaps what is outside of the new range, and maps
+ * nothing outside of it any more: there will be callbacks for the new range
+ * only.
  */
 static inline void sim_trim(struct sim *sim, struct sim_thread *t)
 {
@@ -862,7 +861,7 @@ static inline void sim_trim(struct sim *sim, struct sim_thread *t)
 	t->phase = late ? SIM_IDLE : SIM_ENTER_RESIZE;
 }
 
-/* Invalidations on their way through the tree must not miss what moves there. */
+/* Invalidations that are walking the tree must not miss what moves. */
 static inline void sim_restart(struct sim *sim, const struct sim_sub *s)
 {
 	unsigned int i;
@@ -874,7 +873,7 @@ static inline void sim_restart(struct sim *sim, const struct sim_sub *s)
 			continue;
 		t->restart = true;
 		if (++t->restarts > SIM_CHANGERS)
-			sim_wrong(sim, "resizes do not let an invalidation finish");
+			sim_fail(sim, "resizes restart an invalidation forever");
 	}
 }
 
@@ -930,7 +929,7 @@ static inline void sim_subscribe(struct sim *sim, struct sim_thread *t)
 	}
 }
 
-/* The whole */
+/* All together */
 
 static inline void sim_check(struct sim *sim)
 {
@@ -942,13 +941,13 @@ static inline void sim_check(struct sim *sim)
 		if (!s->alive)
 			continue;
 		if (s->running && !sim_runs(sim, s))
-			sim_wrong(sim, "a callback runs, and nobody knows");
+			sim_fail(sim, "a running callback is not seen");
 		if (s->removed)
 			continue;
 		for (page = 0; page < SIM_PAGES; page++)
 			if (s->device[page] &&
 			    s->device[page] != sim->versions[page])
-				sim_wrong(sim, "a device has a page that has changed");
+				sim_fail(sim, "a device has a stale page");
 	}
 }
 
@@ -982,7 +981,7 @@ static inline bool sim_all_idle(const struct sim *sim)
 	return true;
 }
 
-/* Liveness: all can finish what they have begun. */
+/* Liveness: all threads can finish. */
 static inline void sim_close(struct sim *sim)
 {
 	unsigned int i;
@@ -991,10 +990,10 @@ static inline void sim_close(struct sim *sim)
 	for (i = 0; i < 1000 && !sim->wrong && !sim_all_idle(sim); i++)
 		sim_step(sim, i % SIM_THREADS);
 	if (!sim_all_idle(sim))
-		sim_wrong(sim, "threads wait for ever");
+		sim_fail(sim, "threads wait forever");
 	for (i = 0; i < SIM_SUBS; i++)
 		if (sim->subs[i].alive && sim->subs[i].removed)
-			sim_wrong(sim, "a removed subscription is kept for ever");
+			sim_fail(sim, "a removed subscription is never freed");
 	sim->closing = false;
 }
 
@@ -1009,7 +1008,7 @@ static inline bool sim_run(struct sim *sim, enum sim_mutation mutation,
 	sim->rnd.state = seed * 2654435761U | 1;
 	sim->seq = MMU_FIRST_SEQ;
 	sim->last_seq = MMU_FIRST_SEQ;
-	/* Two slots are left, or three. */
+	/* Two or three slots are free. */
 	sim->reserved = ~0UL << (2 + seed % 2);
 	sim->inflight.used = sim->reserved;
 	for (nr = 0; nr < MMU_SLOTS; nr++)
@@ -1018,7 +1017,7 @@ static inline bool sim_run(struct sim *sim, enum sim_mutation mutation,
 		sim->versions[nr] = 1;
 
 	for (turn = 0; turn < nr_turns && !sim->wrong; turn++) {
-		/* Now and then, others become the slow ones. */
+		/* From time to time, other threads are the slow ones. */
 		if (!(turn % 64)) {
 			for (nr = 0; nr < SIM_THREADS; nr++)
 				sim->threads[nr].slow = sim_one_in(sim, 3) ?
