@@ -14,14 +14,14 @@ struct pci_p2pdma_map_state;
 /**
  * struct hmm_dma_map - slots of a range and the DMA addresses that go with them
  *
- * Nothing in here is locked by HMM. A driver serialises the calls for one
- * index, as a rule by the lock its invalidate callback takes.
+ * HMM takes no lock. A driver serialises the calls for one index, usually by
+ * the lock that its invalidate callback takes.
  *
- * @state: IOVA space for all entries; unused where the device has no IOMMU
- *	that offers it
- * @pfn_list: one slot an entry, in the format of &hmm_range.hmm_pfns
- * @dma_list: one address an entry; only where addresses are neither derived
- *	from @state nor stateless
+ * @state: IOVA space for all entries; unused if the device has no IOMMU that
+ *	offers it
+ * @pfn_list: one slot per entry, in the format of &hmm_range.hmm_pfns
+ * @dma_list: one address per entry; only if addresses are neither derived from
+ *	@state nor stateless
  * @dma_entry_size: bytes that one entry maps
  */
 struct hmm_dma_map {

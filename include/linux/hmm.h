@@ -18,8 +18,8 @@ struct mmu_interval_notifier;
  *
  * A slot holds one page: flags and the order of the mapping in its top bits,
  * the page frame number below them. It is read as a request when a call
- * begins, and holds the answer once the call has returned 0. An answer of
- * zero says that nothing is mapped for the device, and that asking for a fault
+ * begins, and holds the answer after the call has returned 0. An answer of zero
+ * means that nothing is mapped for the device, and that a request for a fault
  * may change that.
  *
  * @HMM_PFN_VALID: (out) the device may read the page whose number is in the
@@ -29,17 +29,18 @@ struct mmu_interval_notifier;
  * @HMM_PFN_ERROR: (out) no fault can give access to this address: there is
  *	no VMA, or one without read permission or without struct pages, or the
  *	memory is secret, poisoned or guarded.
- * @HMM_PFN_DMA_MAPPED: (kept) the page is mapped for DMA. This flag and the
- *	next two belong to the driver and are carried over from the request.
- *	In slots of a struct hmm_dma_map they may change during a call.
- * @HMM_PFN_P2PDMA: (kept) mapped for peer-to-peer DMA through the host bridge.
- * @HMM_PFN_P2PDMA_BUS: (kept) mapped for peer-to-peer DMA by bus address.
+ * @HMM_PFN_DMA_MAPPED: (sticky) the page is mapped for DMA. This flag and the
+ *	next two belong to the driver; a call does not change them. In slots of
+ *	a struct hmm_dma_map they may change during a call.
+ * @HMM_PFN_P2PDMA: (sticky) mapped for peer-to-peer DMA through the host
+ *	bridge.
+ * @HMM_PFN_P2PDMA_BUS: (sticky) mapped for peer-to-peer DMA by bus address.
  * @HMM_PFN_ORDER_SHIFT: (out) where the five bits of the order begin, see
  *	hmm_pfn_to_map_order().
  * @HMM_PFN_REQ_FAULT: (in) the page must come back @HMM_PFN_VALID, or the call
  *	fails.
  * @HMM_PFN_REQ_WRITE: (in) the page must come back @HMM_PFN_WRITE, or the call
- *	fails. Without @HMM_PFN_REQ_FAULT it asks for nothing.
+ *	fails. Without @HMM_PFN_REQ_FAULT it has no effect.
  * @HMM_PFN_FLAGS: every bit of a slot that is not part of the page frame
  *	number.
  */
@@ -65,24 +66,24 @@ enum hmm_pfn_flags {
  *
  * A mapping with an order is then recorded only in the slot of its first page
  * in the range; the slots after it, up to the end of the mapping or of the
- * range, mean nothing. for_each_hmm_run() reads such a range, and any other.
- * What takes a single slot, such as hmm_dma_map_pfn(), needs one that was
- * recorded. Implies %HMM_RANGE_PTE_ORDERS.
+ * range, have no meaning. for_each_hmm_run() reads such a range, and any other.
+ * Functions that use a single slot, such as hmm_dma_map_pfn(), need one that
+ * was recorded. Implies %HMM_RANGE_PTE_ORDERS.
  */
 #define HMM_RANGE_SPARSE	BIT(0)
 
 /*
  * HMM_RANGE_PTE_ORDERS - set in &hmm_range.default_flags, next to requests, to
- * be told the order of large folios that the CPU maps by PTEs
+ * get the order of large folios that the CPU maps by PTEs
  *
- * A folio has its order reported if it lies in the range as a whole, naturally
+ * The order of a folio is reported if all of it is in the range, naturally
  * aligned, and all its PTEs are alike. Without this flag the order of a page
  * that a PTE maps is 0.
  */
 #define HMM_RANGE_PTE_ORDERS	BIT(1)
 
 /**
- * hmm_pfn_to_page() - the struct page that a slot names
+ * hmm_pfn_to_page() - the struct page of a slot
  * @hmm_pfn: an answer with %HMM_PFN_VALID set
  *
  * Context: Nothing pins the page. Call this under the lock that the driver's
@@ -97,7 +98,7 @@ static inline struct page *hmm_pfn_to_page(unsigned long hmm_pfn)
 }
 
 /**
- * hmm_pfn_to_phys() - the physical address that a slot names
+ * hmm_pfn_to_phys() - the physical address of a slot
  * @hmm_pfn: an answer with %HMM_PFN_VALID set
  *
  * Context: As for hmm_pfn_to_page().
@@ -113,14 +114,14 @@ static inline phys_addr_t hmm_pfn_to_phys(unsigned long hmm_pfn)
  * hmm_pfn_to_map_order() - how large the CPU's mapping of a page is
  * @hmm_pfn: an answer with %HMM_PFN_VALID set
  *
- * An order of n says that the CPU maps the naturally aligned block of 2^n
- * pages around this address with one entry (PMD, PUD or hugetlb): all its pages
- * carry the same permissions and lie next to each other in physical memory. The
- * block may begin before the range or end after it; slots exist only for the
- * part inside, and the notifier need not cover the rest.
+ * With an order of n, the CPU maps the naturally aligned block of 2^n pages
+ * around this address with one entry (PMD, PUD or hugetlb): all its pages have
+ * the same permissions and are contiguous in physical memory. The block may
+ * begin before the range or end after it; slots exist only for the part inside,
+ * and the notifier need not cover the rest.
  *
  * With %HMM_RANGE_PTE_ORDERS it may also be a large folio that is mapped by
- * PTEs that are alike; such a block lies inside the range.
+ * PTEs that are alike; such a block is inside the range.
  *
  * Context: As for hmm_pfn_to_page().
  *
@@ -145,12 +146,11 @@ static inline unsigned int hmm_pfn_to_map_order(unsigned long hmm_pfn)
  *	that holds byte @start + n * PAGE_SIZE
  * @default_flags: requests that hold for every page of the range, and
  *	%HMM_RANGE_SPARSE or %HMM_RANGE_PTE_ORDERS
- * @pfn_flags_mask: which request bits of the slots themselves are heeded; with
- *	0 the slots need no initialisation by the caller beyond the flags that
- *	are kept
+ * @pfn_flags_mask: which request bits of the slots themselves have an effect;
+ *	with 0, only the sticky flags of the slots must be initialised
  * @dev_private_owner: &dev_pagemap.owner whose device private pages are
- *	reported as they are; those of others are asked back to system memory.
- *	%NULL when the driver has no such memory.
+ *	reported as they are; requested pages of others are faulted back to
+ *	system memory. %NULL if the driver has no such memory.
  */
 struct hmm_range {
 	struct mmu_interval_notifier *notifier;
@@ -166,14 +166,14 @@ struct hmm_range {
 /**
  * hmm_range_run() - read a slot and find the next one
  * @range: a range that a call has filled
- * @addr: the address of a slot that was recorded: the range's start, or what
- *	came next
+ * @addr: the address of a slot that was recorded: the range's start, or the
+ *	end of the run before
  * @hmm_pfn: receives the answer for the page at @addr
  *
  * Context: As for hmm_pfn_to_page().
  *
- * Return: the number of pages that the answer speaks for. Where it is valid,
- * these follow each other in physical memory.
+ * Return: the number of pages for which the answer is valid. With
+ * %HMM_PFN_VALID, these are contiguous in physical memory.
  */
 static inline unsigned long hmm_range_run(const struct hmm_range *range,
 					  unsigned long addr,
@@ -194,7 +194,7 @@ static inline unsigned long hmm_range_run(const struct hmm_range *range,
  * @hmm_pfn: loop variable, the answer for the first page; the answer for page
  *	n of a valid run is @hmm_pfn + n
  *
- * The driver's own flags stand in recorded slots only.
+ * Only recorded slots have the driver's own flags.
  */
 #define for_each_hmm_run(range, addr, nr, hmm_pfn)			\
 	for (addr = (range)->start;					\
@@ -207,8 +207,8 @@ int hmm_range_fault_unlocked_timeout(struct hmm_range *range,
 				     unsigned long timeout);
 
 /*
- * HMM_RANGE_DEFAULT_TIMEOUT - milliseconds that a driver without a better
- * idea should go on retrying against invalidations before it gives up.
+ * HMM_RANGE_DEFAULT_TIMEOUT - milliseconds for which a driver should retry
+ * after invalidations, if it has no better value
  */
 #define HMM_RANGE_DEFAULT_TIMEOUT 1000
 
