@@ -269,8 +269,8 @@ TEST_F(hmm_failure, copy_on_write)
 }
 
 /*
- * The same for pages that a device takes for itself. Some may be the device's
- * after a failure, but no entry is set aside for nobody.
+ * The same for exclusive access. Some pages may be exclusive after a failure, but
+ * no entry is left without an owner.
  */
 
 FIXTURE(exclusive_failure)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What is special to devices whose memory the CPU can address: nothing faults,
- * everyone reads and writes the page where it is, and the memory has an end.
+ * Devices with coherent memory: CPU accesses do not fault, processes and devices
+ * access the page in place, and the memory can run out.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -100,7 +100,7 @@ TEST_F(hmm_coherent, protection_changes)
 	EXPECT_ON_DEVICE(N);
 }
 
-/* Nor does reclaim take them. */
+/* Nor does reclaim free them. */
 TEST_F(hmm_coherent, pageout_leaves_them)
 {
 	if (madvise(self->map, BYTES, MADV_PAGEOUT))
@@ -295,7 +295,7 @@ static bool is_marked(const __u64 *map, size_t npages, __u64 number)
 	return true;
 }
 
-/* All that was reserved can be had, no more, and no page of it twice. */
+/* All of the reserved memory can be allocated, no more, and no page twice. */
 TEST_F_TIMEOUT(hmm_coherent_all, whole_memory, 240)
 {
 	struct hmm_dmirror_counters now;
@@ -315,7 +315,7 @@ TEST_F_TIMEOUT(hmm_coherent_all, whole_memory, 240)
 		EXPECT_TRUE(is_marked(self->map[i], self->npages[i], (i + 1ULL) << 32));
 }
 
-/* A full device takes what others give back, and keeps nothing of theirs. */
+/* A full device reuses freed pages, and none of their old data is left. */
 TEST_F_TIMEOUT(hmm_coherent_all, full_device_is_used_again, 240)
 {
 	size_t rest = self->npages[0];

@@ -107,7 +107,7 @@ static size_t on_device(const struct side *side, char *map)
 	return device_count(side->fd, map, N, side->place);
 }
 
-/* What one device has, the other does not take; through the system it does. */
+/* A device does not migrate another one's pages; via system memory it does. */
 TEST_F(hmm_two_devices, from_one_to_the_other)
 {
 	struct answer answer;
@@ -429,7 +429,7 @@ static __attribute__((constructor)) void pause_if_asked(void)
 
 static long work_exec(char *addr, size_t npages, __u64 unused)
 {
-	char * const arguments[] = { "hmm-devices", NULL };
+	char * const arguments[] = { "devices", NULL };
 	char * const environment[] = { PAUSE_VARIABLE "=1", NULL };
 
 	execve("/proc/self/exe", arguments, environment);

@@ -4,7 +4,7 @@
  * need commands which that driver lacks, these run with both.
  *
  * It uses memory without looking whether it got any, and reads through
- * addresses that nothing is behind. A process that meets such a defect dies in
+ * addresses without memory. A process that meets such a defect dies in
  * the kernel, with what it has locked. So each test runs in a process of its
  * own, which is given up after a time, and leaves dangerous commands to a
  * child that has the file alone and shares none of the memory: when that one

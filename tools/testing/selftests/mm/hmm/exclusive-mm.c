@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What a process does to pages that a device has for itself means what it means
- * for any page: the data is right, the device has let go, and what the entry says
- * of its page stays true. For single pages hmm-exclusive has the plain cases.
+ * mm operations on pages that are exclusive to a device: each has its usual result,
+ * the data is right, exclusive access ends, and soft-dirty and write-protection
+ * bits of the entry survive. For plain cases of single pages see exclusive.c.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -99,7 +99,7 @@ do {									\
 	EXPECT_TRUE(pattern_is(addr, npages, seed));			\
 } while (0)
 
-/* All of it is there, and can be taken and written to again. */
+/* All of it is mapped, and can be made exclusive and written to again. */
 #define EXPECT_USABLE(addr, npages, seed)				\
 do {									\
 	EXPECT_DATA(addr, npages, seed);				\
@@ -295,7 +295,7 @@ TEST_F(exclusive_mm, reclaim)
 }
 
 /*
- * D12: what was freed lazily is in use again once the device has written to it,
+ * What was freed lazily is in use again once the device has written to it,
  * though its driver marks nothing.
  */
 TEST_F(exclusive_mm, written_after_madv_free)
@@ -543,7 +543,7 @@ TEST_F(exclusive_mm, uffd_write_protection)
 	close(self->uffd.fd);
 }
 
-/* To take a page is to write to it. */
+/* Exclusive access counts as a write. */
 TEST_F(exclusive_mm, uffd_write_protection_is_resolved)
 {
 	if (!watch(&self->uffd, self->map, HUGE_BYTES))

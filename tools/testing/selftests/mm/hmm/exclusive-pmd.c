@@ -184,7 +184,7 @@ TEST_F(exclusive_huge, several)
 		SKIP(return, "no huge pages");
 	ASSERT_EQ(0, take(self->fd, part, 2 * N, 7 + HALF));
 	EXPECT_EQ(2 * N, taken(self->fd, map, 3 * N));
-	/* That in the middle is taken as a whole. */
+	/* The huge page in the middle stays a PMD. */
 	EXPECT_EQ((long)(BYTES / 1024), huge_kib(map));
 	EXPECT_TRUE(pattern_is(map, 3 * N, 7));
 	EXPECT_EQ(0, taken(self->fd, map, 3 * N));
@@ -762,7 +762,7 @@ static const int advices[] = {
 	MADV_POPULATE_WRITE, MADV_COLLAPSE, MADV_NOHUGEPAGE, MADV_HUGEPAGE,
 };
 
-/* Taken or not, the data is not touched. */
+/* Whether the advice is followed or not, the data stays. */
 TEST_F(exclusive_pmd, advice)
 {
 	size_t i;
@@ -849,7 +849,7 @@ static long work_seize_new(char *unused, size_t none, __u64 seed)
 	return map && !device_seize(fd, map, HUGE_PAGES);
 }
 
-/* Exit and kill: only the process itself had the page. */
+/* Exit and kill: only the process itself mapped the page. */
 TEST_F(exclusive_pmd, end_of_the_process)
 {
 	long before = vm_event("nr_anon_transparent_hugepages");

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Contention for pages that a device has for itself: everybody who wants them
- * gets on, and fork() waits instead of failing.
+ * Races for exclusive access: every device and CPU makes progress, and fork() waits
+ * instead of failing.
  */
 #include <errno.h>
 #include <pthread.h>

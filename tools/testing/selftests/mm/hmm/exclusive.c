@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Pages that a dummy device takes for itself, and everything that makes it
- * give them back: always with their data.
+ * Pages that are exclusive to a dummy device, and every operation that ends that:
+ * the data is always right.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -152,7 +152,7 @@ TEST_F(exclusive, part_of_a_huge_page)
 	EXPECT_TRUE(device_reads(self->fd, map, HUGE_PAGES, 51));
 }
 
-/* Memory that cannot be had */
+/* Memory that cannot be made exclusive */
 
 TEST_F(exclusive, read_only_memory)
 {

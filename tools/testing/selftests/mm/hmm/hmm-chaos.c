@@ -10,7 +10,7 @@
  *
  * usage: hmm-chaos -g CGROUP -o OUTPUT [-s SEED] PROGRAM [ARGUMENT...]
  *
- * CGROUP is an existing, empty folder of a cgroup2 file system. The program's
+ * CGROUP is an existing, empty directory of a cgroup2 file system. The program's
  * output and errors go to OUTPUT. Lines that begin with "#" tell what is going
  * on, the last one "pages N" how many pages went to devices. The exit status is
  * the program's, or 125 when it could not be run or mirrored.

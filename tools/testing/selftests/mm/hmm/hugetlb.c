@@ -321,7 +321,7 @@ TEST_F(hugetlb, hole_is_punched)
 /*
  * A mapping that shares its page table with another process. What changes its
  * protection unmaps the table: the device must not go on with the page, of
- * which this process is not told any more.
+ * of which this process is no longer notified.
  */
 
 FIXTURE(shared_table)

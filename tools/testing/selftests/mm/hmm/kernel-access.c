@@ -629,7 +629,7 @@ TEST_F(uprobes, breakpoint_in_an_exclusive_page)
 	call_it(self->map);
 }
 
-/* Secret memory: hmm-range and hmm-migrate have faults and migration. */
+/* Secret memory: see range and migrate for faults and migration. */
 TEST(secret_memory_is_not_migrated)
 {
 	int file = secret_file(PAGE_BYTES);

@@ -93,7 +93,7 @@ TEST_F(madvise, willneed)
 	EXPECT_TRUE(pattern_is(self->map, self->npages, 1));
 }
 
-/* Device memory is not for reclaim to take. */
+/* Reclaim skips device memory. */
 TEST_F(madvise, pageout)
 {
 	struct swap swap;

@@ -7,7 +7,7 @@
  *
  * Steps are allocations of the kernel's, which needs fault injection
  * (CONFIG=debug), and what the dummy device can make fail. Locks and references:
- * see hmm-moves.
+ * see migrate-folios.
  *
  *	HMM_QUICK	1 leaves out most steps of many
  */

@@ -176,7 +176,7 @@ TEST_F(migrate_files, each_write_is_reported)
 	pattern_fill(self->map, N, SEED);
 	munmap(self->map, BYTES);
 	self->map = map_file(self->file);
-	/* Mapped for writing without being told, as there is no page_mkwrite() */
+	/* Mapped for writing without notice, as there is no page_mkwrite() */
 	read_pages(self->map, N);
 	pattern_fill(self->map, N, OTHER);
 	dirtied = move_file_state(self->file).dirtied;
@@ -276,7 +276,7 @@ FIXTURE_TEARDOWN(shared)
 TEST_F(shared, both_processes_keep_their_mappings)
 {
 	long anon = vm_event("nr_anon_pages"), mapped = vm_event("nr_mapped");
-	long slack = self->npages / 2 + 300;	/* what CPUs have not told yet */
+	long slack = self->npages / 2 + 300;	/* per-CPU counts not yet added */
 	size_t i;
 
 	for (i = 0; i < 4; i++)

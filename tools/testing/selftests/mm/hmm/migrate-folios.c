@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Migrations as the dummy driver does not do them: folios that are larger than
- * the holes that they fill, and folios that somebody else has locked or holds.
+ * Migrations that the dummy driver does not do: folios that are larger than the
+ * holes that they fill, and folios that are locked or referenced elsewhere.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -168,7 +168,7 @@ TEST_F(migrate_folios, huge_page_over_a_page_table)
 
 /*
  * What has moved, and is not freed yet because of a passing reference, is not
- * moved again: it has no data, and is charged to nobody. A kernel that offers it
+ * moved again: it has no data, and no memory cgroup is charged. A kernel that offers it
  * gives the memory that takes its place to the LRU without a memory cgroup, and
  * comes to a stop there.
  */

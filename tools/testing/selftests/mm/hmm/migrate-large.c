@@ -222,7 +222,7 @@ TEST_F(migrate_large, part_migrates_back)
 	EXPECT_TRUE(pattern_is(self->map, 2 * HUGE_PAGES, SEED));
 }
 
-/* Small pages are taken instead, once. */
+/* Small pages are used instead, once. */
 TEST_F(migrate_large, no_large_page_on_the_device)
 {
 	struct answer answer;

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What Linux 7.3 gets wrong, or does dearly, when memory moves to a device and
- * back. Each test names its row in the list of defects; hmm-expected-base says
- * which of them must fail there. The device is the probe's, which can behave as
- * the dummy driver of no kernel does.
+ * One test for each defect that Linux 7.3 has, or extra cost, in the migration to a
+ * device and back; expected-base names the tests that fail there. The device is
+ * the probe's, which can behave as no kernel's dummy driver does.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -71,7 +70,7 @@ static char *thp_on_device(int probe, int fd)
 }
 
 /*
- * A2: no address space keeps a huge entry of a folio that was split. Break it by
+ * No address space keeps a huge entry of a folio that was split. Break it by
  * splitting the caller's PMD only: the kernel does not survive it, hence "crash"
  * in hmm-expected-base.
  */
@@ -135,7 +134,7 @@ TEST_F(migrate_regression, unshared_huge_page_falls_back)
 }
 
 /*
- * A4: a fault on a page in the middle of a large folio is served at once, and
+ * A fault on a page in the middle of a large folio is served at once, and
  * the folio that the fault has locked is the one that is unlocked.
  */
 
@@ -213,7 +212,7 @@ TEST_F(migrate_regression, driver_of_single_pages)
 }
 
 /*
- * A5: with folios locked, other folios are only trylocked. A small page is
+ * With folios locked, other folios are only trylocked. A small page is
  * taken, and then there is a folio to be split that is locked: 7.3
  * waits for it, and two tasks that do that in opposite order wait forever.
  */
@@ -274,7 +273,7 @@ TEST_F(migrate_regression, folio_lock_is_only_trylocked)
 	munmap(map, 2 * HUGE_BYTES);
 }
 
-/* A9: eviction */
+/* Eviction */
 
 /*
  * What begins in the middle of a folio says nothing about what is behind it.
@@ -343,7 +342,7 @@ TEST_F(migrate_regression, pages_that_stay_are_reported)
 	munmap(map, 64 * PAGE_BYTES);
 }
 
-/* A10: device pages must not be collapsed. */
+/* Device pages must not be collapsed. */
 
 /* A huge page's worth of small pages, the first 64 of which are on the device */
 static char *some_on_device(int fd)
@@ -405,7 +404,7 @@ TEST_F(migrate_regression, khugepaged_skips_device_memory)
 	munmap(map, HUGE_BYTES);
 }
 
-/* A11: waiting for a locked huge page sleeps, and does not fault again and again. */
+/* Waiting for a locked huge page sleeps, and does not fault again and again. */
 
 static void touch(void *arg)
 {
@@ -430,7 +429,7 @@ TEST_F(migrate_regression, waiting_for_a_migration_sleeps)
 	munmap(map, HUGE_BYTES);
 }
 
-/* A12: the same answers for PTEs and PMDs, and marks that stay */
+/* The same answers for PTEs and PMDs, and marks that stay */
 
 /* Written to since the marks were cleared, and then moved */
 static void dirty_to_device(struct __test_metadata *_metadata, int fd,
@@ -587,7 +586,7 @@ TEST_F(migrate_regression, other_owners_pmd_reads_as_ptes)
 	munmap(small, PAGE_BYTES);
 }
 
-/* B2: TLB flushes */
+/* TLB flushes */
 
 TEST_F(migrate_regression, one_flush_for_small_pages)
 {
@@ -648,7 +647,7 @@ TEST_F(migrate_regression, no_flush_for_each_shared_page)
 	munmap(map, HUGE_BYTES);
 }
 
-/* B3: what travels whole. Flushes and splits are what it costs. */
+/* What migrates unsplit. Flushes and splits are what it costs. */
 
 FIXTURE(large_folios)
 {
@@ -706,7 +705,7 @@ TEST_F(large_folios, migrate_both_ways_unsplit)
 }
 
 /*
- * B4: other processors' work is not waited for. They are disturbed only for the
+ * Other processors' work is not waited for. They are disturbed only for the
  * sake of pages that lie in their batches, and 7.3 does the same: what differs is
  * that it does so before anything is unmapped, which cannot be seen from here. So
  * this passes there too. Break it by draining all, or nothing.
@@ -768,7 +767,7 @@ TEST_F(migrate_regression, no_lru_drain_on_other_processors)
 	munmap(map, 65 * PAGE_BYTES);
 }
 
-/* B12: with MIGRATE_VMA_TO_DEVICE, page cache is skipped. */
+/* With MIGRATE_VMA_TO_DEVICE, page cache is skipped. */
 
 TEST_F(migrate_regression, page_cache_is_not_offered)
 {
@@ -792,7 +791,7 @@ TEST_F(migrate_regression, page_cache_is_not_offered)
 	munmap(map, 64 * PAGE_BYTES);
 }
 
-/* D13: orders are the folios' own, whatever the driver says of them. */
+/* Orders are the folios' own, whatever the driver says of them. */
 
 TEST_F(migrate_regression, unmarked_destination)
 {
@@ -843,7 +842,7 @@ TEST_F(migrate_regression, free_device_pages_are_skipped)
 }
 
 /*
- * D21: a folio whose pages are shared but for one, which is pinned, stays, and
+ * A folio whose pages are shared but for one, which is pinned, stays, and
  * nobody takes it for one that is mapped in part.
  */
 TEST_F(migrate_regression, pinned_page_in_the_middle)
@@ -886,7 +885,7 @@ TEST_F(migrate_regression, pinned_page_in_the_middle)
 	munmap(map, FOLIO_PAGES * PAGE_BYTES);
 }
 
-/* D22: ksmd reads what it has merged by page frame. */
+/* Ksmd reads what it has merged by page frame. */
 
 #define MERGED	32
 

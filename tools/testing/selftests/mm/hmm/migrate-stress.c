@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Folios of each size go to a device and back without pause, while all that the
- * kernel does to memory is done to them. What is there is checked byte by byte.
+ * Folios of each size migrate to a device and back without pause, while other mm
+ * operations run on them. The data is checked byte by byte.
  *
  *	HMM_QUICK	1 leaves out some of the sizes, and most of the rounds
  *	HMM_ROUNDS	how many rounds (3, or 1 in short form)

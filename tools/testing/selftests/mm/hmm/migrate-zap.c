@@ -425,7 +425,7 @@ static void zapped_finish(struct __test_metadata *_metadata,
 		EXPECT_EQ(zapped->left, zapped->held.move.referenced);
 }
 
-/* What the process had is freed by then: for KASAN, its anon_vma (D14). */
+/* What the process had is freed by then: for KASAN, its anon_vma. */
 static void wait_for_rcu(void)
 {
 	int i;
@@ -459,7 +459,7 @@ static void zap_dontneed_half(struct __test_metadata *_metadata,
 	char *map = zapped->map;
 
 	if (zapped->way->coherent && zapped->way->huge && !is_ours())
-		SKIP(return, "a defect of 7.3: see hmm-coherent-large");
+		SKIP(return, "a defect of 7.3: see coherent-large");
 	zapped_hold(zapped);
 	EXPECT_EQ(0, child_do(child, work_dontneed, map, half, 0));
 	zapped->left = zapped->way->huge ? zapped->npages : half;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The device's table follows what the CPU does to the memory behind it, what
+ * The device's table follows what the CPU does to the memory, what
  * the device writes is not lost, and both can work at the same time.
  */
 #include <errno.h>
@@ -205,7 +205,7 @@ TEST_F(mirror_coherence, reads_survive_fork_of_hugetlb)
 	release_hugetlb();
 }
 
-/* What has reached the disk, behind the page cache's back */
+/* What has reached the disk, read past the page cache */
 static bool disk_holds(const struct swap *disk, __u64 seed)
 {
 	char *data = map_anon_small(BYTES);

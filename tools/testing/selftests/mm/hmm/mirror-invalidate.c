@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What reaches a mirror: each change of a mapping takes the device's entries
- * away, so that it has to fault and finds the new truth, or takes write access
- * from them if that is all that changes; changes elsewhere leave them, and the
- * device goes on without a fault.
+ * Invalidations of a mirror: each change of a mapping removes the device's entries,
+ * so that it faults and sees the new page, or removes write access if only that
+ * changes. After changes elsewhere the device continues without a fault.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -80,7 +79,7 @@ FIXTURE_TEARDOWN(invalidate)
 	close(self->fd);
 }
 
-/* The device lost what it had of the range ... */
+/* The device lost its entries of the range ... */
 static void is_lost(struct __test_metadata *_metadata,
 		    struct _test_data_invalidate *self, size_t npages)
 {
@@ -124,7 +123,7 @@ static void only_reads(struct __test_metadata *_metadata,
 #define must_still_know(addr, npages)					\
 	EXPECT_EQ(0, device_faults(self->fd, addr, npages))
 
-/* What takes entries away */
+/* Operations that remove entries */
 
 TEST_F(invalidate, munmap)
 {

@@ -160,7 +160,7 @@ TEST_F(remap, dontunmap)
 	comes_back(_metadata, &self->placed, to, self->npages, 1);
 }
 
-/* What was moved can be given back, and taken again. */
+/* After mremap(), pages can be migrated back, and to the device again. */
 TEST_F(remap, migrate_after_the_move)
 {
 	struct placed *placed = &self->placed;

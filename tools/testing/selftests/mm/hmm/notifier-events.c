@@ -18,7 +18,7 @@
 #include "lib/notify.h"
 
 /*
- * What each change is told as: by which events, and after which of them reading
+ * The events that report each change, and after which of them reading
  * may go on
  */
 
@@ -472,7 +472,7 @@ TEST_F(hmm_event, readable_page_stays)
 	EXPECT_EQ(slot_pfn(self->before), slot_pfn(after));
 }
 
-/* The end of what is told from @addr on without a gap */
+/* The end of the reported range that starts at @addr and has no gap */
 static __u64 told_until(int fd, __u64 addr)
 {
 	__u64 i, n = sub_state(fd).records;

@@ -2,9 +2,9 @@
 /*
  * MMU notifiers: which callbacks are called when, and what waits for what.
  *
- * Nothing here measures time. What must wait is seen not to be back after a
- * while, and comes back once that is over for which it waits. What must not wait
- * comes back while that is still going on.
+ * No test measures time. A call that must wait has not returned after a while, and
+ * returns once the event that it waits for is over. A call that must not wait
+ * returns before that.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -26,7 +26,7 @@
 #define HALF		(N / 2)
 
 /*
- * A3: an invalidation that must not sleep, and that a callback refuses
+ * An invalidation that must not sleep, and that a callback refuses
  *
  * The process is dying, and kept from it: process_mrelease() takes its memory.
  */
@@ -62,7 +62,7 @@ static void __noreturn die_slowly(struct _test_data_hmm_refusal *self,
 	subscribe(self->reader, HMM_NOTIFY_INTERVAL, NULL, ALL_BYTES);
 	subscribe(self->removed, HMM_NOTIFY_TWO_PASS, NULL, ALL_BYTES);
 	subscribe(self->counted, HMM_NOTIFY_LIST, NULL, ALL_BYTES);
-	/* Of intervals, the later in memory are told later. */
+	/* Intervals are called in the order of their addresses. */
 	subscribe(self->refuser, kind, (char *)PAGE_BYTES,
 		  ALL_BYTES - PAGE_BYTES);
 	sub_ioctl(self->stay, HMM_NOTIFY_STAY, NULL);
@@ -140,7 +140,7 @@ TEST_F_TIMEOUT(hmm_refusal, leaves_nothing_behind, 90)
 }
 
 /*
- * B5: the storm. Two threads invalidate the same pages, each time until the
+ * The storm. Two threads invalidate the same pages, each time until the
  * other one has begun: there is always an invalidation in flight.
  */
 
@@ -716,7 +716,7 @@ TEST_F(hmm_notifier, unregister_waits_for_its_callback)
 	EXPECT_EQ(0, sub_state(self->a).running);
 }
 
-/* It must not be told of the end of what it was not told the start of. */
+/* Its end callback must not run without its start callback. */
 TEST_F(hmm_notifier, register_waits_for_what_it_missed)
 {
 	interval(self->a, self->map, N);
@@ -845,7 +845,7 @@ TEST_F(hmm_notifier, exit_releases_a_list_once)
 	begun_is_ended(self->b);
 }
 
-/* The end is told first; then the mappings go. */
+/* The release is reported first, then the unmapping. */
 TEST_F(hmm_notifier, exit_calls_an_interval)
 {
 	unsigned int i, releases = 0;

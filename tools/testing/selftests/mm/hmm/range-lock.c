@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The unlocked form and the mmap lock: a range in one VMA does not wait for who
- * changes other parts of the address space, and what needs the mmap lock does
- * get it in the end.
+ * The unlocked form and the mmap lock: a range in one VMA does not wait for a
+ * writer that changes other parts of the address space, and a range that needs the
+ * mmap lock gets it in the end.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -51,7 +51,7 @@ static int holder_end(struct holder *holder)
 	return holder->rc;
 }
 
-/* A thread that mirrors a range for writing, when told */
+/* A thread that mirrors a range for writing, on request */
 struct caller {
 	pthread_t thread;
 	int fd;

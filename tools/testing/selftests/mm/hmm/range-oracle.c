@@ -166,7 +166,7 @@ static void map_file(struct lab *lab, size_t at, size_t n, int prot, int flags)
 {
 	int file = memory_file(n * PAGE_BYTES);
 
-	/* Some pages are in the page cache before anybody maps them. */
+	/* Some pages are in the page cache before they are mapped. */
 	if (pwrite(file, "x", 1, below(&lab->rng, n) * PAGE_BYTES) != 1)
 		fatal("write to a file: %s", strerror(errno));
 	map_area(lab, at, n, prot, flags, file, 0);
@@ -258,7 +258,7 @@ static size_t random_length(struct lab *lab, size_t at)
 	size_t to_boundary = HUGE_PAGES - at % HUGE_PAGES;
 	size_t n = 1 + below(&lab->rng, up_to[below(&lab->rng, 4)]);
 
-	/* Often up to a huge page boundary, so that huge pages fit behind. */
+	/* Often up to a huge page boundary, so that huge pages fit after it. */
 	if (one_in(&lab->rng, 3))
 		n = to_boundary;
 	return n < ARENA_PAGES - at ? n : ARENA_PAGES - at;

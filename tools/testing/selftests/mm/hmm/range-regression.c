@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * One test for each defect that the HMM of Linux 7.3 has in range faulting.
- * The letter and number in a test's name are the defect's row in the project's
- * list; hmm-expected-base names the tests that fail on an unchanged 7.3.
+ * One test for each defect that the HMM of Linux 7.3 has in range faulting;
+ * expected-base names the tests that fail on an unchanged 7.3.
  */
 #include <errno.h>
 #include <stdint.h>
@@ -64,7 +63,7 @@ FIXTURE_TEARDOWN(range_regression)
 }
 
 /*
- * A1: a write request on a read-only entry of the caller's own device memory
+ * A write request on a read-only entry of the caller's own device memory
  *
  * The page is shared copy-on-write with a forked process, or was protected and
  * is writable again. A result of 0 must mean WRITE, and a write must not reach
@@ -218,7 +217,7 @@ TEST_F(range_regression, write_request_to_read_only_mapping_fails_pmd)
 	close(dev.mirror);
 }
 
-/* A7: exactly the requested pages are faulted, and none is overlooked */
+/* Exactly the requested pages are faulted, and none is overlooked */
 
 TEST_F(range_regression, only_requested_pte_is_faulted)
 {
@@ -335,7 +334,7 @@ TEST_F(range_regression, hugetlb_write_request_on_later_page_is_met)
 	EXPECT_EQ(WRITABLE, self->slots[77] & STATE);
 }
 
-/* A12: one answer for each state, whatever level the entry is on */
+/* One answer for each state, whatever level the entry is on */
 
 static void nothing_said(struct __test_metadata *_metadata, int fd, char *map,
 			 size_t npages, __u64 flags)
@@ -477,7 +476,7 @@ TEST_F(range_regression, snapshot_of_special_pud)
 	ASSERT_EQ(0, munmap(map, GIGANTIC_BYTES));
 }
 
-/* A15: the pfn is the page's own, also in the middle of a device folio */
+/* The pfn is the page's own, also in the middle of a device folio */
 
 TEST_F(range_regression, range_inside_device_pmd)
 {
@@ -498,7 +497,7 @@ TEST_F(range_regression, range_inside_device_pmd)
 	close(dev.mirror);
 }
 
-/* B1: one handle_mm_fault() for each mapping made */
+/* One handle_mm_fault() for each mapping made */
 
 static __u64 count_faults(int fd, char *map, __u64 *slots, __u64 request,
 			  __u64 flags)
@@ -602,7 +601,7 @@ TEST_F(range_regression, one_fault_per_fault_around_window_of_a_file)
 }
 
 /*
- * A6 and B7: what the unlocked form does after it lost the mmap lock
+ * What the unlocked form does after it lost the mmap lock
  *
  * Userfaultfd makes it lose the lock at chosen pages; while it sleeps there,
  * the handler changes other pages of the range.

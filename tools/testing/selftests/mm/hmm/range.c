@@ -586,7 +586,7 @@ TEST_F(hmm_range, requests_page_by_page)
 {
 	char *map = map_anon_small((N + 1) * PAGE_BYTES);
 
-	/* There is a page table: row A7 is about a hole without one. */
+	/* There is a page table: range-regression has a hole without one. */
 	write_pages(map + N * PAGE_BYTES, 1, 1);
 	fill_slots(self->slots, N, 0);
 	self->slots[N - 2] = REQ_READ;
@@ -769,8 +769,8 @@ TEST_F(hmm_range, sticky_flags_survive_on_huge_pages)
 }
 
 /*
- * Orders, by default: that of the entry. Drivers map as much as they are told
- * around a page, and are told of nothing outside the interval that they gave.
+ * Orders, by default: that of the entry. Drivers map the reported order
+ * around a page, and get no invalidation outside the interval that they gave.
  */
 
 #define expect_order(addr, n, order) do {				\

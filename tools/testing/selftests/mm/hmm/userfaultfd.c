@@ -197,7 +197,7 @@ TEST_F(uffd, handler_unregisters)
 	uffd_stop(&self->uffd);
 }
 
-/* The memory goes while the device waits for it; it has to be told. */
+/* The memory is unmapped while the device waits for it; the wait must end. */
 static void serve_by_unmapping(struct uffd *uffd, char *page, bool write)
 {
 	struct served *served = uffd->arg;
@@ -426,7 +426,7 @@ TEST_F(uffd, move_mirrored_pages)
 }
 
 /*
- * Row A12: pages of the device are moved as what is swapped out is, without being
+ * Pages of the device are moved as what is swapped out is, without being
  * brought back; a huge one as a whole, or page by page where it does not fit.
  */
 FIXTURE(uffd_move)

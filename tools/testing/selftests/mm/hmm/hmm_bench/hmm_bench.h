@@ -46,7 +46,7 @@ struct bench_holder {
 /**
  * struct bench_sub - one of them
  * @notifier: the subscription
- * @holder: whose it is
+ * @holder: its owner
  */
 struct bench_sub {
 	struct mmu_interval_notifier notifier;
@@ -59,11 +59,11 @@ struct bench_sub {
  * @range: as it goes to the API
  * @mm: the caller's own
  * @call: arguments and results
- * @tree: of subscriptions that nobody but the job knows
+ * @tree: of subscriptions that only the job knows
  * @holder: they share it
  * @migrate: as it goes to the API
- * @pages: had by the device for itself
- * @flush_counter: told of TLB flushes
+ * @pages: exclusive to the device
+ * @flush_counter: is called for TLB flushes
  * @flushes: how many there were
  */
 struct bench_job {

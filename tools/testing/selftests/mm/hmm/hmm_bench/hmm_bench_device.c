@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Device memory of the module's own: page frames that stand for nothing, as
- * nobody copies. There is a shelf for each order of folio. A folio may be split
+ * Device memory of the module's own: page frames without memory, as nothing is
+ * copied. There is a shelf for each order of folio. A folio may be split
  * while it is in use; its place is free when all parts are.
  */
 #include <linux/err.h>

@@ -138,7 +138,7 @@ vm_fault_t bench_migrate_to_ram(struct vm_fault *vmf)
 
 /* Operations */
 
-/* Of all that shares the caller's page table, only this is told of flushes. */
+/* The only subscription of the address space that is called for flushes. */
 static void count_flush(struct mmu_notifier *counter, struct mm_struct *mm,
 			unsigned long start, unsigned long end)
 {

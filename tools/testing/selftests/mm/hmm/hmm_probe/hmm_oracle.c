@@ -17,7 +17,7 @@
  *	swap, migration, device-exclusive		0
  *	device-private of the caller			VALID, pfn, order
  *	... and writable				+ WRITE
- *	device-private of somebody else			0
+ *	device-private of another owner			0
  *	userfaultfd write-protect marker		0
  *	any other marker, hwpoison, unknown		ERROR
  *
@@ -286,7 +286,7 @@ void oracle_look(struct mm_struct *mm, unsigned long addr, void *owner,
 }
 
 /*
- * The order of the folio behind a small entry, if all of that folio is mapped in
+ * The order of the folio that a small entry maps, if all of that folio is mapped in
  * place inside of @npages from @start on, naturally aligned, in one VMA and with
  * one protection: what a walker reports that is asked for it. Otherwise 0. Of a
  * folio that is larger than a page table maps, the part in this table counts.

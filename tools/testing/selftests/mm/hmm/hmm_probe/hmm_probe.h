@@ -28,7 +28,7 @@ struct file;
 struct vm_area_struct;
 
 /**
- * struct probe_mirror - the mirror behind an open file
+ * struct probe_mirror - the mirror of an open file
  * @notifier: subscribed from open() to release(), save within set_interval
  * @interval_lock: taken for write to replace @notifier, for read to use it
  * @seq_lock: orders sequence updates with read_retry
@@ -36,7 +36,7 @@ struct vm_area_struct;
  * @start: first address of the interval; under @interval_lock
  * @length: bytes of the interval; under @interval_lock
  * @invalidations: callbacks so far
- * @held: somebody has begun to hold the mmap lock
+ * @held: the mmap lock is held, or waited for
  * @let_go: and may stop to
  */
 struct probe_mirror {
@@ -56,7 +56,7 @@ struct probe_mirror {
  * struct oracle_page - one page in the oracle's eyes
  * @value: what a snapshot must report
  * @kind: what the entry is
- * @file: the VMA has a file behind it
+ * @file: the VMA maps a file
  * @mixed: the VMA is VM_MIXEDMAP: its driver may map special pages
  * @may_write: the VMA has VM_WRITE
  * @owner: the owner of the device-private page, if it is one

@@ -25,7 +25,7 @@
  * @join: they are all of that order
  * @to_device: where to
  * @nowhere: nowhere at all
- * @mover: who has ordered it, and keeps the first page
+ * @mover: the caller, which owns the first page
  * @stay: where it stays
  * @flags: HMM_MOVE_* of the order
  */

@@ -27,7 +27,7 @@ static struct platform_device *dma_device;
  * @map: whose pages
  * @nr: how many
  * @turns: how often it did so with all of them
- * @lost: flags that were not as it had left them
+ * @lost: flags that differ from what it wrote
  */
 struct dma_driver {
 	struct hmm_dma_map map;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A file system of one file, in memory, that keeps count of what it is told. It may
+ * A file system of one file, in memory, that counts the calls of its operations. It may
  * attach a record to each of its folios; what becomes of those is counted, too.
  */
 #include <linux/anon_inodes.h>
@@ -21,7 +21,7 @@
 /**
  * struct probe_file - one file
  * @flags: HMM_FILE_*
- * @dirtied: how often it was told that a folio is dirty
+ * @dirtied: calls of its dirty_folio()
  * @records: how many there are
  */
 struct probe_file {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * /dev/hmm_probe_flight: invalidations that stay in flight until told to end.
+ * /dev/hmm_probe_flight: invalidations that stay in flight until a command ends them.
  *
  * The kernel does not export what begins and ends an invalidation where there
  * are subscriptions. The test finds it in /proc/kallsyms, and functions of the

@@ -97,9 +97,9 @@ struct hmm_sizes {
 #define HMM_FLIGHT_NAME_BYTES	64
 
 /**
- * struct hmm_flight_starter - whom lockdep would name, if there were no end
+ * struct hmm_flight_starter - the task that lockdep would name if the end were missing
  * @name: the function that has started the invalidation; empty for none
- * @held_after: does lockdep take it to be in flight after its end, too?
+ * @held_after: does lockdep consider it in flight after its end?
  */
 struct hmm_flight_starter {
 	char name[HMM_FLIGHT_NAME_BYTES];

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Mappings of which HMM must not hand out pages. One page, or one huge page,
- * stands behind every address; nobody reads or writes it through the mapping.
+ * is mapped at every address; it is not accessed through the mapping.
  */
 #include <linux/cleanup.h>
 #include <linux/fs.h>
@@ -73,7 +73,7 @@ static bool has_memory(unsigned long start)
 }
 
 /*
- * A huge PUD for physical addresses behind which there is nothing at all: the
+ * A huge PUD for physical addresses that have no memory: the
  * kernel can look at the entry, but an access through it is undefined.
  */
 static vm_fault_t fault_pud(struct vm_fault *vmf)

@@ -256,8 +256,8 @@ static long move_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 }
 
 /*
- * Of all that shares a page table, only this is told of flushes. Those that are
- * put off are told of at once, and as if they were of everything.
+ * The only subscription of the address space that is called for TLB flushes. A
+ * deferred flush is reported at once, as one of the whole address space.
  */
 static void count_flush(struct mmu_notifier *counter, struct mm_struct *mm,
 			unsigned long start, unsigned long end)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note */
 /*
- * /dev/hmm_probe_move: a device with private memory that migrates as it is told
+ * /dev/hmm_probe_move: a device with private memory that migrates by command
  * to, also as no good driver would. It uses the public API only, so that one
  * module shows what any implementation of it does.
  *
@@ -24,7 +24,7 @@
 #define HMM_MOVE_TO_DEVICE	_BITULL(0)
 /* addr is the page frame number of the first page, which is the device's. */
 #define HMM_MOVE_BY_PFN		_BITULL(1)
-/* Take huge pages as a whole. */
+/* Migrate huge pages unsplit. */
 #define HMM_MOVE_COMPOUND	_BITULL(2)
 /* And all other large folios, where the API knows this. */
 #define HMM_MOVE_FOLIOS		_BITULL(3)
@@ -92,7 +92,7 @@
  * @unsupplied: (out) ... because there was no destination
  * @stray: (out) entries that are not 0 although they are about nothing
  * @undefined: (out) entries with bits that the API does not define, and what was
- *	written behind the last one
+ *	written after the last one
  * @reserved: must be zero
  */
 struct hmm_move {
@@ -122,7 +122,7 @@ struct hmm_move {
  * @flags: HMM_MOVE_COMPOUND and HMM_MOVE_FOLIOS; with HMM_MOVE_STAY_* the next
  *	fault stays, until HMM_MOVE_FAULT_GO_ON
  * @limit: after that many faults, whole huge pages are brought back whatever
- *	@flags say, so that who runs in circles gets out; 0 for never
+ *	@flags say, so that a loop that makes no progress ends; 0 for never
  * @faults: (out) faults since the last HMM_MOVE_SERVE
  * @freed_locked: (out) folios that were locked when they were freed, since then
  * @in_use: (out) pages in use now
@@ -192,7 +192,7 @@ struct hmm_file {
 
 /**
  * struct hmm_file_state - what the file system has seen
- * @dirtied: how often it was told that a folio is dirty
+ * @dirtied: calls of its dirty_folio()
  * @records: records that there are
  * @attached: those that their folio has
  */

@@ -21,7 +21,7 @@
 #include "hmm_probe_notify_uapi.h"
 
 /**
- * struct probe_shared - the subscription behind all shared ones of an mm
+ * struct probe_shared - the subscription that all shared files of an mm use
  * @list: the subscription
  * @id: its number
  * @starts: its callbacks
@@ -33,7 +33,7 @@ struct probe_shared {
 };
 
 /**
- * struct probe_sub - the subscription behind an open file
+ * struct probe_sub - the subscription of an open file
  * @ref: of the file, of its call, of plans that name it, of REMOVE_ASYNC
  * @interval: as an interval
  * @list: or as a list
@@ -46,7 +46,7 @@ struct probe_shared {
  * @state: counters
  * @records: the first invalidations
  * @plan: what callbacks do
- * @other: whom the planned call is for, until it is made
+ * @other: the subscription that the planned call acts on, until it is made
  * @wq: callbacks that wait for another one
  * @held: a callback stays
  * @let_go: and may go

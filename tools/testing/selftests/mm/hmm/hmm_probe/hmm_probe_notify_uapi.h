@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note */
 /*
  * /dev/hmm_probe_notify: an open file is one subscription to MMU notifications,
- * made, ended and asked when told, whose callbacks do what is planned.
+ * made, ended and queried by command, whose callbacks do what is planned.
  *
  * A call that may wait for ever on some kernel is given patience: a worker makes
  * it, and the ioctl fails with ETIMEDOUT when it has not come back by then. It
@@ -65,14 +65,14 @@ struct hmm_notify_call {
 
 /* struct hmm_notify_plan.flags */
 
-/* Do not take part where sleeping is forbidden. */
+/* Return -EAGAIN where sleeping is forbidden. */
 #define HMM_NOTIFY_REFUSE	_BITULL(0)
 /* A callback returns only when another one has begun. */
 #define HMM_NOTIFY_PAIR		_BITULL(1)
 
 /**
  * struct hmm_notify_plan - what the callbacks do
- * @hold: where the next one that may sleep stays until told to go
+ * @hold: where the next one that may sleep stays until a command releases it
  * @flags: HMM_NOTIFY_REFUSE, HMM_NOTIFY_PAIR
  * @other: file whose subscription the next one acts on, or -1
  * @act: the call that it makes
@@ -88,7 +88,7 @@ struct hmm_notify_plan {
  * struct hmm_notify_state - what has happened to a subscription
  * @starts: callbacks, first passes
  * @ends: second passes, ends of lists
- * @refusals: callbacks that did not take part
+ * @refusals: callbacks that returned -EAGAIN
  * @pairs: callbacks that began to wait for another one
  * @running: callbacks at this moment
  * @releases: releases: of REMOVE_ASYNC, of the address space
@@ -97,7 +97,7 @@ struct hmm_notify_plan {
  * @acts: calls that callbacks have made
  * @act_rc: the last one's result
  * @last_rc: result of the last call
- * @id: of the subscription behind a shared one; never used twice
+ * @id: of the subscription of a shared file; never reused
  * @live: shared ones that are not yet freed, of all address spaces
  */
 struct hmm_notify_state {
@@ -128,7 +128,7 @@ struct hmm_notify_state {
  * struct hmm_notify_record - an invalidation as a callback saw it
  * @index: (in) which
  * @start: first address
- * @end: first address behind
+ * @end: exclusive
  * @event: enum mmu_notifier_event
  * @blockable: may sleep
  * @owned: has an owner

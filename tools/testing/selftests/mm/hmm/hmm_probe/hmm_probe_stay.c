@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Migrations that stay between two steps until they are told to go on.
+ * Migrations that stay between two steps until a command lets them continue.
  */
 #include <linux/jiffies.h>
 #include <linux/wait.h>

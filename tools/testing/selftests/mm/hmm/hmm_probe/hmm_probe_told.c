@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The callbacks of /dev/hmm_probe_notify: they note what they are told, and then
+ * The callbacks of /dev/hmm_probe_notify: they record their arguments, and then
  * do what is planned, if they may sleep.
  */
 #include <linux/atomic.h>
@@ -85,7 +85,7 @@ static void act_as_planned(struct probe_sub *sub, struct mm_struct *mm)
 	probe_sub_put(other);
 }
 
-/* What is told */
+/* Records of callbacks */
 
 static u64 read_only_answer(const struct mmu_notifier_range *range)
 {

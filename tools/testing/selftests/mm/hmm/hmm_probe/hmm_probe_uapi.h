@@ -191,7 +191,7 @@ struct hmm_probe_dma {
 /* A call with requests; then the contract of a successful call is verified. */
 #define HMM_PROBE_CHECK_FAULT	_IOWR('h', 0x83, struct hmm_probe_check)
 #define HMM_PROBE_INTERVAL	_IOWR('h', 0x84, struct hmm_probe_interval)
-/* Hold the mmap lock for writing until told, or fail after that many ms. */
+/* Hold the mmap lock for writing until the release, or fail after that many ms. */
 #define HMM_PROBE_HOLD		_IOW('h', 0x85, __u64)
 /* Wait until it is held. */
 #define HMM_PROBE_AWAIT_HOLD	_IO('h', 0x86)

@@ -18,7 +18,7 @@
 #define BYTES	(N * PAGE_BYTES)
 #define KSM	"/sys/kernel/mm/ksm/"
 
-/* What place_end() takes back */
+/* What place_end() undoes */
 static struct swap disk = { .disk = -1 }, swap = { .disk = -1 };
 static struct setting ksm_run, ksm_scan, ksm_nap;
 static struct uffd uffd = { .fd = -1 };

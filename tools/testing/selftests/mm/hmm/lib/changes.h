@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Memory of each kind, and all that happens to it of which a device must be
- * told: for hmm-notifier, which looks at what is told.
+ * Memory of each kind, and the changes that must invalidate a device's entries: for
+ * notifier-events, which checks the reported events.
  */
 #ifndef _HMM_CHANGES_H
 #define _HMM_CHANGES_H
@@ -87,7 +87,7 @@ int change_untouched_to_device(struct place *place);
 int change_evict(struct place *place);
 int change_exclusive(struct place *place);
 
-/* Takes everything back, whatever has happened. */
+/* Undoes everything that was set up or changed. */
 void place_end(struct place *place);
 
 #endif /* _HMM_CHANGES_H */

@@ -40,7 +40,7 @@ size_t device_seized(int fd, char *addr, size_t npages)
 	return count;
 }
 
-/* Reclaim: the root of the cgroups holds everybody. */
+/* Reclaim: the root cgroup contains every process. */
 
 bool reclaimer_start(struct reclaimer *reclaimer)
 {

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What tests of exclusive access share: pages that a device takes for itself, and
- * what makes the kernel take pages away.
+ * Shared by tests of exclusive access: exclusive pages, reclaim and KSM
  */
 #ifndef _HMM_EXCLUSIVE_H
 #define _HMM_EXCLUSIVE_H
@@ -11,7 +10,7 @@
 
 #include "folios.h"
 
-/* The device takes pages for itself: 0 or a negative errno. */
+/* Makes pages exclusive to the device: 0 or a negative errno. */
 int device_seize(int fd, void *addr, size_t npages);
 /* Of how many pages has it got exclusive access? */
 size_t device_seized(int fd, char *addr, size_t npages);
@@ -23,7 +22,7 @@ struct reclaimer {
 };
 
 bool reclaimer_start(struct reclaimer *reclaimer);
-/* As much as can be had; less than @bytes is no error. */
+/* As much as possible; less than @bytes is no error. */
 void reclaimer_run(struct reclaimer *reclaimer, size_t bytes);
 void reclaimer_stop(struct reclaimer *reclaimer);
 
@@ -39,7 +38,7 @@ bool fast_ksm_start(struct ksm *ksm);
 void fast_ksm_stop(struct ksm *ksm);
 /* Pages that are spared at the moment */
 long ksm_sharing(void);
-/* ksmd goes through all memory @times times; false if that takes for ever. */
+/* ksmd goes through all memory @times times; false if that takes too long. */
 bool ksm_scans(long times);
 
 #endif /* _HMM_EXCLUSIVE_H */

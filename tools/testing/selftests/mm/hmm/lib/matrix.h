@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The two sides of hmm-matrix: how the devices are used (hmm-matrix.c) and
+ * The two sides of the program matrix: how the devices are used (matrix.c) and
  * what memory they are used on (hmm_matrix_memory.c).
  *
  * An *area* is the memory of one cell. Its pages hold *patterns*: numbered,

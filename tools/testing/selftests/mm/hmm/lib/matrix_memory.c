@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The kinds of memory that hmm-matrix uses devices on.
+ * The kinds of memory that the program matrix uses devices on.
  */
 #include <errno.h>
 #include <fcntl.h>
