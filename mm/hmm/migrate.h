@@ -8,9 +8,9 @@
  *	migrate_install.c	after the copy: the destination replaces the
  *				source, holes are filled
  *	migrate_finalize.c	replace migration entries by page table entries
- *	migrate.c		the interface by address
- *	migrate_evict.c		the interface by page frame
- *	migrate_empty.c		evict a whole range of device memory
+ *	migrate_vma.c		the interface by address
+ *	migrate_device.c	the interface by page frame
+ *	migrate_evict.c		evict a whole range of device memory
  *	migrate_split.c		split folios that do not migrate as a whole
  *	migrate_populate.c	fill holes
  *

@@ -1,379 +1,173 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The interface to migrate pages of device memory by page frame number,
- * wherever they are mapped. See migrate.h for the stages; without a VMA there
- * is no collect.
+ * Eviction of a range of device memory, for drivers that are unbound from a
+ * device or short of its memory.
+ *
+ * Each pass over the range evicts the pages that can be migrated at that time.
+ * Pages that are locked or referenced may be free in the next pass, so there
+ * are several, with growing pauses while nothing moves. Concurrent CPU faults
+ * help: they migrate pages back, too. The timeout is for others that allocate
+ * device memory as fast as it is evicted.
+ *
+ * Bound in time: the timeout, plus the time for one batch of
+ * MIGRATE_EVICT_BATCH pages. If nothing can be migrated, it ends sooner, after
+ * IDLE_PASSES pauses of about a second in all.
+ *
+ * Bound in passes: a task that faults does not go on before its page is back.
+ * So of the pages that T tasks fault back, a pass leaves at most one folio for
+ * each task. Each later pass evicts one of these, or is one of at most
+ * IDLE_PASSES + 1 consecutive passes that evict nothing. If nobody allocates
+ * device memory, or locks or pins its pages, the range is empty after (T + 1) *
+ * (IDLE_PASSES + 1) passes.
  */
+#include <linux/delay.h>
 #include <linux/export.h>
+#include <linux/jiffies.h>
 #include <linux/memremap.h>
 #include <linux/migrate.h>
 #include <linux/mm.h>
-#include <linux/pagemap.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
 
-#include "../internal.h"
 #include "migrate.h"
 
-static struct migrate_vma without_vma(unsigned long *src, unsigned long *dst,
-				      unsigned long npages)
+#define MIGRATE_EVICT_BATCH	HPAGE_PMD_NR
+#define IDLE_PASSES		10	/* the last pause is 2^9 ms */
+
+static bool is_in_use(unsigned long pfn)
 {
-	return (struct migrate_vma) {
-		.src = src,
-		.dst = dst,
-		.npages = npages,
-	};
+	return folio_ref_count(pfn_folio(pfn));
 }
 
-/* The folio of a page in use, referenced, or NULL */
-static struct folio *get_folio(unsigned long pfn)
+static unsigned long pages_in_use(unsigned long pfn, unsigned long npages)
 {
-	struct folio *folio = page_folio(pfn_to_page(pfn));
+	unsigned long in_use = 0;
 
-	return folio_try_get(folio) ? folio : NULL;
+	while (npages--)
+		in_use += is_in_use(pfn++);
+	return in_use;
 }
 
-/* Fails if the folio changed before it was referenced: split, freed, reused */
-static bool lock_folio(struct folio *folio, unsigned long pfn)
+/* Pages of the batch that have migrated; valid until they are finalized */
+static unsigned long pages_moved(const unsigned long *src, unsigned long npages)
 {
-	if (!folio_trylock(folio))
-		return false;
-	if (page_folio(pfn_to_page(pfn)) == folio)
-		return true;
-	folio_unlock(folio);
-	return false;
-}
-
-static void drop_folio(struct folio *folio)
-{
-	folio_unlock(folio);
-	folio_put(folio);
-}
-
-/* The folio of a page in use, locked and referenced, or NULL */
-static struct folio *take_folio(unsigned long pfn)
-{
-	struct folio *folio = get_folio(pfn);
-
-	if (folio && !lock_folio(folio, pfn)) {
-		folio_put(folio);
-		folio = NULL;
-	}
-	return folio;
-}
-
-static unsigned long entry_of(struct folio *folio)
-{
-	unsigned long entry = migrate_pfn(folio_pfn(folio)) |
-			      MIGRATE_PFN_MIGRATE;
-
-	return folio_test_large(folio) ? entry | MIGRATE_PFN_COMPOUND : entry;
-}
-
-/**
- * migrate_device_pfn_lock() - lock the folio of a page for a migration
- * @pfn: page frame number of a page of device memory
- *
- * Trylocks the folio and takes a reference. The entry is for
- * migrate_device_unmap(), which restores pages that cannot be migrated.
- *
- * Context: Any but interrupts. Does not sleep, and never drops the last
- * reference to a folio, so that the caller may hold a lock that
- * &dev_pagemap_ops.folio_free takes.
- *
- * Return: the entry of the page, or 0 if the page is free, locked, or not the
- * first of its folio. For a large folio, the entry has %MIGRATE_PFN_COMPOUND,
- * and the caller must leave the entries of its other pages 0.
- */
-unsigned long migrate_device_pfn_lock(unsigned long pfn)
-{
-	struct folio *folio = folio_get_nontail_page(pfn_to_page(pfn));
-
-	if (!folio)
-		return 0;
-	/*
-	 * If this is the last reference now, the folio is not locked any more,
-	 * as the holder of its lock had a reference. migrate_device_unmap()
-	 * will free it.
-	 */
-	while (!folio_trylock(folio))
-		if (atomic_add_unless(&folio->_refcount, -1, 1))
-			return 0;
-	return entry_of(folio);
-}
-EXPORT_SYMBOL(migrate_device_pfn_lock);
-
-/* For migrate_has_anon_vma(). False if the folio is not mapped. */
-static bool hold_anon_vma(const struct migrate_vma *migrate,
-			  struct folio *folio)
-{
-	if (migrate_has_anon_vma(migrate, folio))
-		return folio_get_anon_vma(folio);
-	return folio_mapped(folio);
-}
-
-/*
- * Skip folios that are not mapped: they are about to be freed. They may have
- * been migrated already, and their memory cgroup charge with them.
- */
-static void drop_unmapped(struct migrate_vma *migrate)
-{
-	unsigned long i, nr;
-
-	for (i = 0; i < migrate->npages; i += nr) {
-		struct folio *folio = migrate_folio_of(migrate->src[i]);
-
-		nr = migrate_entry_pages(migrate->src[i]);
-		if (!folio || hold_anon_vma(migrate, folio))
-			continue;
-		migrate->src[i] = 0;
-		migrate_let_go(migrate, folio);
-	}
-}
-
-/**
- * migrate_device_unmap() - unmap pages that were locked for a migration
- * @src_pfns: entries from migrate_device_pfn_lock(), or 0
- * @npages: number of entries
- * @fault_page: the page of a CPU fault, or %NULL; the fault handler holds its
- *	lock and a reference. migrate_device_finalize() does not know of it, and
- *	must not be called for its entry.
- *
- * Pages that cannot be migrated are restored, and their entries set to 0.
- *
- * Context: Process context, may sleep.
- *
- * Return: the number of entries that will be migrated.
- */
-unsigned long migrate_device_unmap(unsigned long *src_pfns,
-				   unsigned long npages,
-				   struct page *fault_page)
-{
-	struct migrate_vma migrate = without_vma(src_pfns, NULL, npages);
-
-	migrate.fault_page = fault_page;
-	drop_unmapped(&migrate);
-	return migrate_unmap(&migrate);
-}
-EXPORT_SYMBOL(migrate_device_unmap);
-
-/* Are the first @nr entries the consecutive pages of one folio? */
-static bool is_all_listed(const struct folio *folio,
-			  const unsigned long *pfns, unsigned long left)
-{
-	unsigned long i, nr = folio_nr_pages(folio);
-
-	if (nr > left)
-		return false;
-	for (i = 0; i < nr; i++)
-		if (pfns[i] != folio_pfn(folio) + i)
-			return false;
-	return true;
-}
-
-/* How many of the first entries are consecutive pages of the folio? */
-static unsigned long pages_listed(const struct folio *folio,
-				  const unsigned long *pfns, unsigned long left)
-{
-	unsigned long nr;
-
-	for (nr = 1; nr < left; nr++)
-		if (pfns[nr] != pfns[0] + nr ||
-		    page_folio(pfn_to_page(pfns[nr])) != folio)
-			break;
-	return nr;
-}
-
-/*
- * Skip all pages of a folio that cannot be locked: its lock may be free by the
- * time that the next page is tried, and the rest of the folio would be split in
- * vain.
- */
-static unsigned long leave_out(const struct folio *folio, unsigned long *pfns,
-			       unsigned long left)
-{
-	unsigned long nr = folio ? pages_listed(folio, pfns, left) : 1;
-
-	memset(pfns, 0, nr * sizeof(*pfns));
-	return nr;
-}
-
-/* The folio is locked and referenced, and all of its pages are listed. */
-static unsigned long take_whole(struct folio *folio, unsigned long *pfns)
-{
-	unsigned long nr = folio_nr_pages(folio);
-
-	pfns[0] = entry_of(folio);
-	memset(pfns + 1, 0, (nr - 1) * sizeof(*pfns));
-	return nr;
-}
-
-/*
- * The folio is locked and referenced, and only some of its pages are listed:
- * split it. Others may lock the parts before they are locked again here.
- */
-static unsigned long take_part(struct folio *folio, unsigned long *pfns,
-			       unsigned long left)
-{
-	unsigned long nr;
-
-	if (split_folio(folio)) {
-		nr = leave_out(folio, pfns, left);
-		drop_folio(folio);
-		return nr;
-	}
-	drop_folio(folio);
-	folio = take_folio(pfns[0]);
-	if (folio && is_all_listed(folio, pfns, left))
-		return take_whole(folio, pfns);
-	if (folio)
-		drop_folio(folio);
-	pfns[0] = 0;
-	return 1;
-}
-
-/*
- * Replace the page frame numbers of the first folio by its entry. Returns how
- * many entries are done.
- */
-static unsigned long take_listed(unsigned long *pfns, unsigned long left)
-{
-	struct folio *folio = get_folio(pfns[0]);
-	unsigned long nr;
-
-	if (folio && lock_folio(folio, pfns[0]))
-		return is_all_listed(folio, pfns, left) ?
-			take_whole(folio, pfns) :
-			take_part(folio, pfns, left);
-	nr = leave_out(folio, pfns, left);
-	if (folio)
-		folio_put(folio);
-	return nr;
-}
-
-/**
- * migrate_device_pfns() - begin to migrate pages of device memory
- * @src_pfns: page frame numbers; replaced by entries as from
- *	migrate_vma_setup()
- * @npages: number of entries
- *
- * A folio whose pages are all listed, in order, migrates as a whole. Other
- * large folios are split. The entries of pages that are free, locked or pinned
- * are 0.
- *
- * Context: Process context, may sleep.
- *
- * Return: 0.
- */
-int migrate_device_pfns(unsigned long *src_pfns, unsigned long npages)
-{
-	unsigned long i = 0;
-
-	while (i < npages)
-		i += take_listed(src_pfns + i, npages - i);
-	migrate_device_unmap(src_pfns, npages, NULL);
-	return 0;
-}
-EXPORT_SYMBOL(migrate_device_pfns);
-
-/**
- * migrate_device_range() - begin to migrate a range of device memory
- * @src_pfns: receives entries as from migrate_vma_setup()
- * @start: page frame number of the first page
- * @npages: number of pages
- *
- * As migrate_device_pfns() for all pages of the range. Folios that are only
- * partly in the range are split.
- *
- * Context: Process context, may sleep.
- *
- * Return: 0.
- */
-int migrate_device_range(unsigned long *src_pfns, unsigned long start,
-			 unsigned long npages)
-{
-	unsigned long i;
+	unsigned long i, moved = 0;
 
 	for (i = 0; i < npages; i++)
-		src_pfns[i] = start + i;
-	return migrate_device_pfns(src_pfns, npages);
+		if (migrate_state_of(src[i]) == MIGRATE_TAKEN)
+			moved += migrate_entry_pages(src[i]);
+	return moved;
 }
-EXPORT_SYMBOL(migrate_device_range);
+
+static void evict_batch(struct migrate_evict *evict, unsigned long pfn,
+			unsigned long npages, unsigned long *src)
+{
+	unsigned long *dst = src + MIGRATE_EVICT_BATCH;
+
+	memset(dst, 0, npages * sizeof(*dst));
+	migrate_device_range(src, pfn, npages);
+	evict->supply(evict, src, dst, npages);
+	migrate_device_pages(src, dst, npages);
+	evict->moved += pages_moved(src, npages);
+	migrate_device_finalize(src, dst, npages);
+}
+
+static bool is_over(const struct migrate_evict *evict, unsigned long deadline)
+{
+	return fatal_signal_pending(current) ||
+	       (evict->timeout != MAX_SCHEDULE_TIMEOUT &&
+		time_after_eq(jiffies, deadline));
+}
+
+/* Returns how many pages were in use when the pass reached them. */
+static unsigned long evict_pass(struct migrate_evict *evict,
+				unsigned long deadline, unsigned long *src)
+{
+	unsigned long pfn = evict->start, end = pfn + evict->npages, npages;
+	unsigned long in_use, total = 0;
+
+	for (; pfn < end; pfn += npages) {
+		/* Batches are aligned as the largest folios are. */
+		npages = min(ALIGN(pfn + 1, MIGRATE_EVICT_BATCH), end) - pfn;
+		in_use = pages_in_use(pfn, npages);
+		total += in_use;
+		if (in_use && !is_over(evict, deadline))
+			evict_batch(evict, pfn, npages, src);
+		cond_resched();
+	}
+	return total;
+}
+
+static enum migrate_holdout why_held(unsigned long pfn)
+{
+	struct folio *folio = pfn_folio(pfn);
+
+	if (folio_test_locked(folio))
+		return MIGRATE_HELD_LOCKED;
+	if (folio_ref_count(folio) != folio_expected_ref_count(folio))
+		return MIGRATE_HELD_REFERENCED;
+	return MIGRATE_HELD_NO_DESTINATION;
+}
+
+/* Without locks, the answers may be out of date when they are given. */
+static void report(struct migrate_evict *evict)
+{
+	unsigned long pfn, end = evict->start + evict->npages;
+
+	evict->remaining = pages_in_use(evict->start, evict->npages);
+	if (!evict->remaining || !evict->holds_out)
+		return;
+	for (pfn = evict->start; pfn < end; pfn++)
+		if (is_in_use(pfn))
+			evict->holds_out(evict, pfn, why_held(pfn));
+}
 
 /**
- * migrate_device_pages() - replace sources by destinations
- * @src_pfns: from migrate_device_range() or a similar function
- * @dst_pfns: destinations, as for migrate_vma_pages()
- * @npages: number of entries
+ * migrate_device_evict() - migrate all pages of a range out of device memory
+ * @evict: the range, the driver's callbacks, and the timeout
  *
- * As migrate_vma_pages().
+ * Large folios migrate as a whole; those that are only partly in the range are
+ * split.
  *
- * Context: Process context, may sleep.
+ * Makes passes over the range as long as pages migrate, and eleven more, with
+ * pauses of about a second in all. Concurrent CPU faults of T tasks limit it to
+ * 11 * (T + 1) passes. Only users that allocate from the range meanwhile can
+ * make it go on until &migrate_evict.timeout has passed.
+ *
+ * Context: Process context, may sleep. The caller holds no lock that
+ * &migrate_evict.supply, MMU notifier callbacks, or the driver's folio_free()
+ * take. The range must not be removed meanwhile.
+ *
+ * Return: 0 if the range is empty; -EBUSY if pages remain, after calling
+ * &migrate_evict.holds_out for each of them; -EINTR after a fatal signal;
+ * -ENOMEM.
  */
-void migrate_device_pages(unsigned long *src_pfns, unsigned long *dst_pfns,
-			  unsigned long npages)
+int migrate_device_evict(struct migrate_evict *evict)
 {
-	struct migrate_vma migrate = without_vma(src_pfns, dst_pfns, npages);
+	unsigned long deadline = jiffies + evict->timeout;
+	unsigned long *src, before;
+	unsigned int idle = 0;
 
-	migrate_install(&migrate);
-}
-EXPORT_SYMBOL(migrate_device_pages);
-
-/**
- * migrate_device_finalize() - map the pages again, migrated or not
- * @src_pfns: from migrate_device_pages()
- * @dst_pfns: likewise
- * @npages: number of entries
- *
- * As migrate_vma_finalize().
- *
- * Context: Process context, may sleep.
- */
-void migrate_device_finalize(unsigned long *src_pfns, unsigned long *dst_pfns,
-			     unsigned long npages)
-{
-	struct migrate_vma migrate = without_vma(src_pfns, dst_pfns, npages);
-
-	migrate_finalize(&migrate);
-}
-EXPORT_SYMBOL(migrate_device_finalize);
-
-/**
- * migrate_device_coherent_folio() - migrate a folio to system memory
- * @folio: coherent device memory; the caller's reference is dropped
- *
- * For GUP, before a long-term pin.
- *
- * Context: Process context, may sleep.
- *
- * Return: 0 if the folio has migrated or is not mapped any more, or -EBUSY if
- * it cannot be migrated now.
- */
-int migrate_device_coherent_folio(struct folio *folio)
-{
-	unsigned long src, dst = 0;
-	struct migrate_vma migrate = without_vma(&src, &dst, 1);
-	struct folio *to;
-	int ret = -EBUSY;
-
-	folio_lock(folio);
-	/* GUP retries, and finds what is mapped instead. */
-	if (!hold_anon_vma(&migrate, folio)) {
-		drop_folio(folio);
+	evict->moved = 0;
+	src = kvmalloc_array(2 * MIGRATE_EVICT_BATCH, sizeof(*src), GFP_KERNEL);
+	if (!src)
+		return -ENOMEM;
+	for (;;) {
+		before = evict->moved;
+		if (!evict_pass(evict, deadline, src) || is_over(evict, deadline))
+			break;
+		if (evict->moved != before) {
+			idle = 0;
+			continue;
+		}
+		if (idle == IDLE_PASSES)
+			break;
+		msleep_interruptible(1U << idle++);
+	}
+	kvfree(src);
+	report(evict);
+	if (!evict->remaining)
 		return 0;
-	}
-	src = entry_of(folio);
-	if (!migrate_unmap(&migrate))
-		return -EBUSY;
-
-	to = folio_alloc(GFP_USER | __GFP_NOWARN, folio_order(folio));
-	if (to) {
-		folio_lock(to);
-		dst = entry_of(to) & ~MIGRATE_PFN_MIGRATE;
-	}
-	migrate_install(&migrate);
-	if (migrate_state_of(src) == MIGRATE_TAKEN) {
-		folio_copy(to, folio);
-		ret = 0;
-	}
-	migrate_finalize(&migrate);
-	return ret;
+	return fatal_signal_pending(current) ? -EINTR : -EBUSY;
 }
+EXPORT_SYMBOL_GPL(migrate_device_evict);

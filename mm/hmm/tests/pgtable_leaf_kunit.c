@@ -312,7 +312,7 @@ static void what_is_new_is_seen(struct kunit *test)
 #include <linux/pgtable.h>
 #include <linux/userfaultfd_k.h>
 
-#include "../leaf_kunit.h"
+#include "pgtable_leaf_codec.h"
 
 /* What an entry cannot say, or says by more than one bit, is left out. */
 static bool has_a_form(struct pgtable_leaf leaf)
@@ -324,7 +324,7 @@ static bool has_a_form(struct pgtable_leaf leaf)
 	if (leaf.uffd && !IS_ENABLED(CONFIG_HAVE_ARCH_USERFAULTFD_WP))
 		return false;
 	if (leaf.kind == PGTABLE_LEAF_MIGRATION)
-		return migration_leaf_has_ad() ||
+		return pgtable_leaf_migration_has_ad() ||
 		       !(leaf.young || leaf.dirty);
 	/* Of a page that may only be read, the page says whether it is shared. */
 	return leaf.writable || !leaf.exclusive;
@@ -358,9 +358,9 @@ static void what_is_encoded_is_decoded(struct kunit *test)
 		if (!IS_ENABLED(CONFIG_DEVICE_PRIVATE) ||
 		    !has_a_form(leaf))
 			continue;
-		expect_same(test, leaf_by_pte(leaf, vma), leaf);
+		expect_same(test, pgtable_leaf_by_pte(leaf, vma), leaf);
 		leaf.pfn = ALIGN_DOWN(PFN, PMD_SIZE / PAGE_SIZE);
-		expect_same(test, leaf_by_pmd(leaf, vma), leaf);
+		expect_same(test, pgtable_leaf_by_pmd(leaf, vma), leaf);
 	}
 }
 #endif /* __KERNEL__ */
