@@ -43,6 +43,7 @@
 #include "exclusive_array.h"
 #include "exclusive_pmd.h"
 #include "exclusive_pte.h"
+#include "softleaf.h"
 
 /* How often to retry when the first page changes after it was faulted in */
 #define EXCLUSIVE_ATTEMPTS	16
@@ -351,14 +352,14 @@ static void set_aside(struct vm_area_struct *vma, pte_t *ptep,
 			taken = exclusive_pte_begin(vma, pte);
 		set_pte_at(vma->vm_mm, addr, ptep, taken);
 		next = pte_next_pfn(pte);
-		taken = migrate_softleaf_next(taken);
+		taken = hmm_softleaf_next(taken);
 	}
 	/*
 	 * The device may write to the folio, whether or not its driver marks it
 	 * dirty later. If it stayed clean, reclaim could drop it after it is
 	 * restored, as unchanged or as lazily freed.
 	 */
-	migrate_mark_dirty(page_folio(page));
+	hmm_folio_mark_dirty(page_folio(page));
 }
 
 /* How many PTEs, of at most @max, are of consecutive pages of the folio? */
@@ -432,7 +433,7 @@ static void take_huge(struct exclusive_call *c, struct vm_area_struct *vma,
 		return;
 	if (pmd_present(*pmd)) {
 		exclusive_pmd_begin(vma, addr, pmd);
-		migrate_mark_dirty(folio);
+		hmm_folio_mark_dirty(folio);
 	}
 	took(c, addr, page, HPAGE_PMD_NR);
 }

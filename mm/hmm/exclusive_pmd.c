@@ -20,6 +20,7 @@
 #include "../internal.h"
 #include "exclusive_pmd.h"
 #include "exclusive_pte.h"
+#include "softleaf.h"
 
 /* Entries */
 
@@ -187,7 +188,7 @@ static void fill_table(struct vm_area_struct *vma, pgtable_t table,
 	first = pte_offset_map(&pmd, addr);
 	for (i = 0, ptep = first; i < HPAGE_PMD_NR; i++, ptep++) {
 		set_pte_at(mm, addr + i * PAGE_SIZE, ptep, pte);
-		pte = migrate_softleaf_next(pte);
+		pte = hmm_softleaf_next(pte);
 	}
 	pte_unmap(first);
 }

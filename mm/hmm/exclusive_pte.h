@@ -9,7 +9,7 @@
 #include <linux/mm.h>
 #include <linux/pgtable_leafops.h>
 
-#include "migrate_pte.h"
+#include "softleaf.h"
 
 /* The exclusive entry for @pte, which maps a page writable */
 static inline pte_t exclusive_pte_begin(struct vm_area_struct *vma, pte_t pte)
@@ -63,7 +63,7 @@ static inline unsigned int exclusive_pte_run(pte_t *ptep, pte_t taken,
 	max = min_t(unsigned long, max, folio_nr_pages(folio) -
 					folio_page_idx(folio, page));
 	for (nr = 1; nr < max; nr++) {
-		taken = migrate_softleaf_next(taken);
+		taken = hmm_softleaf_next(taken);
 		if (!pte_same(ptep_get(ptep + nr), taken) ||
 		    PageAnonExclusive(page + nr) != exclusive)
 			break;

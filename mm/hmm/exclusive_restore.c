@@ -99,7 +99,7 @@ static void widen(struct exclusive_span *span, const struct vm_area_struct *vma,
 			expected = pte;
 		else
 			span->start = span->end + PAGE_SIZE;
-		expected = migrate_softleaf_next(expected);
+		expected = hmm_softleaf_next(expected);
 		page++;
 	}
 }

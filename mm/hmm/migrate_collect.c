@@ -30,6 +30,7 @@
 #include "migrate_mapped.h"
 #include "migrate_policy.h"
 #include "migrate_pte.h"
+#include "softleaf.h"
 
 #define CREATE_TRACE_POINTS
 #include <trace/events/hmm.h>
@@ -297,7 +298,7 @@ static unsigned int run_of(struct folio *folio, pte_t *ptep, pte_t pte,
 					     FPB_RESPECT_SOFT_DIRTY);
 	max = min_t(unsigned long, max,
 		    folio_pfn(folio) + folio_nr_pages(folio) - pfn_at(pte));
-	return migrate_softleaf_run(ptep, pte, max);
+	return hmm_softleaf_run(ptep, pte, max);
 }
 
 /* Is @pte of the page of @folio at @pfn, and present if the run is? */
@@ -437,15 +438,15 @@ static __always_inline unsigned int take_run(struct migrate_walk *w,
 	}
 	if (exclusive && !share_run(folio, page, nr)) {
 		flush_before(w, addr, present ? nr : 0);
-		migrate_set_run(mm, addr, ptep, pte, nr);
+		migrate_pte_set_run(mm, addr, ptep, pte, nr);
 		return 0;
 	}
 	leaf = pgtable_leaf_of_pte(pte);
 	leaf.exclusive = exclusive;
 	leaf = pgtable_leaf_begin_migration(leaf);
 	if (leaf.dirty)
-		migrate_mark_dirty(folio);
-	migrate_set_run(mm, addr, ptep, pgtable_leaf_to_pte(leaf, w->vma), nr);
+		hmm_folio_mark_dirty(folio);
+	migrate_pte_set_run(mm, addr, ptep, pgtable_leaf_to_pte(leaf, w->vma), nr);
 	return nr;
 }
 
@@ -487,13 +488,13 @@ static void give_back(struct migrate_walk *w, struct folio *folio, pte_t *ptep,
 		pte_t moving = ptep_get(ptep + done);
 		struct pgtable_leaf leaf = pgtable_leaf_of_pte(moving);
 
-		run = migrate_softleaf_run(ptep + done, moving, nr - done);
+		run = hmm_softleaf_run(ptep + done, moving, nr - done);
 		for (i = 0; i < run && leaf.exclusive; i++)
 			SetPageAnonExclusive(page + i);
-		migrate_set_run(w->vma->vm_mm, addr + done * PAGE_SIZE,
-				ptep + done,
-				migrate_pte_end(w->vma, leaf, folio, page),
-				run);
+		migrate_pte_set_run(w->vma->vm_mm, addr + done * PAGE_SIZE,
+				    ptep + done,
+				    migrate_pte_end(w->vma, leaf, folio, page),
+				    run);
 	}
 	lazy_mmu_mode_resume();
 }

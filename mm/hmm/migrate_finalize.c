@@ -20,6 +20,7 @@
 #include "migrate.h"
 #include "migrate_mapped.h"
 #include "migrate_pte.h"
+#include "softleaf.h"
 
 /* Has the page of @from been migrated to @to? */
 static inline bool has_moved(unsigned long from, unsigned long to)
@@ -86,7 +87,7 @@ static __always_inline unsigned int map_run(struct vm_area_struct *vma,
 		*all = false;
 		return 1;
 	}
-	nr = migrate_softleaf_run(ptep, pte, max);
+	nr = hmm_softleaf_run(ptep, pte, max);
 	leaf = pgtable_leaf_of_pte(pte);
 	if (!leaf.exclusive) {
 		*all = false;
@@ -95,7 +96,7 @@ static __always_inline unsigned int map_run(struct vm_area_struct *vma,
 	add_rmap(vma, folio, page, addr, nr, mapped);
 	/* No flush: CPUs do not cache entries that are not present. */
 	pte = migrate_pte_end(vma, leaf, folio, page);
-	migrate_set_run(vma->vm_mm, addr, ptep, pte, nr);
+	migrate_pte_set_run(vma->vm_mm, addr, ptep, pte, nr);
 	if (pte_present(pte))
 		update_mmu_cache_range(NULL, vma, addr, ptep, nr);
 	return nr;
