@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What the flags of a VMA allow a device: no more than get_user_pages() allows
- * a driver.
+ * The access that the flags of a VMA allow a device: no more than
+ * get_user_pages() allows a driver.
  *
  * Pure, see pfn.h.
  */
@@ -11,8 +11,8 @@
 #include <linux/mm.h>
 
 /*
- * Write access is never considered where read access is missing: no
- * architecture that has HMM maps memory write-only.
+ * A device that may not read may not write, either: no architecture with HMM
+ * maps memory write-only.
  */
 static inline bool hmm_flags_allow_reading(vm_flags_t flags)
 {
@@ -20,8 +20,8 @@ static inline bool hmm_flags_allow_reading(vm_flags_t flags)
 }
 
 /*
- * A shadow stack has VM_WRITE, but only calls and returns may write to it. A
- * device that could would undo what it is for.
+ * A shadow stack has VM_WRITE, but only calls and returns may write to it.
+ * Write access of a device would defeat its purpose.
  */
 static inline bool hmm_flags_allow_writing(vm_flags_t flags)
 {
@@ -29,10 +29,10 @@ static inline bool hmm_flags_allow_writing(vm_flags_t flags)
 }
 
 /*
- * May a device write through an entry of which the CPU says that it can? A
- * writable entry implies VM_WRITE. On x86, each dirty entry of a shadow stack
- * counts as writable, and that depends on a bit by which runs of PTEs are not
- * told apart: so the VMA decides, for all of them.
+ * May a device write through an entry that is @writable for CPUs? A writable
+ * entry implies VM_WRITE. On x86, pte_write() of a shadow stack's entry depends
+ * on its dirty bit, which runs of PTEs ignore. So the VMA decides for all of
+ * them.
  */
 static inline bool hmm_entry_is_writable(bool writable, vm_flags_t flags)
 {

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Decoding: what a page table entry has to offer, as a leaf.
+ * Decoding: from page table entries to struct hmm_leaf.
  *
- * Each function is told the entry and the address of the first page of
- * interest under it. Every level of the page table gives the same answer for
- * the same kind of entry; walk.c lists them.
+ * Each function gets an entry and the first address of interest below it. All
+ * levels of the page table give the same answer for the same kind of entry;
+ * walk.c lists the kinds. @owner is the &dev_pagemap.owner whose device-private
+ * pages count as present.
  *
  * An entry is decoded under its page table lock, which keeps the struct page of
- * a device private entry from going away while its owner is read.
+ * a device-private entry valid while its owner is read.
  */
 #ifndef _MM_HMM_DECODE_H
 #define _MM_HMM_DECODE_H
@@ -21,14 +22,15 @@
 #include <linux/userfaultfd_k.h>
 
 #include "access.h"
-#include "walk.h"
+#include "pfn.h"
 
 /*
- * Whatever is not present is rare, and not worth to be in the way. @uffd: it has
- * been marked by userfaultfd, which is told of what is present by faults.
+ * Not inlined: entries that are not present are rare. @uffd: the entry is marked
+ * by userfaultfd. In a VMA with userfaultfd_rwp(), a marked page must be
+ * reported absent, so that the access faults.
  */
 static noinline struct hmm_leaf
-hmm_decode_softleaf(const struct hmm_walk *w, struct vm_area_struct *vma,
+hmm_decode_softleaf(const void *owner, struct vm_area_struct *vma,
 		    softleaf_t entry, bool uffd, unsigned long offset,
 		    unsigned int order)
 {
@@ -37,8 +39,7 @@ hmm_decode_softleaf(const struct hmm_walk *w, struct vm_area_struct *vma,
 	switch (softleaf_type(entry)) {
 	case SOFTLEAF_DEVICE_PRIVATE_READ:
 	case SOFTLEAF_DEVICE_PRIVATE_WRITE:
-		if (page_pgmap(softleaf_to_page(entry))->owner !=
-		    w->range->dev_private_owner)
+		if (page_pgmap(softleaf_to_page(entry))->owner != owner)
 			return hmm_leaf_absent();
 		if (uffd && userfaultfd_rwp(vma))
 			return hmm_leaf_absent();
@@ -59,8 +60,8 @@ hmm_decode_softleaf(const struct hmm_walk *w, struct vm_area_struct *vma,
 }
 
 /*
- * Is there a struct page behind a present PTE? Where the architecture marks
- * special entries, all others have one, and only those few are looked up.
+ * Does a present PTE map a struct page? Where the architecture marks special
+ * entries, all others do, and only special ones are looked up.
  */
 static inline bool hmm_pte_has_page(struct vm_area_struct *vma,
 				    unsigned long addr, pte_t pte)
@@ -70,14 +71,14 @@ static inline bool hmm_pte_has_page(struct vm_area_struct *vma,
 	return vm_normal_page(vma, addr, pte) || is_zero_pfn(pte_pfn(pte));
 }
 
-static inline struct hmm_leaf hmm_decode_pte(const struct hmm_walk *w,
+static inline struct hmm_leaf hmm_decode_pte(const void *owner,
 					     struct vm_area_struct *vma,
 					     unsigned long addr, pte_t pte)
 {
 	if (pte_none(pte))
 		return hmm_leaf_absent();
 	if (!pte_present(pte))
-		return hmm_decode_softleaf(w, vma, softleaf_from_pte(pte),
+		return hmm_decode_softleaf(owner, vma, softleaf_from_pte(pte),
 					   pte_swp_uffd(pte), 0, 0);
 	if (pte_protnone(pte))
 		return hmm_leaf_absent();
@@ -97,15 +98,15 @@ static inline bool hmm_pmd_has_page(struct vm_area_struct *vma,
 	return vm_normal_page_pmd(vma, addr, pmd) || is_huge_zero_pmd(pmd);
 }
 
-static inline struct hmm_leaf hmm_decode_pmd(const struct hmm_walk *w,
+static inline struct hmm_leaf hmm_decode_pmd(const void *owner,
 					     struct vm_area_struct *vma,
 					     unsigned long addr, pmd_t pmd)
 {
-	unsigned long offset = hmm_pages(addr & PMD_MASK, addr);
+	unsigned long offset = (addr & ~PMD_MASK) >> PAGE_SHIFT;
 	unsigned int order = PMD_SHIFT - PAGE_SHIFT;
 
 	if (!pmd_present(pmd))
-		return hmm_decode_softleaf(w, vma, softleaf_from_pmd(pmd),
+		return hmm_decode_softleaf(owner, vma, softleaf_from_pmd(pmd),
 					   pmd_swp_uffd(pmd), offset, order);
 	if (pmd_protnone(pmd))
 		return hmm_leaf_absent();
@@ -116,7 +117,7 @@ static inline struct hmm_leaf hmm_decode_pmd(const struct hmm_walk *w,
 						     vma->vm_flags), order);
 }
 #else
-static inline struct hmm_leaf hmm_decode_pmd(const struct hmm_walk *w,
+static inline struct hmm_leaf hmm_decode_pmd(const void *owner,
 					     struct vm_area_struct *vma,
 					     unsigned long addr, pmd_t pmd)
 {
@@ -129,7 +130,7 @@ static inline struct hmm_leaf hmm_decode_pmd(const struct hmm_walk *w,
 static inline struct hmm_leaf hmm_decode_pud(struct vm_area_struct *vma,
 					     unsigned long addr, pud_t pud)
 {
-	unsigned long offset = hmm_pages(addr & PUD_MASK, addr);
+	unsigned long offset = (addr & ~PUD_MASK) >> PAGE_SHIFT;
 
 	if (!vm_normal_page_pud(vma, addr, pud))
 		return hmm_leaf_error();
@@ -142,15 +143,15 @@ static inline struct hmm_leaf hmm_decode_pud(struct vm_area_struct *vma,
 
 #ifdef CONFIG_HUGETLB_PAGE
 static inline struct hmm_leaf
-hmm_decode_hugetlb(const struct hmm_walk *w, struct vm_area_struct *vma,
+hmm_decode_hugetlb(const void *owner, struct vm_area_struct *vma,
 		   unsigned long addr, pte_t pte)
 {
 	struct hstate *h = hstate_vma(vma);
-	unsigned long offset = hmm_pages(addr & huge_page_mask(h), addr);
+	unsigned long offset = (addr & ~huge_page_mask(h)) >> PAGE_SHIFT;
 	unsigned int order = huge_page_order(h);
 
 	if (!pte_present(pte))
-		return hmm_decode_softleaf(w, vma, softleaf_from_pte(pte),
+		return hmm_decode_softleaf(owner, vma, softleaf_from_pte(pte),
 					   pte_swp_uffd(pte), offset, order);
 	if (pte_protnone(pte))
 		return hmm_leaf_absent();

@@ -195,7 +195,8 @@ static int hmm_walk_some_pmds(struct hmm_walk *w, struct vm_area_struct *vma,
 
 	if (ptl) {
 		pmd = pmdp_get(pmdp);
-		leaf = hmm_decode_pmd(w, vma, start, pmd);
+		leaf = hmm_decode_pmd(w->range->dev_private_owner, vma, start,
+				      pmd);
 		ret = hmm_walk_whole(w, vma, start, next, leaf);
 		if (!ret && next < end)
 			hmm_walk_huge_run(w, pmdp, pmd, leaf, end);
@@ -299,7 +300,8 @@ static int hmm_walk_hugetlb_entry(struct hmm_walk *w,
 	struct hstate *h = hstate_vma(vma);
 	spinlock_t *ptl = huge_pte_lock(h, vma->vm_mm, ptep);
 	pte_t pte = huge_ptep_get(vma->vm_mm, start & huge_page_mask(h), ptep);
-	struct hmm_leaf leaf = hmm_decode_hugetlb(w, vma, start, pte);
+	struct hmm_leaf leaf = hmm_decode_hugetlb(w->range->dev_private_owner,
+						  vma, start, pte);
 	int ret = hmm_walk_whole(w, vma, start, next, leaf);
 
 	if (!ret && next < end && huge_page_size(h) == PMD_SIZE) {

@@ -270,8 +270,9 @@ static unsigned long hmm_walk_span_end(const struct hmm_walk *w,
 		return addr + (nr << PAGE_SHIFT);
 	}
 	for (; addr < end; addr += PAGE_SIZE, ptep++, slot++) {
-		struct hmm_leaf leaf = hmm_decode_pte(w, vma, addr,
-						      ptep_get(ptep));
+		struct hmm_leaf leaf =
+			hmm_decode_pte(w->range->dev_private_owner, vma, addr,
+				       ptep_get(ptep));
 
 		if (hmm_decide(&w->request, *slot, leaf.answer) != verdict)
 			break;
@@ -288,7 +289,9 @@ static noinline int hmm_walk_many_ptes(struct hmm_walk *w,
 
 	for (addr = start; addr < end; addr += nr << PAGE_SHIFT, ptep += nr) {
 		pte_t pte = ptep_get(ptep);
-		struct hmm_leaf leaf = hmm_decode_pte(w, vma, addr, pte);
+		struct hmm_leaf leaf =
+			hmm_decode_pte(w->range->dev_private_owner, vma, addr,
+				       pte);
 		enum hmm_verdict verdict;
 
 		nr = hmm_pages(addr, end);
