@@ -1,25 +1,32 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Migration between system and device memory, stage by stage:
+ * Migration between system and device memory. The stages, each in a file:
  *
- *	migrate_swap.c		swap in what is swapped out, if asked to
+ *	migrate_swap.c		swap pages in, if asked to
  *	migrate_collect.c	replace page table entries by migration entries
  *	migrate_unmap.c		isolate folios, unmap them everywhere else
  *	migrate_install.c	after the copy: the destination replaces the
  *				source, holes are filled
  *	migrate_finalize.c	replace migration entries by page table entries
- *	migrate_vma.c		the interface by address
- *	migrate_device.c	the interface by page frame
- *	migrate_evict.c		evict a whole range of device memory
+ *
+ * Parts of stages:
+ *
  *	migrate_split.c		split folios that do not migrate as a whole
  *	migrate_populate.c	fill holes
+ *
+ * The interfaces, which call the stages in order:
+ *
+ *	migrate_vma.c		by address
+ *	migrate_device.c	by page frame
+ *	migrate_evict.c		evict a range of device memory
  *
  * All stages work on a struct migrate_vma, which has no VMA if the migration is
  * by page frame. migrate_entry.h has the states of an entry. A folio is locked
  * from collect to finalize, so that no stage has to look anything up again.
  *
- * The fault handler already holds the lock of &migrate_vma.fault_page's folio,
- * and a reference. Both are borrowed: they are neither taken nor dropped here.
+ * &migrate_vma.fault_page is in the fault folio: the CPU fault handler holds
+ * its lock and a reference. Migration uses both, and neither acquires nor
+ * releases them.
  */
 #ifndef _MM_HMM_MIGRATE_H
 #define _MM_HMM_MIGRATE_H
@@ -62,35 +69,36 @@ static inline void migrate_set(struct migrate_vma *migrate, unsigned long i,
 	migrate->src[i] = entry;
 }
 
-static inline void migrate_keep(struct migrate_vma *migrate, unsigned long i,
-				enum migrate_stage stage)
+/* The page does not migrate, or the hole is not filled. */
+static inline void migrate_cancel(struct migrate_vma *migrate, unsigned long i,
+				  enum migrate_stage stage)
 {
-	migrate_set(migrate, i, stage, migrate_entry_kept(migrate->src[i]));
+	migrate_set(migrate, i, stage, migrate_entry_cancel(migrate->src[i]));
 }
 
-/* Does the fault handler hold the folio's lock and a reference? */
-static inline bool migrate_is_lent(const struct migrate_vma *migrate,
-				   const struct folio *folio)
+/* Does the CPU fault handler hold the folio's lock and a reference? */
+static inline bool migrate_is_fault_folio(const struct migrate_vma *migrate,
+					  const struct folio *folio)
 {
 	return migrate->fault_page && page_folio(migrate->fault_page) == folio;
 }
 
-/* Unlock the folio and drop our reference, which may free it. */
-static inline void migrate_let_go(const struct migrate_vma *migrate,
-				  struct folio *folio)
+/* Unlock the folio and drop the reference of collect, which may free it. */
+static inline void migrate_put_folio(const struct migrate_vma *migrate,
+				     struct folio *folio)
 {
-	if (migrate_is_lent(migrate, folio))
+	if (migrate_is_fault_folio(migrate, folio))
 		return;
 	folio_unlock(folio);
 	folio_put(folio);
 }
 
 /*
- * In a migration by page frame, no lock keeps an anonymous folio's anon_vma
+ * In a migration by page frame, no lock protects an anonymous folio's anon_vma
  * once the folio is unmapped: the processes may exit. So each entry holds a
- * reference to it, from before the folio is unmapped until the last rmap walk.
- * The folio stays locked in between, and so does its destination, which has the
- * same anon_vma.
+ * reference to the anon_vma, from before the folio is unmapped until the last
+ * rmap walk. The folio stays locked in between, and so does its destination,
+ * which has the same anon_vma.
  */
 static inline bool migrate_has_anon_vma(const struct migrate_vma *migrate,
 					const struct folio *folio)
@@ -99,10 +107,12 @@ static inline bool migrate_has_anon_vma(const struct migrate_vma *migrate,
 	       !folio_test_ksm(folio);
 }
 
-/* Map @to where @from was, in all page tables. The last rmap walk. */
+/* Map @to where @from was, in all page tables. This is the last rmap walk. */
 static inline void migrate_map(const struct migrate_vma *migrate,
 			       struct folio *from, struct folio *to)
 {
+	VM_WARN_ON_ONCE_FOLIO(!folio_test_locked(from), from);
+	VM_WARN_ON_ONCE_FOLIO(!folio_test_locked(to), to);
 	remove_migration_ptes(from, to, 0);
 	if (migrate_has_anon_vma(migrate, to))
 		put_anon_vma(folio_anon_vma(to));
@@ -123,7 +133,7 @@ void migrate_finalize(struct migrate_vma *migrate);
 /* Parts of stages */
 bool migrate_populate(struct migrate_vma *migrate, unsigned long i,
 		      struct folio *folio);
-int migrate_split_moving(struct migrate_vma *migrate, unsigned long i,
-			 unsigned int order, enum migrate_stage stage);
+int migrate_split_folio(struct migrate_vma *migrate, unsigned long i,
+			unsigned int order, enum migrate_stage stage);
 
 #endif /* _MM_HMM_MIGRATE_H */

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Collect: page table entries that map what the caller has selected become
- * migration entries, and their folios are locked and referenced.
+ * Collect: page table entries that map selected pages become migration entries,
+ * and their folios are locked and referenced.
  *
- * Folios are only trylocked: the page table lock is held, and other folio locks
- * are. A folio that cannot be locked is skipped.
+ * Folios are only trylocked: the page table lock is held, and perhaps other
+ * folio locks. A folio that cannot be locked is skipped.
  *
  * Each page table is flushed once, after all of its entries are replaced and
- * before its lock is dropped: when somebody else finds a migration entry, no
- * CPU uses the old one any more.
+ * before its lock is dropped: once the lock is dropped and other tasks see the
+ * migration entries, no CPU uses the old entries any more.
  *
  * A folio that does not migrate as a whole is collected as a whole if unmap can
- * split it; otherwise it is split first, without the page table lock. The split
+ * split it. Otherwise it is split first, without the page table lock. The split
  * can fail, and is tried once.
  */
 #include <linux/leafops.h>
@@ -39,8 +39,8 @@
  * struct migrate_walk - one walk that collects
  * @migrate: the migration
  * @vma: its VMA
- * @stuck: the folio whose split has failed; only compared
- * @split: the folio to split before the walk goes on; locked and referenced
+ * @unsplit: the folio whose split has failed; compared, not dereferenced
+ * @split: the folio to split before the walk continues; locked and referenced
  * @unmapped: start of what must be flushed in this page table
  * @unmapped_end: its end, exclusive; 0 if there is nothing to flush
  * @mapped: small folios of the page table that were unmapped
@@ -48,15 +48,15 @@
 struct migrate_walk {
 	struct migrate_vma *migrate;
 	struct vm_area_struct *vma;
-	const struct folio *stuck;
+	const struct folio *unsplit;
 	struct folio *split;
 	unsigned long unmapped;
 	unsigned long unmapped_end;
 	struct migrate_mapped mapped;
 };
 
-static void collect_set(struct migrate_walk *w, unsigned long addr,
-			unsigned long entry)
+static void migrate_collect_set(struct migrate_walk *w, unsigned long addr,
+				unsigned long entry)
 {
 	migrate_set(w->migrate, migrate_index(w->migrate, addr),
 		    MIGRATE_COLLECT, entry);
@@ -64,9 +64,9 @@ static void collect_set(struct migrate_walk *w, unsigned long addr,
 		w->migrate->cpages++;
 }
 
-/* What is collected */
+/* Selecting and locking folios */
 
-static enum migrate_memory memory_of(const struct folio *folio)
+static enum migrate_memory migrate_collect_memory(const struct folio *folio)
 {
 	if (!folio_is_zone_device(folio))
 		return MIGRATE_SYSTEM_MEMORY;
@@ -77,11 +77,11 @@ static enum migrate_memory memory_of(const struct folio *folio)
 	return MIGRATE_OTHER_MEMORY;
 }
 
-static bool is_selected(struct migrate_walk *w, struct folio *folio,
-			struct page *page, unsigned long addr)
+static bool migrate_collect_selects(struct migrate_walk *w, struct folio *folio,
+				    struct page *page, unsigned long addr)
 {
 	const struct migrate_facts facts = {
-		.memory = memory_of(folio),
+		.memory = migrate_collect_memory(folio),
 		.owned = folio_is_zone_device(folio) &&
 			 page_pgmap(page)->owner == w->migrate->pgmap_owner,
 		.anon = folio_test_anon(folio) && !folio_test_ksm(folio),
@@ -94,63 +94,70 @@ static bool is_selected(struct migrate_walk *w, struct folio *folio,
 	return why == MIGRATE_NOT_REFUSED;
 }
 
-static bool travels_whole(const struct migrate_walk *w)
+/* Do large folios of any order migrate as a whole? */
+static bool migrate_collect_any_order(const struct migrate_walk *w)
 {
 	return w->migrate->flags & MIGRATE_VMA_SELECT_FOLIOS;
 }
 
-static bool is_huge(unsigned long start, unsigned long end)
+static bool migrate_collect_is_huge(unsigned long start, unsigned long end)
 {
 	return thp_migration_supported() &&
 	       IS_ALIGNED(start, HPAGE_PMD_SIZE) &&
 	       end - start == HPAGE_PMD_SIZE;
 }
 
-static bool travels_huge(const struct migrate_walk *w)
+/* Do folios of the size of a PMD? */
+static bool migrate_collect_huge(const struct migrate_walk *w)
 {
 	return w->migrate->flags & (MIGRATE_VMA_SELECT_COMPOUND |
 				    MIGRATE_VMA_SELECT_FOLIOS);
 }
 
-static bool lock_folio(const struct migrate_walk *w, struct folio *folio)
+static bool migrate_collect_trylock(const struct migrate_walk *w,
+				    struct folio *folio)
 {
-	return migrate_is_lent(w->migrate, folio) || folio_trylock(folio);
+	return migrate_is_fault_folio(w->migrate, folio) ||
+	       folio_trylock(folio);
 }
 
-static void unlock_folio(const struct migrate_walk *w, struct folio *folio)
+static void migrate_collect_unlock(const struct migrate_walk *w,
+				   struct folio *folio)
 {
-	if (!migrate_is_lent(w->migrate, folio))
+	if (!migrate_is_fault_folio(w->migrate, folio))
 		folio_unlock(folio);
 }
 
 /* Trylock the folio and take a reference, for the whole migration */
-static bool take_folio(const struct migrate_walk *w, struct folio *folio)
+static bool migrate_collect_trylock_get(const struct migrate_walk *w,
+					struct folio *folio)
 {
-	if (!lock_folio(w, folio))
+	if (!migrate_collect_trylock(w, folio))
 		return false;
-	if (!migrate_is_lent(w->migrate, folio))
+	if (!migrate_is_fault_folio(w->migrate, folio))
 		folio_get(folio);
 	return true;
 }
 
-/* Each of @nr entries had a reference: keep one, and drop the others. */
-static void inherit_references(const struct migrate_walk *w,
-			       struct folio *folio, unsigned int nr)
+/* @nr replaced entries held a reference each: keep one, and drop the others. */
+static void migrate_collect_put_refs(const struct migrate_walk *w,
+				     struct folio *folio, unsigned int nr)
 {
-	unsigned int keep = !migrate_is_lent(w->migrate, folio);
+	unsigned int keep = !migrate_is_fault_folio(w->migrate, folio);
 
 	if (nr > keep)
 		folio_put_refs(folio, nr - keep);
 }
 
-/* Are @nr mappings all that it has? */
-static bool is_only_here(const struct folio *folio, unsigned int nr)
+/* Does the anonymous folio have @nr mappings, and no others? */
+static bool migrate_collect_is_sole(const struct folio *folio, unsigned int nr)
 {
 	return folio_test_anon(folio) && !folio_test_ksm(folio) &&
 	       folio_mapcount(folio) == nr;
 }
 
-static unsigned long entry_of(struct folio *folio, bool writable, bool here)
+static unsigned long migrate_collect_entry(struct folio *folio, bool writable,
+					   bool sole)
 {
 	unsigned long entry = migrate_pfn(folio_pfn(folio)) |
 			      MIGRATE_PFN_MIGRATE;
@@ -159,68 +166,63 @@ static unsigned long entry_of(struct folio *folio, bool writable, bool here)
 		entry |= MIGRATE_PFN_COMPOUND;
 	if (writable)
 		entry |= MIGRATE_PFN_WRITE;
-	if (here)
-		entry |= MIGRATE_PFN_HERE;
-	return entry;
+	return sole ? migrate_entry_mark(entry, MIGRATE_MARK_SOLE) : entry;
 }
 
 /* Holes */
 
-static void collect_hole(struct migrate_walk *w, unsigned long start,
-			 unsigned long end)
+static void migrate_collect_hole(struct migrate_walk *w, unsigned long start,
+				 unsigned long end)
 {
 	unsigned long next;
 
-	/* Holes of files are filled by their file systems. */
+	/* File systems fill the holes of files. */
 	if (!vma_is_anonymous(w->vma))
 		return;
 	for (; start < end; start = next) {
 		next = pmd_addr_end(start, end);
-		if (travels_huge(w) && is_huge(start, next)) {
-			collect_set(w, start,
-				    MIGRATE_PFN_MIGRATE | MIGRATE_PFN_COMPOUND);
+		if (migrate_collect_huge(w) &&
+		    migrate_collect_is_huge(start, next)) {
+			migrate_collect_set(w, start, MIGRATE_PFN_MIGRATE |
+						      MIGRATE_PFN_COMPOUND);
 			continue;
 		}
 		for (; start < next; start += PAGE_SIZE)
-			collect_set(w, start, MIGRATE_PFN_MIGRATE);
+			migrate_collect_set(w, start, MIGRATE_PFN_MIGRATE);
 	}
 }
 
 /*
- * The shared zero page counts as a hole, unless userfaultfd has write-protected
- * it: a device may write to what fills a hole, and that write would not be
- * reported.
+ * The shared zero page counts as a hole, unless userfaultfd has marked it: a
+ * device may write to the page that fills a hole, and userfaultfd would not see
+ * the write.
  */
-static void collect_zeroes(struct migrate_walk *w, unsigned long start,
-			   unsigned long end, bool marked)
+static void migrate_collect_zeroes(struct migrate_walk *w, unsigned long start,
+				   unsigned long end, bool marked)
 {
 	if (marked)
 		trace_hmm_migrate_refuse(start, MIGRATE_NOT_MOVABLE);
 	else if (w->migrate->flags & MIGRATE_VMA_SELECT_SYSTEM)
-		collect_hole(w, start, end);
+		migrate_collect_hole(w, start, end);
 	else
 		trace_hmm_migrate_refuse(start, MIGRATE_NOT_SELECTED);
 }
 
 /* Splitting */
 
-/* Split the folio after the page table lock is dropped. */
-static void split_later(struct migrate_walk *w, struct folio *folio)
-{
-	w->split = folio;
-}
-
 /*
- * The fault handler's folio is split so that its lock and reference stay with
- * the page of the fault.
+ * Split the folio, which is locked; the page table lock is not held. The fault
+ * folio is split at the page of the fault, so that the fault handler's lock and
+ * reference stay with that page.
  */
-static void split_now(struct migrate_walk *w)
+static void migrate_collect_split(struct migrate_walk *w)
 {
 	struct folio *folio = w->split;
 	int ret;
 
+	VM_WARN_ON_ONCE_FOLIO(!folio_test_locked(folio), folio);
 	w->split = NULL;
-	if (migrate_is_lent(w->migrate, folio)) {
+	if (migrate_is_fault_folio(w->migrate, folio)) {
 		ret = split_huge_page(w->migrate->fault_page);
 	} else {
 		ret = split_folio(folio);
@@ -228,39 +230,39 @@ static void split_now(struct migrate_walk *w)
 		folio_put(folio);
 	}
 	if (ret)
-		w->stuck = folio;
+		w->unsplit = folio;
 }
 
 /* PTEs */
 
 /*
- * Does userfaultfd want to see every access to the page? Those of a device
- * would not be reported.
+ * Must userfaultfd see every access to the page? It would not see those of a
+ * device.
  */
-static bool is_guarded(const struct migrate_walk *w, bool uffd)
+static bool migrate_collect_is_guarded(const struct migrate_walk *w, bool uffd)
 {
 	return uffd && userfaultfd_rwp(w->vma) &&
 	       w->migrate->flags & MIGRATE_VMA_SELECT_SYSTEM;
 }
 
-/* The page at @addr that may be collected, or NULL. Collects a hole. */
-static struct page *page_at(struct migrate_walk *w, pte_t pte,
-			    unsigned long addr)
+/* The page at @addr that may be collected, or NULL. A hole is collected. */
+static struct page *migrate_collect_page(struct migrate_walk *w, pte_t pte,
+					 unsigned long addr)
 {
 	struct page *page;
 	softleaf_t entry;
 
 	if (pte_none(pte)) {
-		collect_hole(w, addr, addr + PAGE_SIZE);
+		migrate_collect_hole(w, addr, addr + PAGE_SIZE);
 		return NULL;
 	}
 	if (pte_present(pte)) {
 		if (is_zero_pfn(pte_pfn(pte))) {
-			collect_zeroes(w, addr, addr + PAGE_SIZE,
-				       pte_uffd(pte));
+			migrate_collect_zeroes(w, addr, addr + PAGE_SIZE,
+					       pte_uffd(pte));
 			return NULL;
 		}
-		page = is_guarded(w, pte_uffd(pte)) ?
+		page = migrate_collect_is_guarded(w, pte_uffd(pte)) ?
 			NULL : vm_normal_page(w->vma, addr, pte);
 	} else {
 		entry = softleaf_from_pte(pte);
@@ -272,14 +274,14 @@ static struct page *page_at(struct migrate_walk *w, pte_t pte,
 	return page;
 }
 
-static unsigned long pfn_at(pte_t pte)
+static unsigned long migrate_collect_pfn(pte_t pte)
 {
 	if (pte_present(pte))
 		return pte_pfn(pte);
 	return softleaf_to_pfn(softleaf_from_pte(pte));
 }
 
-static bool is_private_pte(pte_t pte)
+static bool migrate_collect_is_private(pte_t pte)
 {
 	return !pte_present(pte) &&
 	       softleaf_is_device_private(softleaf_from_pte(pte));
@@ -287,49 +289,51 @@ static bool is_private_pte(pte_t pte)
 
 /*
  * How many PTEs, of at most @max, map consecutive pages of @folio and otherwise
- * differ only in young and dirty? These are merged for the run.
+ * differ only in the young and dirty bits? A run has the union of these bits.
  */
-static unsigned int run_of(struct folio *folio, pte_t *ptep, pte_t pte,
-			   unsigned int max)
+static unsigned int migrate_collect_run(struct folio *folio, pte_t *ptep,
+					pte_t pte, unsigned int max)
 {
 	if (pte_present(pte))
 		return folio_pte_batch_flags(folio, NULL, ptep, &pte, max,
 					     FPB_RESPECT_WRITE |
 					     FPB_RESPECT_SOFT_DIRTY);
 	max = min_t(unsigned long, max,
-		    folio_pfn(folio) + folio_nr_pages(folio) - pfn_at(pte));
+		    folio_pfn(folio) + folio_nr_pages(folio) -
+		    migrate_collect_pfn(pte));
 	return hmm_softleaf_run(ptep, pte, max);
 }
 
-/* Is @pte of the page of @folio at @pfn, and present if the run is? */
-static bool goes_on(struct folio *folio, pte_t pte, unsigned long pfn,
-		    bool present)
+/* Does @pte map page @pfn, which must be in @folio, in the form of the run? */
+static bool migrate_collect_continues(struct folio *folio, pte_t pte,
+				      unsigned long pfn, bool present)
 {
 	if (pfn == folio_pfn(folio) + folio_nr_pages(folio))
 		return false;
-	if (present ? !pte_present(pte) : !is_private_pte(pte))
+	if (present ? !pte_present(pte) : !migrate_collect_is_private(pte))
 		return false;
-	return pfn_at(pte) == pfn;
+	return migrate_collect_pfn(pte) == pfn;
 }
 
-/* How many PTEs, in runs of which the first has @nr, map such pages? */
-static unsigned int runs_of(struct folio *folio, pte_t *ptep, pte_t pte,
-			    unsigned int nr, unsigned int max)
+/* How many PTEs map consecutive pages of @folio? The first run has @nr. */
+static unsigned int migrate_collect_runs(struct folio *folio, pte_t *ptep,
+					 pte_t pte, unsigned int nr,
+					 unsigned int max)
 {
 	bool present = pte_present(pte);
-	unsigned long pfn = pfn_at(pte);
+	unsigned long pfn = migrate_collect_pfn(pte);
 
 	while (nr < max) {
 		pte = ptep_get(ptep + nr);
-		if (!goes_on(folio, pte, pfn + nr, present))
+		if (!migrate_collect_continues(folio, pte, pfn + nr, present))
 			break;
-		nr += run_of(folio, ptep + nr, pte, max - nr);
+		nr += migrate_collect_run(folio, ptep + nr, pte, max - nr);
 	}
 	return nr;
 }
 
-/* Without the soft-dirty bit, which pte_mkdirty() may set as well. */
-static pte_t mark_dirty(pte_t pte)
+/* pte_mkdirty() may set the soft-dirty bit as well: leave that unchanged. */
+static pte_t migrate_collect_mkdirty(pte_t pte)
 {
 	bool soft_dirty = pte_soft_dirty(pte);
 
@@ -340,8 +344,10 @@ static pte_t mark_dirty(pte_t pte)
 }
 
 /* Clear a run. Returns its first PTE, young or dirty if any PTE was. */
-static __always_inline pte_t clear_run(struct migrate_walk *w, pte_t *ptep,
-				       unsigned long addr, unsigned int nr)
+static __always_inline pte_t migrate_collect_clear_run(struct migrate_walk *w,
+						       pte_t *ptep,
+						       unsigned long addr,
+						       unsigned int nr)
 {
 	pte_t first = ptep_get_and_clear(w->vma->vm_mm, addr, ptep);
 
@@ -353,18 +359,18 @@ static __always_inline pte_t clear_run(struct migrate_walk *w, pte_t *ptep,
 		if (pte_young(pte))
 			first = pte_mkyoung(first);
 		if (pte_dirty(pte))
-			first = mark_dirty(first);
+			first = migrate_collect_mkdirty(first);
 	}
 	return first;
 }
 
 /*
- * How many pages, of at most @max, are as exclusive to the mapping as @page?
- * All pages of a writable run are.
+ * How many pages from @page on, of at most @max, have PageAnonExclusive() as
+ * @exclusive says? All pages of a writable run are exclusive.
  */
-static __always_inline unsigned int exclusive_run(struct page *page,
-						  bool writable, bool exclusive,
-						  unsigned int max)
+static __always_inline unsigned int
+migrate_collect_exclusive_run(struct page *page, bool writable, bool exclusive,
+			      unsigned int max)
 {
 	unsigned int nr;
 
@@ -377,20 +383,22 @@ static __always_inline unsigned int exclusive_run(struct page *page,
 }
 
 /*
- * Clear the exclusive marks of a run of pages, unless the folio may be pinned.
+ * Clear PageAnonExclusive() of a run of pages, unless the folio may be pinned.
  *
- * GUP-fast			share_run()
+ * GUP-fast			migrate_collect_share_run()
  *
  * read the PTE			clear the PTEs
  * pin the folio		smp_mb()
  * smp_mb()			is the folio pinned?
- * read the PTE again		clear the marks
+ * read the PTE again		clear PageAnonExclusive()
  *
- * Either the pin is seen here, or GUP-fast sees the cleared PTE. That holds for
- * all PTEs that were cleared before, so that one check of the folio is enough.
+ * Either this sees the pin, or GUP-fast sees the cleared PTE. That holds for
+ * all PTEs that were cleared before the barrier, so that one check of the folio
+ * is enough.
  */
-static __always_inline bool share_run(struct folio *folio, struct page *page,
-				      unsigned int nr)
+static __always_inline bool migrate_collect_share_run(struct folio *folio,
+						      struct page *page,
+						      unsigned int nr)
 {
 	unsigned int i;
 
@@ -402,11 +410,12 @@ static __always_inline bool share_run(struct folio *folio, struct page *page,
 }
 
 /*
- * @nr PTEs will be set again, to what they were or nearly so. An architecture
- * that joins PTEs requires that no CPU has cached them.
+ * Flush before @nr PTEs are restored: young and dirty bits may differ from
+ * before. An architecture that caches several PTEs in one TLB entry requires
+ * that no CPU has a stale one.
  */
-static void flush_before(struct migrate_walk *w, unsigned long addr,
-			 unsigned int nr)
+static void migrate_collect_flush_run(struct migrate_walk *w,
+				      unsigned long addr, unsigned int nr)
 {
 	if (nr)
 		flush_tlb_range(w->vma, addr, addr + nr * PAGE_SIZE);
@@ -417,27 +426,25 @@ static void flush_before(struct migrate_walk *w, unsigned long addr,
  * migration entries. Returns how many, or 0 if the folio may be pinned. The TLB
  * is not flushed yet: GUP-fast reads PTEs, and not the TLB.
  */
-static __always_inline unsigned int take_run(struct migrate_walk *w,
-					     struct folio *folio,
-					     struct page *page, pte_t *ptep,
-					     pte_t pte, bool writable,
-					     unsigned long addr,
-					     unsigned int nr)
+static __always_inline unsigned int
+migrate_collect_replace_run(struct migrate_walk *w, struct folio *folio,
+			    struct page *page, pte_t *ptep, pte_t pte,
+			    bool writable, unsigned long addr, unsigned int nr)
 {
 	bool exclusive = folio_test_anon(folio) && PageAnonExclusive(page);
 	bool present = pte_present(pte);
 	struct mm_struct *mm = w->vma->vm_mm;
 	struct pgtable_leaf leaf;
 
-	nr = exclusive_run(page, writable, exclusive, nr);
+	nr = migrate_collect_exclusive_run(page, writable, exclusive, nr);
 	if (present) {
 		flush_cache_range(w->vma, addr, addr + nr * PAGE_SIZE);
-		pte = clear_run(w, ptep, addr, nr);
+		pte = migrate_collect_clear_run(w, ptep, addr, nr);
 	} else {
 		clear_nonpresent_ptes(mm, addr, ptep, nr);
 	}
-	if (exclusive && !share_run(folio, page, nr)) {
-		flush_before(w, addr, present ? nr : 0);
+	if (exclusive && !migrate_collect_share_run(folio, page, nr)) {
+		migrate_collect_flush_run(w, addr, present ? nr : 0);
 		migrate_pte_set_run(mm, addr, ptep, pte, nr);
 		return 0;
 	}
@@ -446,13 +453,14 @@ static __always_inline unsigned int take_run(struct migrate_walk *w,
 	leaf = pgtable_leaf_begin_migration(leaf);
 	if (leaf.dirty)
 		hmm_folio_mark_dirty(folio);
-	migrate_pte_set_run(mm, addr, ptep, pgtable_leaf_to_pte(leaf, w->vma), nr);
+	migrate_pte_set_run(mm, addr, ptep, pgtable_leaf_to_pte(leaf, w->vma),
+			    nr);
 	return nr;
 }
 
-/* CPUs may have cached the entries from @addr on. */
-static void flush_later(struct migrate_walk *w, unsigned long addr,
-			unsigned int nr)
+/* CPUs may have cached the @nr entries from @addr on. */
+static void migrate_collect_flush_later(struct migrate_walk *w,
+					unsigned long addr, unsigned int nr)
 {
 	if (!w->unmapped_end)
 		w->unmapped = addr;
@@ -460,8 +468,9 @@ static void flush_later(struct migrate_walk *w, unsigned long addr,
 }
 
 /* @nr PTEs of the folio, from its first page on, were replaced. */
-static __always_inline void remove_rmap(struct migrate_walk *w,
-					struct folio *folio, unsigned int nr)
+static __always_inline void migrate_collect_remove_rmap(struct migrate_walk *w,
+							struct folio *folio,
+							unsigned int nr)
 {
 	if (folio_test_large(folio) || !folio_test_anon(folio))
 		folio_remove_rmap_ptes(folio, folio_page(folio, 0), nr, w->vma);
@@ -472,17 +481,18 @@ static __always_inline void remove_rmap(struct migrate_walk *w,
 
 /*
  * A later page of the folio is pinned: restore the PTEs of its first @nr pages.
- * The mapcount and the references are unchanged, so that nobody has seen the
- * folio partially mapped.
+ * The mapcount and the references have not changed, so that no other task has
+ * seen the folio partially mapped.
  */
-static void give_back(struct migrate_walk *w, struct folio *folio, pte_t *ptep,
-		      unsigned long addr, unsigned int nr)
+static void migrate_collect_restore(struct migrate_walk *w, struct folio *folio,
+				    pte_t *ptep, unsigned long addr,
+				    unsigned int nr)
 {
 	unsigned int done, run, i;
 
 	/* The entries are read again. */
 	lazy_mmu_mode_pause();
-	flush_before(w, addr, nr);
+	migrate_collect_flush_run(w, addr, nr);
 	for (done = 0; done < nr; done += run) {
 		struct page *page = folio_page(folio, done);
 		pte_t moving = ptep_get(ptep + done);
@@ -503,98 +513,112 @@ static void give_back(struct migrate_walk *w, struct folio *folio, pte_t *ptep,
  * @nr PTEs from @ptep on map the whole of @folio. The first @run of them are a
  * run that begins with @pte. Replace all of them, or none.
  */
-static __always_inline void take_all(struct migrate_walk *w,
-				     struct folio *folio, pte_t *ptep,
-				     pte_t pte, unsigned long addr,
-				     unsigned int nr, unsigned int run)
+static __always_inline void
+migrate_collect_replace(struct migrate_walk *w, struct folio *folio,
+			pte_t *ptep, pte_t pte, unsigned long addr,
+			unsigned int nr, unsigned int run)
 {
 	bool writable = migrate_pte_writable(pte), all_writable = writable;
-	bool here = is_only_here(folio, nr), present = pte_present(pte);
-	unsigned int done = 0, taken;
+	bool sole = migrate_collect_is_sole(folio, nr);
+	bool present = pte_present(pte);
+	unsigned int done = 0, replaced;
 
-	if (!lock_folio(w, folio)) {
+	if (!migrate_collect_trylock(w, folio)) {
 		trace_hmm_migrate_refuse(addr, MIGRATE_LOCKED);
 		return;
 	}
 	do {
 		if (done) {
 			pte = ptep_get(ptep + done);
-			run = run_of(folio, ptep + done, pte, nr - done);
+			run = migrate_collect_run(folio, ptep + done, pte,
+						  nr - done);
 			writable = migrate_pte_writable(pte);
 			all_writable &= writable;
 		}
-		taken = take_run(w, folio, folio_page(folio, done), ptep + done,
-				 pte, writable, addr + done * PAGE_SIZE, run);
-		done += taken;
-	} while (taken && done < nr);
+		replaced = migrate_collect_replace_run(w, folio,
+						       folio_page(folio, done),
+						       ptep + done, pte,
+						       writable,
+						       addr + done * PAGE_SIZE,
+						       run);
+		done += replaced;
+	} while (replaced && done < nr);
 	if (done < nr) {
-		give_back(w, folio, ptep, addr, done);
-		unlock_folio(w, folio);
+		migrate_collect_restore(w, folio, ptep, addr, done);
+		migrate_collect_unlock(w, folio);
 		trace_hmm_migrate_refuse(addr, MIGRATE_PINNED);
 		return;
 	}
+
+	/*
+	 * Point of no return: all PTEs are migration entries. From here on,
+	 * only unmap or finalize map the folio again.
+	 */
 	if (present)
-		flush_later(w, addr, nr);
-	collect_set(w, addr, entry_of(folio, all_writable, here));
-	remove_rmap(w, folio, nr);
-	inherit_references(w, folio, nr);
+		migrate_collect_flush_later(w, addr, nr);
+	migrate_collect_set(w, addr,
+			    migrate_collect_entry(folio, all_writable, sole));
+	migrate_collect_remove_rmap(w, folio, nr);
+	migrate_collect_put_refs(w, folio, nr);
 }
 
-static void take_large(struct migrate_walk *w, struct folio *folio, pte_t *ptep,
-		       pte_t pte, unsigned long addr, unsigned int nr,
-		       unsigned int run)
+static void migrate_collect_large(struct migrate_walk *w, struct folio *folio,
+				  pte_t *ptep, pte_t pte, unsigned long addr,
+				  unsigned int nr, unsigned int run)
 {
-	take_all(w, folio, ptep, pte, addr, nr, run);
+	migrate_collect_replace(w, folio, ptep, pte, addr, nr, run);
 }
 
 /* With constant counts, the compiler drops the handling of runs. */
-static void take_small(struct migrate_walk *w, struct folio *folio, pte_t *ptep,
-		       pte_t pte, unsigned long addr)
+static void migrate_collect_small(struct migrate_walk *w, struct folio *folio,
+				  pte_t *ptep, pte_t pte, unsigned long addr)
 {
-	take_all(w, folio, ptep, pte, addr, 1, 1);
+	migrate_collect_replace(w, folio, ptep, pte, addr, 1, 1);
 }
 
-/* Returns the number of PTEs dealt with, 0 if a folio has to be split first. */
-static unsigned int collect_pte(struct migrate_walk *w, pte_t *ptep,
-				unsigned long addr, unsigned int max)
+/* Returns the number of PTEs processed, or 0 if a folio must be split first. */
+static unsigned int migrate_collect_pte(struct migrate_walk *w, pte_t *ptep,
+					unsigned long addr, unsigned int max)
 {
 	pte_t pte = ptep_get(ptep);
-	struct page *page = page_at(w, pte, addr);
+	struct page *page = migrate_collect_page(w, pte, addr);
 	unsigned int nr, run;
 	struct folio *folio;
 
 	if (!page)
 		return 1;
 	folio = page_folio(page);
-	if (!is_selected(w, folio, page, addr))
+	if (!migrate_collect_selects(w, folio, page, addr))
 		return 1;
 	if (!folio_test_large(folio)) {
-		take_small(w, folio, ptep, pte, addr);
+		migrate_collect_small(w, folio, ptep, pte, addr);
 		return 1;
 	}
-	run = run_of(folio, ptep, pte, max);
-	nr = runs_of(folio, ptep, pte, run, max);
+	run = migrate_collect_run(folio, ptep, pte, max);
+	nr = migrate_collect_runs(folio, ptep, pte, run, max);
 	if (nr == folio_nr_pages(folio) && folio_test_anon(folio) &&
 	    !folio_contain_hwpoisoned_page(folio) &&
-	    (travels_whole(w) || is_only_here(folio, nr))) {
-		take_large(w, folio, ptep, pte, addr, nr, run);
+	    (migrate_collect_any_order(w) ||
+	     migrate_collect_is_sole(folio, nr))) {
+		migrate_collect_large(w, folio, ptep, pte, addr, nr, run);
 		return nr;
 	}
-	if (folio != w->stuck && take_folio(w, folio)) {
-		split_later(w, folio);
+	if (folio != w->unsplit && migrate_collect_trylock_get(w, folio)) {
+		w->split = folio;
 		return 0;
 	}
-	trace_hmm_migrate_refuse(addr, folio == w->stuck ? MIGRATE_UNSPLIT :
-							   MIGRATE_LOCKED);
+	trace_hmm_migrate_refuse(addr, folio == w->unsplit ? MIGRATE_UNSPLIT :
+							     MIGRATE_LOCKED);
 	return nr;
 }
 
 /* Returns @end, or the address of a folio that must be split first. */
-static unsigned long collect_ptes(struct migrate_walk *w, pmd_t *pmd,
-				  unsigned long addr, unsigned long end)
+static unsigned long migrate_collect_ptes(struct migrate_walk *w, pmd_t *pmd,
+					  unsigned long addr, unsigned long end)
 {
 	spinlock_t *ptl;	/* of the PTEs */
 	pte_t *first, *ptep;
+	unsigned int nr;
 
 	first = pte_offset_map_lock(w->vma->vm_mm, pmd, addr, &ptl);
 	if (!first)
@@ -602,9 +626,8 @@ static unsigned long collect_ptes(struct migrate_walk *w, pmd_t *pmd,
 	w->unmapped_end = 0;
 	lazy_mmu_mode_enable();
 	for (ptep = first; addr < end;) {
-		unsigned int nr = collect_pte(w, ptep, addr,
-					      (end - addr) >> PAGE_SHIFT);
-
+		nr = migrate_collect_pte(w, ptep, addr,
+					 (end - addr) >> PAGE_SHIFT);
 		if (!nr)
 			break;
 		ptep += nr;
@@ -621,14 +644,15 @@ static unsigned long collect_ptes(struct migrate_walk *w, pmd_t *pmd,
 /* PMDs */
 
 /* The folio of @pmd, present or device-private, if it is selected, or NULL */
-static struct folio *selected_folio(struct migrate_walk *w, pmd_t pmd,
-				    unsigned long addr, bool *writable)
+static struct folio *migrate_collect_pmd_folio(struct migrate_walk *w,
+					       pmd_t pmd, unsigned long addr,
+					       bool *writable)
 {
 	bool present = pmd_present(pmd);
 	struct folio *folio;
 	softleaf_t entry;
 
-	if (present ? is_guarded(w, pmd_uffd(pmd)) :
+	if (present ? migrate_collect_is_guarded(w, pmd_uffd(pmd)) :
 		      !pmd_is_device_private_entry(pmd)) {
 		trace_hmm_migrate_refuse(addr, MIGRATE_NOT_MOVABLE);
 		return NULL;
@@ -641,12 +665,16 @@ static struct folio *selected_folio(struct migrate_walk *w, pmd_t pmd,
 		folio = softleaf_to_folio(entry);
 		*writable = softleaf_is_device_private_write(entry);
 	}
-	return is_selected(w, folio, &folio->page, addr) ? folio : NULL;
+	if (!migrate_collect_selects(w, folio, &folio->page, addr))
+		return NULL;
+	return folio;
 }
 
 /* The folio is locked. Replace its PMD by a migration entry, or unlock it. */
-static void take_pmd(struct migrate_walk *w, struct folio *folio, pmd_t *pmd,
-		     spinlock_t *ptl, unsigned long addr, bool writable)
+static void migrate_collect_replace_pmd(struct migrate_walk *w,
+					struct folio *folio, pmd_t *pmd,
+					spinlock_t *ptl, unsigned long addr,
+					bool writable)
 {
 	struct page_vma_mapped_walk pvmw = {
 		.ptl = ptl,
@@ -654,53 +682,57 @@ static void take_pmd(struct migrate_walk *w, struct folio *folio, pmd_t *pmd,
 		.pmd = pmd,
 		.vma = w->vma,
 	};
-	bool here = is_only_here(folio, 1);
+	bool sole = migrate_collect_is_sole(folio, 1);
 
+	VM_WARN_ON_ONCE_FOLIO(!folio_test_locked(folio), folio);
 	if (set_pmd_migration_entry(&pvmw, folio_page(folio, 0))) {
-		migrate_let_go(w->migrate, folio);
+		migrate_put_folio(w->migrate, folio);
 		trace_hmm_migrate_refuse(addr, MIGRATE_PINNED);
 		return;
 	}
-	collect_set(w, addr, entry_of(folio, writable, here));
+	/* Point of no return, as for PTEs */
+	migrate_collect_set(w, addr,
+			    migrate_collect_entry(folio, writable, sole));
 }
 
-/* The lock is held. */
-static void collect_pmd_locked(struct migrate_walk *w, pmd_t *pmd,
-			       spinlock_t *ptl, unsigned long addr,
-			       unsigned long end)
+/* @ptl is held. */
+static void migrate_collect_pmd_locked(struct migrate_walk *w, pmd_t *pmd,
+				       spinlock_t *ptl, unsigned long addr,
+				       unsigned long end)
 {
-	bool writable, whole = is_huge(addr, end);
+	bool writable, whole = migrate_collect_is_huge(addr, end);
 	struct folio *folio;
 
-	folio = selected_folio(w, *pmd, addr, &writable);
+	lockdep_assert_held(ptl);
+	folio = migrate_collect_pmd_folio(w, *pmd, addr, &writable);
 	if (!folio)
 		return;
-	if (!travels_huge(w))
-		whole &= is_only_here(folio, 1);
+	if (!migrate_collect_huge(w))
+		whole &= migrate_collect_is_sole(folio, 1);
 	whole &= !folio_contain_hwpoisoned_page(folio);
-	if (!whole && folio == w->stuck) {
+	if (!whole && folio == w->unsplit) {
 		trace_hmm_migrate_refuse(addr, MIGRATE_UNSPLIT);
 		return;
 	}
-	if (!take_folio(w, folio)) {
+	if (!migrate_collect_trylock_get(w, folio)) {
 		trace_hmm_migrate_refuse(addr, MIGRATE_LOCKED);
 		return;
 	}
 	if (whole)
-		take_pmd(w, folio, pmd, ptl, addr, writable);
+		migrate_collect_replace_pmd(w, folio, pmd, ptl, addr, writable);
 	else
-		split_later(w, folio);
+		w->split = folio;
 }
 
 /* Returns @end, or @addr if there is a page table or a folio to split. */
-static unsigned long collect_pmd(struct migrate_walk *w, pmd_t *pmd,
-				 unsigned long addr, unsigned long end)
+static unsigned long migrate_collect_pmd(struct migrate_walk *w, pmd_t *pmd,
+					 unsigned long addr, unsigned long end)
 {
 	spinlock_t *ptl = pmd_lock(w->vma->vm_mm, pmd);
 
 	if (pmd_none(*pmd)) {
 		spin_unlock(ptl);
-		collect_hole(w, addr, end);
+		migrate_collect_hole(w, addr, end);
 		return end;
 	}
 	if (pmd_present(*pmd) && !pmd_trans_huge(*pmd)) {
@@ -708,32 +740,34 @@ static unsigned long collect_pmd(struct migrate_walk *w, pmd_t *pmd,
 		return addr;
 	}
 	if (is_huge_zero_pmd(*pmd))
-		collect_zeroes(w, addr, end, pmd_uffd(*pmd));
+		migrate_collect_zeroes(w, addr, end, pmd_uffd(*pmd));
 	else
-		collect_pmd_locked(w, pmd, ptl, addr, end);
+		migrate_collect_pmd_locked(w, pmd, ptl, addr, end);
 	spin_unlock(ptl);
 	return w->split ? addr : end;
 }
 
 /* The part of the range that is below one PMD */
-static void collect_entry(struct migrate_walk *w, pmd_t *pmd,
-			  unsigned long addr, unsigned long end)
+static void migrate_collect_pmd_range(struct migrate_walk *w, pmd_t *pmd,
+				      unsigned long addr, unsigned long end)
 {
 	while (addr < end) {
 		pmd_t value = pmdp_get_lockless(pmd);
 
 		if (pmd_present(value) && !pmd_trans_huge(value))
-			addr = collect_ptes(w, pmd, addr, end);
+			addr = migrate_collect_ptes(w, pmd, addr, end);
 		else
-			addr = collect_pmd(w, pmd, addr, end);
+			addr = migrate_collect_pmd(w, pmd, addr, end);
 		if (w->split)
-			split_now(w);
+			migrate_collect_split(w);
 	}
 }
 
-/* A page walk costs too much for short ranges, such as that of a fault. */
-static void collect_all(struct migrate_walk *w, unsigned long addr,
-			unsigned long end)
+/*
+ * walk_page_range() costs too much for short ranges, such as that of a fault.
+ */
+static void migrate_collect_range(struct migrate_walk *w, unsigned long addr,
+				  unsigned long end)
 {
 	unsigned long next;
 
@@ -743,9 +777,9 @@ static void collect_all(struct migrate_walk *w, unsigned long addr,
 
 		next = pmd_addr_end(addr, end);
 		if (pmd)
-			collect_entry(w, pmd, addr, next);
+			migrate_collect_pmd_range(w, pmd, addr, next);
 		else
-			collect_hole(w, addr, next);
+			migrate_collect_hole(w, addr, next);
 	}
 }
 
@@ -760,11 +794,11 @@ void migrate_collect(struct migrate_vma *migrate)
 	struct migrate_walk w = { .migrate = migrate, .vma = migrate->vma };
 	struct mmu_notifier_range range;
 
-	/* Drivers tell their own migrations by the owner. */
+	/* By the owner, drivers recognize their own migrations. */
 	mmu_notifier_range_init_owner(&range, MMU_NOTIFY_MIGRATE, 0,
 				      migrate->vma->vm_mm, migrate->start,
 				      migrate->end, migrate->pgmap_owner);
 	mmu_notifier_invalidate_range_start(&range);
-	collect_all(&w, migrate->start, migrate->end);
+	migrate_collect_range(&w, migrate->start, migrate->end);
 	mmu_notifier_invalidate_range_end(&range);
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The interface to migrate pages of device memory by page frame number,
- * wherever they are mapped. See migrate.h for the stages; without a VMA there
- * is no collect.
+ * migrate_device_*(): migrate pages of device memory by page frame number,
+ * wherever they are mapped. See migrate.h for the stages. Without a VMA there
+ * is no collect; the functions of this file lock the folios.
  */
 #include <linux/export.h>
 #include <linux/memremap.h>
@@ -13,8 +13,9 @@
 #include "../internal.h"
 #include "migrate.h"
 
-static struct migrate_vma without_vma(unsigned long *src, unsigned long *dst,
-				      unsigned long npages)
+static struct migrate_vma migrate_device_init(unsigned long *src,
+					      unsigned long *dst,
+					      unsigned long npages)
 {
 	return (struct migrate_vma) {
 		.src = src,
@@ -24,15 +25,15 @@ static struct migrate_vma without_vma(unsigned long *src, unsigned long *dst,
 }
 
 /* The folio of a page in use, referenced, or NULL */
-static struct folio *get_folio(unsigned long pfn)
+static struct folio *migrate_device_get_folio(unsigned long pfn)
 {
 	struct folio *folio = page_folio(pfn_to_page(pfn));
 
 	return folio_try_get(folio) ? folio : NULL;
 }
 
-/* Fails if the folio changed before it was referenced: split, freed, reused */
-static bool lock_folio(struct folio *folio, unsigned long pfn)
+/* Fails if the folio was split, freed or reused before it was referenced. */
+static bool migrate_device_trylock(struct folio *folio, unsigned long pfn)
 {
 	if (!folio_trylock(folio))
 		return false;
@@ -42,25 +43,25 @@ static bool lock_folio(struct folio *folio, unsigned long pfn)
 	return false;
 }
 
-static void drop_folio(struct folio *folio)
+static void migrate_device_put_folio(struct folio *folio)
 {
 	folio_unlock(folio);
 	folio_put(folio);
 }
 
 /* The folio of a page in use, locked and referenced, or NULL */
-static struct folio *take_folio(unsigned long pfn)
+static struct folio *migrate_device_lock_folio(unsigned long pfn)
 {
-	struct folio *folio = get_folio(pfn);
+	struct folio *folio = migrate_device_get_folio(pfn);
 
-	if (folio && !lock_folio(folio, pfn)) {
+	if (folio && !migrate_device_trylock(folio, pfn)) {
 		folio_put(folio);
 		folio = NULL;
 	}
 	return folio;
 }
 
-static unsigned long entry_of(struct folio *folio)
+static unsigned long migrate_device_entry(struct folio *folio)
 {
 	unsigned long entry = migrate_pfn(folio_pfn(folio)) |
 			      MIGRATE_PFN_MIGRATE;
@@ -90,20 +91,20 @@ unsigned long migrate_device_pfn_lock(unsigned long pfn)
 	if (!folio)
 		return 0;
 	/*
-	 * If this is the last reference now, the folio is not locked any more,
-	 * as the holder of its lock had a reference. migrate_device_unmap()
-	 * will free it.
+	 * If ours is the last reference by now, the folio is not locked any
+	 * more: the holder of the lock had a reference. Keep the reference, and
+	 * migrate_device_unmap() will free the folio.
 	 */
 	while (!folio_trylock(folio))
 		if (atomic_add_unless(&folio->_refcount, -1, 1))
 			return 0;
-	return entry_of(folio);
+	return migrate_device_entry(folio);
 }
 EXPORT_SYMBOL(migrate_device_pfn_lock);
 
-/* For migrate_has_anon_vma(). False if the folio is not mapped. */
-static bool hold_anon_vma(const struct migrate_vma *migrate,
-			  struct folio *folio)
+/* See migrate_has_anon_vma(). False if the folio is not mapped. */
+static bool migrate_device_get_anon_vma(const struct migrate_vma *migrate,
+					struct folio *folio)
 {
 	if (migrate_has_anon_vma(migrate, folio))
 		return folio_get_anon_vma(folio);
@@ -111,10 +112,10 @@ static bool hold_anon_vma(const struct migrate_vma *migrate,
 }
 
 /*
- * Skip folios that are not mapped: they are about to be freed. They may have
- * been migrated already, and their memory cgroup charge with them.
+ * Skip folios that are not mapped. They are about to be freed, and may have
+ * lost their memory cgroup charge already, to the destination of a migration.
  */
-static void drop_unmapped(struct migrate_vma *migrate)
+static void migrate_device_skip_unmapped(struct migrate_vma *migrate)
 {
 	unsigned long i, nr;
 
@@ -122,10 +123,10 @@ static void drop_unmapped(struct migrate_vma *migrate)
 		struct folio *folio = migrate_folio_of(migrate->src[i]);
 
 		nr = migrate_entry_pages(migrate->src[i]);
-		if (!folio || hold_anon_vma(migrate, folio))
+		if (!folio || migrate_device_get_anon_vma(migrate, folio))
 			continue;
 		migrate->src[i] = 0;
-		migrate_let_go(migrate, folio);
+		migrate_put_folio(migrate, folio);
 	}
 }
 
@@ -147,17 +148,19 @@ unsigned long migrate_device_unmap(unsigned long *src_pfns,
 				   unsigned long npages,
 				   struct page *fault_page)
 {
-	struct migrate_vma migrate = without_vma(src_pfns, NULL, npages);
+	struct migrate_vma migrate =
+		migrate_device_init(src_pfns, NULL, npages);
 
 	migrate.fault_page = fault_page;
-	drop_unmapped(&migrate);
+	migrate_device_skip_unmapped(&migrate);
 	return migrate_unmap(&migrate);
 }
 EXPORT_SYMBOL(migrate_device_unmap);
 
-/* Are the first @nr entries the consecutive pages of one folio? */
-static bool is_all_listed(const struct folio *folio,
-			  const unsigned long *pfns, unsigned long left)
+/* Are the first entries, of @left, all pages of the folio in order? */
+static bool migrate_device_is_all_listed(const struct folio *folio,
+					 const unsigned long *pfns,
+					 unsigned long left)
 {
 	unsigned long i, nr = folio_nr_pages(folio);
 
@@ -169,9 +172,12 @@ static bool is_all_listed(const struct folio *folio,
 	return true;
 }
 
-/* How many of the first entries are consecutive pages of the folio? */
-static unsigned long pages_listed(const struct folio *folio,
-				  const unsigned long *pfns, unsigned long left)
+/*
+ * How many of the first entries, of @left, are consecutive pages of the folio?
+ */
+static unsigned long migrate_device_count_listed(const struct folio *folio,
+						 const unsigned long *pfns,
+						 unsigned long left)
 {
 	unsigned long nr;
 
@@ -183,67 +189,73 @@ static unsigned long pages_listed(const struct folio *folio,
 }
 
 /*
- * Skip all pages of a folio that cannot be locked: its lock may be free by the
- * time that the next page is tried, and the rest of the folio would be split in
- * vain.
+ * Skip all pages of a folio that cannot be locked. If only the first one were
+ * skipped, and the lock were free when the next page is tried, the folio would
+ * be split, because not all of it is listed any more.
  */
-static unsigned long leave_out(const struct folio *folio, unsigned long *pfns,
-			       unsigned long left)
+static unsigned long migrate_device_skip(const struct folio *folio,
+					 unsigned long *pfns,
+					 unsigned long left)
 {
-	unsigned long nr = folio ? pages_listed(folio, pfns, left) : 1;
+	unsigned long nr =
+		folio ? migrate_device_count_listed(folio, pfns, left) : 1;
 
 	memset(pfns, 0, nr * sizeof(*pfns));
 	return nr;
 }
 
 /* The folio is locked and referenced, and all of its pages are listed. */
-static unsigned long take_whole(struct folio *folio, unsigned long *pfns)
+static unsigned long migrate_device_list_whole(struct folio *folio,
+					       unsigned long *pfns)
 {
 	unsigned long nr = folio_nr_pages(folio);
 
-	pfns[0] = entry_of(folio);
+	pfns[0] = migrate_device_entry(folio);
 	memset(pfns + 1, 0, (nr - 1) * sizeof(*pfns));
 	return nr;
 }
 
 /*
  * The folio is locked and referenced, and only some of its pages are listed:
- * split it. Others may lock the parts before they are locked again here.
+ * split it. Other tasks may lock the parts before this locks the first one
+ * again.
  */
-static unsigned long take_part(struct folio *folio, unsigned long *pfns,
-			       unsigned long left)
+static unsigned long migrate_device_list_part(struct folio *folio,
+					      unsigned long *pfns,
+					      unsigned long left)
 {
 	unsigned long nr;
 
 	if (split_folio(folio)) {
-		nr = leave_out(folio, pfns, left);
-		drop_folio(folio);
+		nr = migrate_device_skip(folio, pfns, left);
+		migrate_device_put_folio(folio);
 		return nr;
 	}
-	drop_folio(folio);
-	folio = take_folio(pfns[0]);
-	if (folio && is_all_listed(folio, pfns, left))
-		return take_whole(folio, pfns);
+	migrate_device_put_folio(folio);
+	folio = migrate_device_lock_folio(pfns[0]);
+	if (folio && migrate_device_is_all_listed(folio, pfns, left))
+		return migrate_device_list_whole(folio, pfns);
 	if (folio)
-		drop_folio(folio);
+		migrate_device_put_folio(folio);
 	pfns[0] = 0;
 	return 1;
 }
 
 /*
- * Replace the page frame numbers of the first folio by its entry. Returns how
- * many entries are done.
+ * Replace the page frame numbers of the first folio by its entry. Returns the
+ * number of entries processed.
  */
-static unsigned long take_listed(unsigned long *pfns, unsigned long left)
+static unsigned long migrate_device_list_folio(unsigned long *pfns,
+					       unsigned long left)
 {
-	struct folio *folio = get_folio(pfns[0]);
+	struct folio *folio = migrate_device_get_folio(pfns[0]);
 	unsigned long nr;
 
-	if (folio && lock_folio(folio, pfns[0]))
-		return is_all_listed(folio, pfns, left) ?
-			take_whole(folio, pfns) :
-			take_part(folio, pfns, left);
-	nr = leave_out(folio, pfns, left);
+	if (folio && migrate_device_trylock(folio, pfns[0]))
+		return migrate_device_is_all_listed(folio, pfns, left) ?
+			migrate_device_list_whole(folio, pfns) :
+			migrate_device_list_part(folio, pfns, left);
+	nr = migrate_device_skip(folio, pfns, left);
 	if (folio)
 		folio_put(folio);
 	return nr;
@@ -268,7 +280,7 @@ int migrate_device_pfns(unsigned long *src_pfns, unsigned long npages)
 	unsigned long i = 0;
 
 	while (i < npages)
-		i += take_listed(src_pfns + i, npages - i);
+		i += migrate_device_list_folio(src_pfns + i, npages - i);
 	migrate_device_unmap(src_pfns, npages, NULL);
 	return 0;
 }
@@ -311,7 +323,8 @@ EXPORT_SYMBOL(migrate_device_range);
 void migrate_device_pages(unsigned long *src_pfns, unsigned long *dst_pfns,
 			  unsigned long npages)
 {
-	struct migrate_vma migrate = without_vma(src_pfns, dst_pfns, npages);
+	struct migrate_vma migrate =
+		migrate_device_init(src_pfns, dst_pfns, npages);
 
 	migrate_install(&migrate);
 }
@@ -330,7 +343,8 @@ EXPORT_SYMBOL(migrate_device_pages);
 void migrate_device_finalize(unsigned long *src_pfns, unsigned long *dst_pfns,
 			     unsigned long npages)
 {
-	struct migrate_vma migrate = without_vma(src_pfns, dst_pfns, npages);
+	struct migrate_vma migrate =
+		migrate_device_init(src_pfns, dst_pfns, npages);
 
 	migrate_finalize(&migrate);
 }
@@ -350,27 +364,27 @@ EXPORT_SYMBOL(migrate_device_finalize);
 int migrate_device_coherent_folio(struct folio *folio)
 {
 	unsigned long src, dst = 0;
-	struct migrate_vma migrate = without_vma(&src, &dst, 1);
+	struct migrate_vma migrate = migrate_device_init(&src, &dst, 1);
 	struct folio *to;
 	int ret = -EBUSY;
 
 	folio_lock(folio);
-	/* GUP retries, and finds what is mapped instead. */
-	if (!hold_anon_vma(&migrate, folio)) {
-		drop_folio(folio);
+	/* GUP retries, and finds the page that is mapped instead. */
+	if (!migrate_device_get_anon_vma(&migrate, folio)) {
+		migrate_device_put_folio(folio);
 		return 0;
 	}
-	src = entry_of(folio);
+	src = migrate_device_entry(folio);
 	if (!migrate_unmap(&migrate))
 		return -EBUSY;
 
 	to = folio_alloc(GFP_USER | __GFP_NOWARN, folio_order(folio));
 	if (to) {
 		folio_lock(to);
-		dst = entry_of(to) & ~MIGRATE_PFN_MIGRATE;
+		dst = migrate_device_entry(to) & ~MIGRATE_PFN_MIGRATE;
 	}
 	migrate_install(&migrate);
-	if (migrate_state_of(src) == MIGRATE_TAKEN) {
+	if (migrate_state_of(src) == MIGRATE_ENTRY_LOCKED) {
 		folio_copy(to, folio);
 		ret = 0;
 	}

@@ -5,20 +5,20 @@
  *
  * Each pass over the range evicts the pages that can be migrated at that time.
  * Pages that are locked or referenced may be free in the next pass, so there
- * are several, with growing pauses while nothing moves. Concurrent CPU faults
- * help: they migrate pages back, too. The timeout is for others that allocate
- * device memory as fast as it is evicted.
+ * are several passes, with growing pauses while nothing moves. Concurrent CPU
+ * faults help: they migrate pages back, too. The timeout is for tasks that
+ * allocate device memory as fast as it is evicted.
  *
  * Bound in time: the timeout, plus the time for one batch of
  * MIGRATE_EVICT_BATCH pages. If nothing can be migrated, it ends sooner, after
- * IDLE_PASSES pauses of about a second in all.
+ * MIGRATE_EVICT_IDLE_PASSES pauses of about a second in all.
  *
- * Bound in passes: a task that faults does not go on before its page is back.
- * So of the pages that T tasks fault back, a pass leaves at most one folio for
- * each task. Each later pass evicts one of these, or is one of at most
- * IDLE_PASSES + 1 consecutive passes that evict nothing. If nobody allocates
- * device memory, or locks or pins its pages, the range is empty after (T + 1) *
- * (IDLE_PASSES + 1) passes.
+ * Bound in passes: a task that faults does not continue before its page is
+ * back. So of the pages that T tasks fault back, a pass leaves at most one
+ * folio for each task. Each later pass evicts one of these, or is one of at
+ * most MIGRATE_EVICT_IDLE_PASSES + 1 consecutive passes that evict nothing. If
+ * no task allocates device memory, or locks or pins its pages, the range is
+ * empty after (T + 1) * (MIGRATE_EVICT_IDLE_PASSES + 1) passes.
  */
 #include <linux/delay.h>
 #include <linux/export.h>
@@ -31,36 +31,38 @@
 
 #include "migrate.h"
 
-#define MIGRATE_EVICT_BATCH	HPAGE_PMD_NR
-#define IDLE_PASSES		10	/* the last pause is 2^9 ms */
+#define MIGRATE_EVICT_BATCH		HPAGE_PMD_NR
+#define MIGRATE_EVICT_IDLE_PASSES	10	/* the last pause is 2^9 ms */
 
-static bool is_in_use(unsigned long pfn)
+static bool migrate_evict_in_use(unsigned long pfn)
 {
 	return folio_ref_count(pfn_folio(pfn));
 }
 
-static unsigned long pages_in_use(unsigned long pfn, unsigned long npages)
+static unsigned long migrate_evict_count_in_use(unsigned long pfn,
+						unsigned long npages)
 {
 	unsigned long in_use = 0;
 
 	while (npages--)
-		in_use += is_in_use(pfn++);
+		in_use += migrate_evict_in_use(pfn++);
 	return in_use;
 }
 
 /* Pages of the batch that have migrated; valid until they are finalized */
-static unsigned long pages_moved(const unsigned long *src, unsigned long npages)
+static unsigned long migrate_evict_count_moved(const unsigned long *src,
+					       unsigned long npages)
 {
 	unsigned long i, moved = 0;
 
 	for (i = 0; i < npages; i++)
-		if (migrate_state_of(src[i]) == MIGRATE_TAKEN)
+		if (migrate_state_of(src[i]) == MIGRATE_ENTRY_LOCKED)
 			moved += migrate_entry_pages(src[i]);
 	return moved;
 }
 
-static void evict_batch(struct migrate_evict *evict, unsigned long pfn,
-			unsigned long npages, unsigned long *src)
+static void migrate_evict_batch(struct migrate_evict *evict, unsigned long pfn,
+				unsigned long npages, unsigned long *src)
 {
 	unsigned long *dst = src + MIGRATE_EVICT_BATCH;
 
@@ -68,11 +70,12 @@ static void evict_batch(struct migrate_evict *evict, unsigned long pfn,
 	migrate_device_range(src, pfn, npages);
 	evict->supply(evict, src, dst, npages);
 	migrate_device_pages(src, dst, npages);
-	evict->moved += pages_moved(src, npages);
+	evict->moved += migrate_evict_count_moved(src, npages);
 	migrate_device_finalize(src, dst, npages);
 }
 
-static bool is_over(const struct migrate_evict *evict, unsigned long deadline)
+static bool migrate_evict_is_over(const struct migrate_evict *evict,
+				  unsigned long deadline)
 {
 	return fatal_signal_pending(current) ||
 	       (evict->timeout != MAX_SCHEDULE_TIMEOUT &&
@@ -80,8 +83,9 @@ static bool is_over(const struct migrate_evict *evict, unsigned long deadline)
 }
 
 /* Returns how many pages were in use when the pass reached them. */
-static unsigned long evict_pass(struct migrate_evict *evict,
-				unsigned long deadline, unsigned long *src)
+static unsigned long migrate_evict_pass(struct migrate_evict *evict,
+					unsigned long deadline,
+					unsigned long *src)
 {
 	unsigned long pfn = evict->start, end = pfn + evict->npages, npages;
 	unsigned long in_use, total = 0;
@@ -89,16 +93,16 @@ static unsigned long evict_pass(struct migrate_evict *evict,
 	for (; pfn < end; pfn += npages) {
 		/* Batches are aligned as the largest folios are. */
 		npages = min(ALIGN(pfn + 1, MIGRATE_EVICT_BATCH), end) - pfn;
-		in_use = pages_in_use(pfn, npages);
+		in_use = migrate_evict_count_in_use(pfn, npages);
 		total += in_use;
-		if (in_use && !is_over(evict, deadline))
-			evict_batch(evict, pfn, npages, src);
+		if (in_use && !migrate_evict_is_over(evict, deadline))
+			migrate_evict_batch(evict, pfn, npages, src);
 		cond_resched();
 	}
 	return total;
 }
 
-static enum migrate_holdout why_held(unsigned long pfn)
+static enum migrate_holdout migrate_evict_why(unsigned long pfn)
 {
 	struct folio *folio = pfn_folio(pfn);
 
@@ -109,17 +113,18 @@ static enum migrate_holdout why_held(unsigned long pfn)
 	return MIGRATE_HELD_NO_DESTINATION;
 }
 
-/* Without locks, the answers may be out of date when they are given. */
-static void report(struct migrate_evict *evict)
+/* No lock is held: the callback's information may be out of date. */
+static void migrate_evict_report(struct migrate_evict *evict)
 {
 	unsigned long pfn, end = evict->start + evict->npages;
 
-	evict->remaining = pages_in_use(evict->start, evict->npages);
+	evict->remaining =
+		migrate_evict_count_in_use(evict->start, evict->npages);
 	if (!evict->remaining || !evict->holds_out)
 		return;
 	for (pfn = evict->start; pfn < end; pfn++)
-		if (is_in_use(pfn))
-			evict->holds_out(evict, pfn, why_held(pfn));
+		if (migrate_evict_in_use(pfn))
+			evict->holds_out(evict, pfn, migrate_evict_why(pfn));
 }
 
 /**
@@ -130,9 +135,9 @@ static void report(struct migrate_evict *evict)
  * split.
  *
  * Makes passes over the range as long as pages migrate, and eleven more, with
- * pauses of about a second in all. Concurrent CPU faults of T tasks limit it to
- * 11 * (T + 1) passes. Only users that allocate from the range meanwhile can
- * make it go on until &migrate_evict.timeout has passed.
+ * pauses of about a second in all. With concurrent CPU faults of T tasks, there
+ * are at most 11 * (T + 1) passes. Only tasks that allocate from the range
+ * meanwhile can make it continue until &migrate_evict.timeout has passed.
  *
  * Context: Process context, may sleep. The caller holds no lock that
  * &migrate_evict.supply, MMU notifier callbacks, or the driver's folio_free()
@@ -154,18 +159,19 @@ int migrate_device_evict(struct migrate_evict *evict)
 		return -ENOMEM;
 	for (;;) {
 		before = evict->moved;
-		if (!evict_pass(evict, deadline, src) || is_over(evict, deadline))
+		if (!migrate_evict_pass(evict, deadline, src) ||
+		    migrate_evict_is_over(evict, deadline))
 			break;
 		if (evict->moved != before) {
 			idle = 0;
 			continue;
 		}
-		if (idle == IDLE_PASSES)
+		if (idle == MIGRATE_EVICT_IDLE_PASSES)
 			break;
 		msleep_interruptible(1U << idle++);
 	}
 	kvfree(src);
-	report(evict);
+	migrate_evict_report(evict);
 	if (!evict->remaining)
 		return 0;
 	return fatal_signal_pending(current) ? -EINTR : -EBUSY;

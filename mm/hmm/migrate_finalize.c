@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * Finalize: migration entries are replaced by entries of the destination, or of
- * the source if it stays, and waiters go on.
+ * the source if it did not migrate, and tasks that wait for them continue.
  *
- * Most anonymous folios are exclusive to their mapping: their entries are
- * replaced in one pass over the range's page tables. The others need an rmap
- * walk.
+ * The sole mapping of most anonymous folios is in the range: their entries are
+ * replaced in one pass over its page tables. The others need an rmap walk.
  */
 #include <linux/leafops.h>
 #include <linux/migrate.h>
@@ -23,36 +22,35 @@
 #include "softleaf.h"
 
 /* Has the page of @from been migrated to @to? */
-static inline bool has_moved(unsigned long from, unsigned long to)
+static inline bool migrate_finalize_has_moved(unsigned long from,
+					      unsigned long to)
 {
 	return to & MIGRATE_PFN_VALID &&
-	       migrate_state_of(from) == MIGRATE_TAKEN;
+	       migrate_state_of(from) == MIGRATE_ENTRY_LOCKED;
 }
 
-/* The entry of the page that is mapped in the end */
-static inline unsigned long target_of(const struct migrate_vma *migrate,
-				      unsigned long i)
+/* The entry of the page that will be mapped */
+static inline unsigned long
+migrate_finalize_target(const struct migrate_vma *migrate, unsigned long i)
 {
 	unsigned long from = migrate->src[i], to = migrate->dst[i];
 
-	return has_moved(from, to) ? to : from;
+	return migrate_finalize_has_moved(from, to) ? to : from;
 }
 
 /* The pass over page tables */
 
 /* Is it the migration entry that collect has set? It may have been zapped. */
-static bool is_ours(softleaf_t entry, unsigned long pfn)
+static bool migrate_finalize_is_entry_of(softleaf_t entry, unsigned long pfn)
 {
 	return softleaf_is_migration(entry) && softleaf_to_pfn(entry) == pfn;
 }
 
-/*
- * Account for @nr pages from @page on, which are exclusive to the new mapping.
- */
-static __always_inline void add_rmap(struct vm_area_struct *vma,
-				     struct folio *folio, struct page *page,
-				     unsigned long addr, unsigned int nr,
-				     struct migrate_mapped *mapped)
+/* Account for mappings of @nr pages from @page on, which become exclusive. */
+static __always_inline void
+migrate_finalize_add_rmap(struct vm_area_struct *vma, struct folio *folio,
+			  struct page *page, unsigned long addr,
+			  unsigned int nr, struct migrate_mapped *mapped)
 {
 	folio_ref_add(folio, nr);
 	if (nr > 1 || folio_test_large(folio))
@@ -65,25 +63,23 @@ static __always_inline void add_rmap(struct vm_area_struct *vma,
 }
 
 /*
- * Replace a run of migration entries, of pages from @pfn on, by PTEs of @page of
- * @folio and the pages after it. Entries of pages that were not exclusive to
- * their mapping are left alone: there may be others elsewhere. The folio is
- * anonymous. Returns how many of at most @max PTEs are done with; clears @all if
- * one was left alone.
+ * Replace a run of migration entries, of pages from @pfn on, by PTEs of @page
+ * and the pages after it, in @folio, which is anonymous. Entries of pages that
+ * were not exclusive to their mapping are skipped: other page tables may map
+ * those pages, too. Returns how many of at most @max PTEs were processed, and
+ * clears @all if one was skipped.
  */
-static __always_inline unsigned int map_run(struct vm_area_struct *vma,
-					    unsigned long addr, pte_t *ptep,
-					    unsigned long pfn,
-					    struct folio *folio,
-					    struct page *page, unsigned int max,
-					    struct migrate_mapped *mapped,
-					    bool *all)
+static __always_inline unsigned int
+migrate_finalize_map_run(struct vm_area_struct *vma, unsigned long addr,
+			 pte_t *ptep, unsigned long pfn, struct folio *folio,
+			 struct page *page, unsigned int max,
+			 struct migrate_mapped *mapped, bool *all)
 {
 	pte_t pte = ptep_get(ptep);
 	struct pgtable_leaf leaf;
 	unsigned int nr;
 
-	if (!is_ours(softleaf_from_pte(pte), pfn)) {
+	if (!migrate_finalize_is_entry_of(softleaf_from_pte(pte), pfn)) {
 		*all = false;
 		return 1;
 	}
@@ -93,7 +89,7 @@ static __always_inline unsigned int map_run(struct vm_area_struct *vma,
 		*all = false;
 		return nr;
 	}
-	add_rmap(vma, folio, page, addr, nr, mapped);
+	migrate_finalize_add_rmap(vma, folio, page, addr, nr, mapped);
 	/* No flush: CPUs do not cache entries that are not present. */
 	pte = migrate_pte_end(vma, leaf, folio, page);
 	migrate_pte_set_run(vma->vm_mm, addr, ptep, pte, nr);
@@ -102,23 +98,28 @@ static __always_inline unsigned int map_run(struct vm_area_struct *vma,
 	return nr;
 }
 
-/* The same for the @nr pages of a large folio that the range has */
-static void map_large(struct vm_area_struct *vma, unsigned long addr,
-		      pte_t *ptep, unsigned long pfn, struct folio *folio,
-		      unsigned long nr, struct migrate_mapped *mapped, bool *all)
+/* The same for the @nr pages of a large folio that are in this page table */
+static void migrate_finalize_map_large(struct vm_area_struct *vma,
+				       unsigned long addr, pte_t *ptep,
+				       unsigned long pfn, struct folio *folio,
+				       unsigned long nr,
+				       struct migrate_mapped *mapped, bool *all)
 {
 	unsigned long done = 0;
 
 	while (done < nr)
-		done += map_run(vma, addr + (done << PAGE_SHIFT), ptep + done,
-				pfn + done, folio, folio_page(folio, done),
-				nr - done, mapped, all);
+		done += migrate_finalize_map_run(vma,
+						 addr + (done << PAGE_SHIFT),
+						 ptep + done, pfn + done, folio,
+						 folio_page(folio, done),
+						 nr - done, mapped, all);
 }
 
 /* Returns the number of PTEs that the entry stands for. */
-static unsigned long finalize_ptes(struct migrate_vma *migrate, pte_t *ptep,
-				   unsigned long addr, unsigned long max,
-				   struct migrate_mapped *mapped)
+static unsigned long migrate_finalize_entry(struct migrate_vma *migrate,
+					    pte_t *ptep, unsigned long addr,
+					    unsigned long max,
+					    struct migrate_mapped *mapped)
 {
 	unsigned long i = migrate_index(migrate, addr);
 	unsigned long entry = migrate->src[i], nr = 1;
@@ -129,26 +130,27 @@ static unsigned long finalize_ptes(struct migrate_vma *migrate, pte_t *ptep,
 	if (!(entry & MIGRATE_PFN_VALID))
 		return 1;
 	/* A writable entry of a file page need not be its only one. */
-	folio = migrate_folio_of(target_of(migrate, i));
+	folio = migrate_folio_of(migrate_finalize_target(migrate, i));
 	if (!folio_test_anon(folio))
 		return 1;
 	if (!migrate_is_large(entry)) {
-		map_run(migrate->vma, addr, ptep, pfn, folio,
-			folio_page(folio, 0), 1, mapped, &all);
+		migrate_finalize_map_run(migrate->vma, addr, ptep, pfn, folio,
+					 folio_page(folio, 0), 1, mapped, &all);
 	} else {
 		nr = min(migrate_entry_pages(entry), max);
 		all = nr == migrate_entry_pages(entry);
-		map_large(migrate->vma, addr, ptep, pfn, folio, nr, mapped,
-			  &all);
+		migrate_finalize_map_large(migrate->vma, addr, ptep, pfn, folio,
+					   nr, mapped, &all);
 	}
 	if (all)
-		migrate->src[i] |= MIGRATE_PFN_HERE;
+		migrate->src[i] = migrate_entry_mark(migrate->src[i],
+						     MIGRATE_MARK_SOLE);
 	return nr;
 }
 
-/* The lock is held. */
-static void finalize_huge(struct migrate_vma *migrate, pmd_t *pmd,
-			  spinlock_t *ptl, unsigned long addr)
+/* @ptl is held. */
+static void migrate_finalize_pmd_locked(struct migrate_vma *migrate, pmd_t *pmd,
+					spinlock_t *ptl, unsigned long addr)
 {
 	unsigned long i = migrate_index(migrate, addr);
 	struct page_vma_mapped_walk pvmw = {
@@ -157,9 +159,11 @@ static void finalize_huge(struct migrate_vma *migrate, pmd_t *pmd,
 		.address = addr,
 		.pmd = pmd,
 	};
-	struct folio *folio = migrate_folio_of(target_of(migrate, i));
+	struct folio *folio =
+		migrate_folio_of(migrate_finalize_target(migrate, i));
 	softleaf_t entry;
 
+	lockdep_assert_held(ptl);
 	if (!folio || !folio_test_anon(folio) || !pmd_is_migration_entry(*pmd))
 		return;
 	entry = softleaf_from_pmd(*pmd);
@@ -167,62 +171,64 @@ static void finalize_huge(struct migrate_vma *migrate, pmd_t *pmd,
 	    softleaf_to_folio(entry) != migrate_folio_of(migrate->src[i]))
 		return;
 	remove_migration_pmd(&pvmw, folio);
-	migrate->src[i] |= MIGRATE_PFN_HERE;
+	migrate->src[i] =
+		migrate_entry_mark(migrate->src[i], MIGRATE_MARK_SOLE);
 }
 
-static bool finalize_pmd(struct migrate_vma *migrate, pmd_t *pmd,
-			 unsigned long addr)
+static bool migrate_finalize_pmd(struct migrate_vma *migrate, pmd_t *pmd,
+				 unsigned long addr)
 {
 	spinlock_t *ptl = pmd_trans_huge_lock(pmd, migrate->vma);
 
 	if (!ptl)
 		return false;
-	finalize_huge(migrate, pmd, ptl, addr);
+	migrate_finalize_pmd_locked(migrate, pmd, ptl, addr);
 	spin_unlock(ptl);
 	return true;
 }
 
 /* The part of the range that is below one PMD */
-static void finalize_entry(struct migrate_vma *migrate, pmd_t *pmd,
-			   unsigned long addr, unsigned long end)
+static void migrate_finalize_pmd_range(struct migrate_vma *migrate, pmd_t *pmd,
+				       unsigned long addr, unsigned long end)
 {
 	pte_t *first, *ptep;
 	struct migrate_mapped mapped = { .nr = 0 };
 	spinlock_t *ptl;	/* of the PTEs */
 	unsigned long nr;
 
-	if (finalize_pmd(migrate, pmd, addr))
+	if (migrate_finalize_pmd(migrate, pmd, addr))
 		return;
 	first = pte_offset_map_lock(migrate->vma->vm_mm, pmd, addr, &ptl);
-	/* The entries were zapped. */
+	/* Zapped, with the page table */
 	if (!first)
 		return;
 	lazy_mmu_mode_enable();
 	for (ptep = first; addr < end; ptep += nr, addr += nr << PAGE_SHIFT)
-		nr = finalize_ptes(migrate, ptep, addr,
-				   (end - addr) >> PAGE_SHIFT, &mapped);
+		nr = migrate_finalize_entry(migrate, ptep, addr,
+					    (end - addr) >> PAGE_SHIFT,
+					    &mapped);
 	migrate_mapped_end(&mapped);
 	lazy_mmu_mode_disable();
 	pte_unmap_unlock(first, ptl);
 }
 
-/* The first entry from @i on that has a folio */
-static unsigned long next_valid(const struct migrate_vma *migrate,
-				unsigned long i)
+/* The first entry from @i on that has a source */
+static unsigned long
+migrate_finalize_next_source(const struct migrate_vma *migrate, unsigned long i)
 {
 	while (i < migrate->npages && !(migrate->src[i] & MIGRATE_PFN_VALID))
 		i++;
 	return i;
 }
 
-static void finalize_here(struct migrate_vma *migrate)
+static void migrate_finalize_sole(struct migrate_vma *migrate)
 {
 	unsigned long i, addr, next;
 
 	/* A migration by page frame has no range, and uses rmap. */
 	if (!migrate->vma)
 		return;
-	i = next_valid(migrate, 0);
+	i = migrate_finalize_next_source(migrate, 0);
 	if (i == migrate->npages)
 		return;
 	vma_assert_stabilised(migrate->vma);
@@ -233,8 +239,9 @@ static void finalize_here(struct migrate_vma *migrate)
 		next = pmd_addr_end(addr, migrate->end);
 		pmd = mm_find_pmd(migrate->vma->vm_mm, addr);
 		if (pmd)
-			finalize_entry(migrate, pmd, addr, next);
-		i = next_valid(migrate, migrate_index(migrate, next));
+			migrate_finalize_pmd_range(migrate, pmd, addr, next);
+		i = migrate_finalize_next_source(migrate,
+						 migrate_index(migrate, next));
 	} while (i < migrate->npages);
 	if (migrate->vma->vm_flags & VM_LOCKED)
 		mlock_drain_local();
@@ -243,16 +250,16 @@ static void finalize_here(struct migrate_vma *migrate)
 /* Folios */
 
 /*
- * Folios must be on their way to the LRU before they are mapped. Sources were
- * isolated, destinations have never been on it.
+ * Folios must be added to an LRU batch before they are mapped. Sources were
+ * isolated, destinations have never been on the LRU.
  */
-static void all_to_lru(const struct migrate_vma *migrate)
+static void migrate_finalize_add_lru(const struct migrate_vma *migrate)
 {
 	unsigned long i;
 
 	for (i = 0; i < migrate->npages;
 	     i += migrate_entry_pages(migrate->src[i])) {
-		unsigned long entry = target_of(migrate, i);
+		unsigned long entry = migrate_finalize_target(migrate, i);
 		struct page *page = migrate_pfn_to_page(entry);
 
 		if (page && !is_zone_device_page(page))
@@ -261,17 +268,18 @@ static void all_to_lru(const struct migrate_vma *migrate)
 }
 
 /*
- * Small folios of system memory that have migrated are freed in batches. All
- * others are put at once: large ones, because memory that waits in a batch is
- * missing elsewhere, and those of a device, which the fault handler's folio is
- * among.
+ * Sources that are small folios of system memory and have migrated are freed in
+ * batches. All others are put at once: large ones, so that no batch delays the
+ * reuse of much memory, and those of device memory, one of which may be the
+ * fault folio.
  */
-static inline void let_source_go(const struct migrate_vma *migrate,
-				 struct folio *folio, bool moved,
-				 struct folio_batch *batch)
+static inline void
+migrate_finalize_put_source(const struct migrate_vma *migrate,
+			    struct folio *folio, bool moved,
+			    struct folio_batch *batch)
 {
 	if (!moved || folio_test_large(folio) || folio_is_zone_device(folio)) {
-		migrate_let_go(migrate, folio);
+		migrate_put_folio(migrate, folio);
 		return;
 	}
 	folio_unlock(folio);
@@ -281,7 +289,7 @@ static inline void let_source_go(const struct migrate_vma *migrate,
 
 /* The first entry from @i on that has a source or a destination */
 static __always_inline unsigned long
-next_either(const struct migrate_vma *migrate, unsigned long i)
+migrate_finalize_next(const struct migrate_vma *migrate, unsigned long i)
 {
 	const unsigned long *src = migrate->src, *dst = migrate->dst;
 	unsigned long npages = migrate->npages;
@@ -292,18 +300,19 @@ next_either(const struct migrate_vma *migrate, unsigned long i)
 }
 
 /* Map the source or the destination of entry @i, and put the source. */
-static inline void finish_source(struct migrate_vma *migrate, unsigned long i,
-				 struct folio_batch *batch)
+static inline void migrate_finalize_source(struct migrate_vma *migrate,
+					   unsigned long i,
+					   struct folio_batch *batch)
 {
 	unsigned long entry = migrate->src[i];
-	bool moved = has_moved(entry, migrate->dst[i]);
+	bool moved = migrate_finalize_has_moved(entry, migrate->dst[i]);
 	struct folio *folio = migrate_folio_of(entry);
 
-	if (!(entry & MIGRATE_PFN_HERE))
+	if (!migrate_entry_has(entry, MIGRATE_MARK_SOLE))
 		migrate_map(migrate, folio, moved ?
 			    migrate_folio_of(migrate->dst[i]) : folio);
-	migrate->src[i] = entry & ~MIGRATE_PFN_HERE;
-	let_source_go(migrate, folio, moved, batch);
+	migrate->src[i] = migrate_entry_unmark(entry, MIGRATE_MARK_SOLE);
+	migrate_finalize_put_source(migrate, folio, moved, batch);
 }
 
 /**
@@ -320,15 +329,15 @@ void migrate_finalize(struct migrate_vma *migrate)
 	unsigned long i;
 
 	folio_batch_init(&batch);
-	all_to_lru(migrate);
-	finalize_here(migrate);
-	for (i = next_either(migrate, 0); i < migrate->npages;
-	     i = next_either(migrate, i + 1)) {
+	migrate_finalize_add_lru(migrate);
+	migrate_finalize_sole(migrate);
+	for (i = migrate_finalize_next(migrate, 0); i < migrate->npages;
+	     i = migrate_finalize_next(migrate, i + 1)) {
 		if (migrate->src[i] & MIGRATE_PFN_VALID)
-			finish_source(migrate, i, &batch);
+			migrate_finalize_source(migrate, i, &batch);
 		if (migrate->dst[i] & MIGRATE_PFN_VALID)
-			migrate_let_go(migrate,
-				       migrate_folio_of(migrate->dst[i]));
+			migrate_put_folio(migrate,
+					  migrate_folio_of(migrate->dst[i]));
 	}
 	folios_put(&batch);
 }

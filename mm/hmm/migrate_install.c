@@ -2,10 +2,10 @@
 /*
  * Install: after the driver's copy, the destination replaces the source in its
  * mapping, and gets its flags and its memory cgroup. Page tables do not change,
- * except that holes are filled here.
+ * except that holes are filled.
  *
  * Source and destination must have the same order. If the driver supplies
- * smaller folios than it was offered, the source is split.
+ * smaller destinations than the source, the source is split.
  */
 #include <linux/memremap.h>
 #include <linux/migrate.h>
@@ -22,8 +22,8 @@
 
 /* Folios */
 
-/* From the folio: drivers may omit MIGRATE_PFN_COMPOUND. */
-static unsigned int order_of(unsigned long entry)
+/* The folio's order, because drivers may omit MIGRATE_PFN_COMPOUND */
+static unsigned int migrate_install_order(unsigned long entry)
 {
 	struct folio *folio = migrate_folio_of(entry);
 
@@ -31,8 +31,8 @@ static unsigned int order_of(unsigned long entry)
 }
 
 /* Is there a destination for any of the pages? */
-static bool has_destination(const struct migrate_vma *migrate, unsigned long i,
-			    unsigned long nr)
+static bool migrate_install_has_dst(const struct migrate_vma *migrate,
+				    unsigned long i, unsigned long nr)
 {
 	unsigned long end = min(i + nr, migrate->npages);
 
@@ -43,24 +43,25 @@ static bool has_destination(const struct migrate_vma *migrate, unsigned long i,
 }
 
 /* Split the source to the order of its destination. False if that fails. */
-static bool match_orders(struct migrate_vma *migrate, unsigned long i)
+static bool migrate_install_match_orders(struct migrate_vma *migrate,
+					 unsigned long i)
 {
-	unsigned int from = order_of(migrate->src[i]);
-	unsigned int to = order_of(migrate->dst[i]);
+	unsigned int from = migrate_install_order(migrate->src[i]);
+	unsigned int to = migrate_install_order(migrate->dst[i]);
 
 	if (to < from &&
-	    migrate_split_moving(migrate, i, to, MIGRATE_INSTALL))
+	    migrate_split_folio(migrate, i, to, MIGRATE_INSTALL))
 		return false;
 	return to <= from;
 }
 
-/* Device memory cannot be in the swap cache: give the swap space up. */
-static bool leave_swap_cache(struct folio *folio)
+/* Device memory cannot be in the swap cache: free the swap space. */
+static bool migrate_install_leave_swap(struct folio *folio)
 {
 	return !folio_test_swapcache(folio) || folio_free_swap(folio);
 }
 
-static bool may_move_to(struct folio *to, struct folio *from)
+static bool migrate_install_may_replace(struct folio *to, struct folio *from)
 {
 	if (folio_test_writeback(from))
 		return false;
@@ -71,15 +72,15 @@ static bool may_move_to(struct folio *to, struct folio *from)
 	/* KSM reads its pages by page frame. */
 	if (folio_test_ksm(from))
 		return false;
-	return folio_test_anon(from) && leave_swap_cache(from);
+	return folio_test_anon(from) && migrate_install_leave_swap(from);
 }
 
 /*
- * The file system may have attached private data to the folio, which only it
- * can move. It copies the folio's contents once more. MIGRATE_ASYNC: do not
+ * Only the file system can move the private data that it may have attached to
+ * the folio. It copies the folio's contents once more. MIGRATE_ASYNC: do not
  * wait for buffers, as other folios are locked.
  */
-static bool move_file_folio(struct folio *to, struct folio *from)
+static bool migrate_install_move_file(struct folio *to, struct folio *from)
 {
 	struct address_space *mapping = folio_mapping(from);
 	int ret;
@@ -98,18 +99,20 @@ static bool move_file_folio(struct folio *to, struct folio *from)
 	}
 	if (ret)
 		return false;
-	/* It is no longer in the page cache, and will be freed. */
+	/*
+	 * Point of no return: @from has left the page cache, and will be freed.
+	 */
 	from->mapping = NULL;
 	return true;
 }
 
 /*
- * The device may write to the folio without any trace in page table entries, so
- * it is dirty from now on. It must not be freed lazily, either: MADV_FREE was
- * about its old contents. Droppable memory is never swapped, however.
+ * Writes of the device leave no trace in page table entries, so the folio must
+ * be dirty from now on. It must not be freed lazily, either: MADV_FREE applied
+ * to its old contents. Droppable memory, however, is never swapped.
  */
-static void expect_device_writes(const struct migrate_vma *migrate,
-				 struct folio *folio)
+static void migrate_install_mark_dirty(const struct migrate_vma *migrate,
+				       struct folio *folio)
 {
 	if (!folio_test_dirty(folio))
 		folio_set_dirty(folio);
@@ -118,43 +121,48 @@ static void expect_device_writes(const struct migrate_vma *migrate,
 		folio_set_swapbacked(folio);
 }
 
-static bool move_folio(const struct migrate_vma *migrate, struct folio *to,
-		       struct folio *from)
+static bool migrate_install_move(const struct migrate_vma *migrate,
+				 struct folio *to, struct folio *from)
 {
 	struct address_space *mapping = NULL;
 
-	if (!may_move_to(to, from))
+	VM_WARN_ON_ONCE_FOLIO(!folio_test_locked(from), from);
+	VM_WARN_ON_ONCE_FOLIO(!folio_test_locked(to), to);
+	if (!migrate_install_may_replace(to, from))
 		return false;
 	if (!folio_test_anon(from))
-		return move_file_folio(to, from);
+		return migrate_install_move_file(to, from);
 	/* Fails if there is an unexpected reference. */
 	if (!folio_is_zone_device(to))
 		mapping = folio_mapping(from);
 	if (folio_migrate_mapping(mapping, to, from, 0))
 		return false;
+	/* Point of no return: @to has replaced @from. */
 	folio_migrate_flags(to, from);
 	if (folio_is_zone_device(to))
-		expect_device_writes(migrate, to);
+		migrate_install_mark_dirty(migrate, to);
 	return true;
 }
 
-static void install_folio(struct migrate_vma *migrate, unsigned long i)
+static void migrate_install_folio(struct migrate_vma *migrate, unsigned long i)
 {
 	unsigned long from = migrate->src[i];
 	struct folio *to = migrate_folio_of(migrate->dst[i]);
 
 	if ((migrate_is_large(from) || (to && folio_test_large(to))) &&
-	    (!has_destination(migrate, i, migrate_entry_pages(from)) ||
-	     !match_orders(migrate, i)))
+	    (!migrate_install_has_dst(migrate, i, migrate_entry_pages(from)) ||
+	     !migrate_install_match_orders(migrate, i)))
 		to = NULL;
-	if (!to || !move_folio(migrate, to, migrate_folio_of(migrate->src[i])))
-		migrate_keep(migrate, i, MIGRATE_INSTALL);
+	if (!to || !migrate_install_move(migrate, to,
+					 migrate_folio_of(migrate->src[i])))
+		migrate_cancel(migrate, i, MIGRATE_INSTALL);
 }
 
 /* Holes */
 
 /* A large hole that is not filled as a whole becomes many small ones. */
-static void split_hole(struct migrate_vma *migrate, unsigned long i)
+static void migrate_install_split_hole(struct migrate_vma *migrate,
+				       unsigned long i)
 {
 	unsigned long nr = migrate_entry_pages(migrate->src[i]), at;
 
@@ -164,54 +172,57 @@ static void split_hole(struct migrate_vma *migrate, unsigned long i)
 			    MIGRATE_PFN_MIGRATE);
 }
 
-static bool are_holes(const struct migrate_vma *migrate, unsigned long i,
-		      unsigned long nr)
+static bool migrate_install_are_holes(const struct migrate_vma *migrate,
+				      unsigned long i, unsigned long nr)
 {
 	if (nr > migrate->npages - i)
 		return false;
 	while (nr--)
-		if (migrate_state_of(migrate->src[i++]) != MIGRATE_HOLE)
+		if (migrate_state_of(migrate->src[i++]) != MIGRATE_ENTRY_HOLE)
 			return false;
 	return true;
 }
 
 /* A large folio fills many small holes: the first entry stands for all. */
-static bool join_holes(struct migrate_vma *migrate, unsigned long i,
-		       unsigned long nr)
+static bool migrate_install_join_holes(struct migrate_vma *migrate,
+				       unsigned long i, unsigned long nr)
 {
 	unsigned long at;
 
-	if (!are_holes(migrate, i, nr))
+	if (!migrate_install_are_holes(migrate, i, nr))
 		return false;
 	for (at = 1; at < nr; at++)
 		migrate_set(migrate, i + at, MIGRATE_INSTALL, 0);
 	return true;
 }
 
-/* Returns how many entries are dealt with. */
-static unsigned long install_hole(struct migrate_vma *migrate, unsigned long i)
+/* Returns the number of entries processed. */
+static unsigned long migrate_install_hole(struct migrate_vma *migrate,
+					  unsigned long i)
 {
 	unsigned long hole = migrate_entry_pages(migrate->src[i]);
 	struct folio *to = migrate_folio_of(migrate->dst[i]);
 	unsigned long nr = to ? folio_nr_pages(to) : 1;
 
-	if (!has_destination(migrate, i, hole)) {
-		migrate_keep(migrate, i, MIGRATE_INSTALL);
+	if (!migrate_install_has_dst(migrate, i, hole)) {
+		migrate_cancel(migrate, i, MIGRATE_INSTALL);
 		return hole;
 	}
 	if (nr < hole)
-		split_hole(migrate, i);
-	if (!to || (nr > 1 && nr != hole && !join_holes(migrate, i, nr))) {
-		migrate_keep(migrate, i, MIGRATE_INSTALL);
+		migrate_install_split_hole(migrate, i);
+	if (!to || (nr > 1 && nr != hole &&
+		    !migrate_install_join_holes(migrate, i, nr))) {
+		migrate_cancel(migrate, i, MIGRATE_INSTALL);
 		return 1;
 	}
 	if (!migrate_populate(migrate, i, to))
-		migrate_keep(migrate, i, MIGRATE_INSTALL);
+		migrate_cancel(migrate, i, MIGRATE_INSTALL);
 	return nr;
 }
 
-/* A device may have mapped the shared zero page where a hole is filled. */
-static void install_holes(struct migrate_vma *migrate, unsigned long first)
+/* Invalidates first: a device may have mapped the zero page in a hole. */
+static void migrate_install_holes(struct migrate_vma *migrate,
+				  unsigned long first)
 {
 	struct mmu_notifier_range range;
 	unsigned long i, nr;
@@ -223,8 +234,8 @@ static void install_holes(struct migrate_vma *migrate, unsigned long first)
 	mmu_notifier_invalidate_range_start(&range);
 	for (i = first; i < migrate->npages; i += nr) {
 		nr = migrate_entry_pages(migrate->src[i]);
-		if (migrate_state_of(migrate->src[i]) == MIGRATE_HOLE)
-			nr = install_hole(migrate, i);
+		if (migrate_state_of(migrate->src[i]) == MIGRATE_ENTRY_HOLE)
+			nr = migrate_install_hole(migrate, i);
 	}
 	mmu_notifier_invalidate_range_end(&range);
 }
@@ -235,7 +246,8 @@ static void install_holes(struct migrate_vma *migrate, unsigned long first)
  *
  * Afterwards, MIGRATE_PFN_MIGRATE is set in src where that was done.
  *
- * Context: Process context, may sleep. With holes, mmap_lock is held.
+ * Context: Process context, may sleep. With holes, mmap_lock is held, or the
+ * VMA's lock.
  */
 void migrate_install(struct migrate_vma *migrate)
 {
@@ -244,17 +256,17 @@ void migrate_install(struct migrate_vma *migrate)
 	for (i = 0; i < migrate->npages; i += nr) {
 		enum migrate_state state = migrate_state_of(migrate->src[i]);
 
-		if (state == MIGRATE_TAKEN)
-			install_folio(migrate, i);
+		if (state == MIGRATE_ENTRY_LOCKED)
+			migrate_install_folio(migrate, i);
 		nr = migrate_entry_pages(migrate->src[i]);
-		if (state != MIGRATE_HOLE || hole < i)
+		if (state != MIGRATE_ENTRY_HOLE || hole < i)
 			continue;
 		/* Without a hole to fill, no invalidation is needed. */
-		if (has_destination(migrate, i, nr))
+		if (migrate_install_has_dst(migrate, i, nr))
 			hole = i;
 		else
-			migrate_keep(migrate, i, MIGRATE_INSTALL);
+			migrate_cancel(migrate, i, MIGRATE_INSTALL);
 	}
 	if (hole < migrate->npages)
-		install_holes(migrate, hole);
+		migrate_install_holes(migrate, hole);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * NR_ANON_MAPPED of node and memory cgroup: one update for the small folios of
+ * NR_ANON_MAPPED of node and memory cgroup: one update for all small folios of
  * a page table.
  */
 #ifndef _MM_HMM_MIGRATE_MAPPED_H
@@ -15,7 +15,7 @@
 /**
  * struct migrate_mapped - small folios whose mapping or unmapping is not
  * counted yet
- * @folio: the last one; it stays locked while this is in use
+ * @folio: the last one, which stays locked until the statistics are updated
  * @nr: what to add to the statistics
  */
 struct migrate_mapped {
@@ -23,8 +23,8 @@ struct migrate_mapped {
 	int nr;
 };
 
-/* Valid under RCU, which the page table lock implies */
-static inline bool migrate_same_statistics(struct folio *a, struct folio *b)
+/* Do they count in the same statistics? RCU is held by the page table lock. */
+static inline bool migrate_mapped_together(struct folio *a, struct folio *b)
 {
 	return folio_pgdat(a) == folio_pgdat(b) &&
 	       folio_memcg(a) == folio_memcg(b);
@@ -42,7 +42,7 @@ static inline void migrate_mapped_end(struct migrate_mapped *mapped)
 static inline void migrate_mapped_add(struct migrate_mapped *mapped,
 				      struct folio *folio, int nr)
 {
-	if (mapped->nr && !migrate_same_statistics(mapped->folio, folio))
+	if (mapped->nr && !migrate_mapped_together(mapped->folio, folio))
 		migrate_mapped_end(mapped);
 	mapped->folio = folio;
 	mapped->nr += nr;

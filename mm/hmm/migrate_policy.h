@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The decision: is a page what the caller of a migration has selected, and can
- * it ever get where the caller wants it?
+ * The decision: has the caller of a migration selected a page, and can the page
+ * ever migrate to the caller's destination?
  *
  * Pure, see migrate_entry.h.
  */
@@ -19,11 +19,11 @@ enum migrate_memory {
 };
 
 /**
- * struct migrate_facts - what counts about a page
- * @memory: what it is a page of
- * @owned: the device memory is the caller's
- * @anon: it belongs to no file, and not to KSM
- * @lost: it has just been truncated, or its memory is broken
+ * struct migrate_facts - the properties of a page that decide
+ * @memory: the kind of memory
+ * @owned: the device memory has the owner of the caller
+ * @anon: the page is anonymous, and not merged by KSM
+ * @lost: the page was truncated, or has a memory error
  */
 struct migrate_facts {
 	enum migrate_memory memory;
@@ -32,15 +32,17 @@ struct migrate_facts {
 	bool lost;
 };
 
-/* Why an address is left out. The order is that of the tracepoint's names. */
+/*
+ * Why an address is skipped. The tracepoint hmm_migrate_refuse has their names.
+ */
 enum migrate_refusal {
 	MIGRATE_NOT_REFUSED,
-	MIGRATE_NOT_SELECTED,	/* a kind of memory that is not asked for */
+	MIGRATE_NOT_SELECTED,	/* a kind of memory that is not selected */
 	MIGRATE_NOT_OWNED,	/* another device's */
 	MIGRATE_NOT_MOVABLE,	/* swapped out, special, truncated, poisoned */
 	MIGRATE_NOT_FOR_DEVICES,	/* page cache, or merged by KSM */
-	MIGRATE_LOCKED,		/* by somebody else */
-	MIGRATE_PINNED,		/* references that nobody accounts for */
+	MIGRATE_LOCKED,		/* by another task */
+	MIGRATE_PINNED,		/* unexpected references */
 	MIGRATE_UNSPLIT,	/* a large folio that cannot be split */
 };
 

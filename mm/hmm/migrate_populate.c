@@ -19,9 +19,9 @@
 #include "migrate.h"
 
 /* May the VMA get memory without a fault? The page table lock is held. */
-static bool may_populate(struct vm_area_struct *vma)
+static bool migrate_populate_allowed(struct vm_area_struct *vma)
 {
-	/* userfaultfd must see the fault, which does not happen here. */
+	/* userfaultfd must see a fault, but there is none. */
 	return !check_stable_address_space(vma->vm_mm) &&
 	       !userfaultfd_missing(vma);
 }
@@ -31,8 +31,10 @@ static bool may_populate(struct vm_area_struct *vma)
  * device-private memory, whose entries do not show that the device has written
  * to it.
  */
-static void folio_becomes_anon(struct folio *folio, struct vm_area_struct *vma,
-			       unsigned long addr, unsigned int mappings)
+static void migrate_populate_make_anon(struct folio *folio,
+				       struct vm_area_struct *vma,
+				       unsigned long addr,
+				       unsigned int mappings)
 {
 	add_mm_counter(vma->vm_mm, MM_ANONPAGES, folio_nr_pages(folio));
 	folio_add_new_anon_rmap(folio, vma, addr, RMAP_EXCLUSIVE);
@@ -43,9 +45,9 @@ static void folio_becomes_anon(struct folio *folio, struct vm_area_struct *vma,
 	folio_ref_add(folio, mappings);
 }
 
-static struct pgtable_leaf new_leaf(const struct vm_area_struct *vma,
-				    const struct folio *folio,
-				    unsigned long pfn)
+static struct pgtable_leaf
+migrate_populate_leaf(const struct vm_area_struct *vma,
+		      const struct folio *folio, unsigned long pfn)
 {
 	return pgtable_leaf_new(folio_is_device_private(folio) ?
 					PGTABLE_LEAF_PRIVATE :
@@ -56,18 +58,16 @@ static struct pgtable_leaf new_leaf(const struct vm_area_struct *vma,
 /* PMDs */
 
 #ifdef CONFIG_ARCH_HAS_PMD_SOFTLEAVES
-static pmd_t new_pmd(struct vm_area_struct *vma, struct folio *folio)
-{
-	return pgtable_leaf_to_pmd(new_leaf(vma, folio, folio_pfn(folio)), vma);
-}
-
-/* The lock is held. False if the PMD is in use. */
-static bool map_pmd(struct vm_area_struct *vma, unsigned long addr, pmd_t *pmd,
-		    struct folio *folio, pgtable_t table)
+/* The PMD's lock is held. False if the PMD is in use. */
+static bool migrate_populate_map_pmd(struct vm_area_struct *vma,
+				     unsigned long addr, pmd_t *pmd,
+				     struct folio *folio, pgtable_t table)
 {
 	struct mm_struct *mm = vma->vm_mm;
+	struct pgtable_leaf leaf;
 
-	if (!may_populate(vma))
+	lockdep_assert_held(pmd_lockptr(mm, pmd));
+	if (!migrate_populate_allowed(vma))
 		return false;
 	if (is_huge_zero_pmd(*pmd) && !pmd_uffd(*pmd)) {
 		/* A page table was deposited with the huge zero page. */
@@ -80,17 +80,19 @@ static bool map_pmd(struct vm_area_struct *vma, unsigned long addr, pmd_t *pmd,
 	} else {
 		return false;
 	}
-	folio_becomes_anon(folio, vma, addr, 1);
-	set_pmd_at(mm, addr, pmd, new_pmd(vma, folio));
+	/* Point of no return: the folio belongs to the VMA now. */
+	migrate_populate_make_anon(folio, vma, addr, 1);
+	leaf = migrate_populate_leaf(vma, folio, folio_pfn(folio));
+	set_pmd_at(mm, addr, pmd, pgtable_leaf_to_pmd(leaf, vma));
 	update_mmu_cache_pmd(vma, addr, pmd);
 	return true;
 }
 
-static bool populate_pmd(struct vm_area_struct *vma, unsigned long addr,
-			 pmd_t *pmd, struct folio *folio)
+static bool migrate_populate_pmd(struct vm_area_struct *vma, unsigned long addr,
+				 pmd_t *pmd, struct folio *folio)
 {
 	pgtable_t table;
-	spinlock_t *ptl;	/* the PMD's */
+	spinlock_t *ptl;	/* of the PMD */
 	bool done;
 
 	if (!thp_vma_suitable_order(vma, addr, HPAGE_PMD_ORDER))
@@ -99,7 +101,7 @@ static bool populate_pmd(struct vm_area_struct *vma, unsigned long addr,
 	if (!table)
 		return false;
 	ptl = pmd_lock(vma->vm_mm, pmd);
-	done = map_pmd(vma, addr, pmd, folio, table);
+	done = migrate_populate_map_pmd(vma, addr, pmd, folio, table);
 	spin_unlock(ptl);
 	if (!done) {
 		pte_free(vma->vm_mm, table);
@@ -111,8 +113,8 @@ static bool populate_pmd(struct vm_area_struct *vma, unsigned long addr,
 	return true;
 }
 #else
-static bool populate_pmd(struct vm_area_struct *vma, unsigned long addr,
-			 pmd_t *pmd, struct folio *folio)
+static bool migrate_populate_pmd(struct vm_area_struct *vma, unsigned long addr,
+				 pmd_t *pmd, struct folio *folio)
 {
 	return false;
 }
@@ -120,15 +122,9 @@ static bool populate_pmd(struct vm_area_struct *vma, unsigned long addr,
 
 /* PTEs */
 
-static pte_t new_pte(struct vm_area_struct *vma, struct folio *folio,
-		     unsigned int i)
-{
-	return pgtable_leaf_to_pte(new_leaf(vma, folio, folio_pfn(folio) + i),
-				   vma);
-}
-
-/* Are the PTEs empty, or of the zero page and not marked by userfaultfd? */
-static bool are_free(pte_t *ptep, unsigned int nr, bool *zeroes)
+/* Are all PTEs empty, or of the zero page and not marked by userfaultfd? */
+static bool migrate_populate_are_free(pte_t *ptep, unsigned int nr,
+				      bool *zeroes)
 {
 	*zeroes = false;
 	for (; nr--; ptep++) {
@@ -144,47 +140,55 @@ static bool are_free(pte_t *ptep, unsigned int nr, bool *zeroes)
 	return true;
 }
 
-/* The lock is held. False if a PTE is in use. */
-static bool map_ptes(struct vm_area_struct *vma, unsigned long addr,
-		     pte_t *ptep, struct folio *folio, unsigned int nr)
+/* The PTEs' lock is held. False if a PTE is in use. */
+static bool migrate_populate_map_ptes(struct vm_area_struct *vma,
+				      unsigned long addr, pte_t *ptep,
+				      struct folio *folio, unsigned int nr)
 {
 	unsigned long end = addr + nr * PAGE_SIZE;
 	struct mm_struct *mm = vma->vm_mm;
 	unsigned int i;
 	bool zeroes;
 
-	if (!may_populate(vma) || !are_free(ptep, nr, &zeroes))
+	if (!migrate_populate_allowed(vma) ||
+	    !migrate_populate_are_free(ptep, nr, &zeroes))
 		return false;
-	folio_becomes_anon(folio, vma, addr, nr);
+	/* Point of no return, as for a PMD */
+	migrate_populate_make_anon(folio, vma, addr, nr);
 	if (zeroes) {
 		flush_cache_range(vma, addr, end);
 		for (i = 0; i < nr; i++)
 			ptep_get_and_clear(mm, addr + i * PAGE_SIZE, ptep + i);
 		flush_tlb_range(vma, addr, end);
 	}
-	for (i = 0; i < nr; i++)
+	for (i = 0; i < nr; i++) {
+		struct pgtable_leaf leaf;
+
+		leaf = migrate_populate_leaf(vma, folio, folio_pfn(folio) + i);
 		set_pte_at(mm, addr + i * PAGE_SIZE, ptep + i,
-			   new_pte(vma, folio, i));
+			   pgtable_leaf_to_pte(leaf, vma));
+	}
 	update_mmu_cache_range(NULL, vma, addr, ptep, nr);
 	return true;
 }
 
 /* Can one page table map all of the folio? */
-static bool fits(struct folio *folio, unsigned long addr)
+static bool migrate_populate_fits(struct folio *folio, unsigned long addr)
 {
 	return !folio_test_pmd_mappable(folio) &&
 	       addr + folio_size(folio) <=
 	       ALIGN_DOWN(addr, PMD_SIZE) + PMD_SIZE;
 }
 
-static bool populate_ptes(struct vm_area_struct *vma, unsigned long addr,
-			  pmd_t *pmd, struct folio *folio)
+static bool migrate_populate_ptes(struct vm_area_struct *vma,
+				  unsigned long addr, pmd_t *pmd,
+				  struct folio *folio)
 {
 	spinlock_t *ptl;	/* of the PTEs */
 	bool done;
 	pte_t *ptep;
 
-	if (!fits(folio, addr))
+	if (!migrate_populate_fits(folio, addr))
 		return false;
 	if (is_huge_zero_pmd(pmdp_get_lockless(pmd)))
 		split_huge_pmd(vma, pmd, addr);
@@ -193,12 +197,14 @@ static bool populate_ptes(struct vm_area_struct *vma, unsigned long addr,
 	ptep = pte_offset_map_lock(vma->vm_mm, pmd, addr, &ptl);
 	if (!ptep)
 		return false;
-	done = map_ptes(vma, addr, ptep, folio, folio_nr_pages(folio));
+	done = migrate_populate_map_ptes(vma, addr, ptep, folio,
+					 folio_nr_pages(folio));
 	pte_unmap_unlock(ptep, ptl);
 	return done;
 }
 
-static pmd_t *pmd_of(struct mm_struct *mm, unsigned long addr)
+static pmd_t *migrate_populate_alloc_pmd(struct mm_struct *mm,
+					 unsigned long addr)
 {
 	p4d_t *p4d = p4d_alloc(mm, pgd_offset(mm, addr), addr);
 	pud_t *pud = p4d ? pud_alloc(mm, p4d, addr) : NULL;
@@ -212,10 +218,10 @@ static pmd_t *pmd_of(struct mm_struct *mm, unsigned long addr)
  * @i: the entry of the hole
  * @folio: the driver's folio, locked, with its contents in place
  *
- * Context: Process context, may sleep. mmap_lock is held.
+ * Context: Process context, may sleep. mmap_lock is held, or the VMA's lock.
  *
- * Return: true if the folio is mapped now, false without memory or if the hole
- * has been filled.
+ * Return: true if the folio is mapped now; false if memory is short, or if the
+ * hole is no longer one.
  */
 bool migrate_populate(struct migrate_vma *migrate, unsigned long i,
 		      struct folio *folio)
@@ -230,7 +236,7 @@ bool migrate_populate(struct migrate_vma *migrate, unsigned long i,
 	/* Allocating an anon_vma needs mmap_lock. */
 	if (!vma->anon_vma && migrate->flags & MIGRATE_VMA_UNDER_VMA_LOCK)
 		return false;
-	pmd = pmd_of(vma->vm_mm, addr);
+	pmd = migrate_populate_alloc_pmd(vma->vm_mm, addr);
 	if (!pmd || anon_vma_prepare(vma) ||
 	    mem_cgroup_charge(folio, vma->vm_mm, GFP_KERNEL))
 		return false;
@@ -238,6 +244,6 @@ bool migrate_populate(struct migrate_vma *migrate, unsigned long i,
 	/* Orders the folio's contents before its entries. */
 	__folio_mark_uptodate(folio);
 	return folio_test_pmd_mappable(folio) ?
-		populate_pmd(vma, addr, pmd, folio) :
-		populate_ptes(vma, addr, pmd, folio);
+		migrate_populate_pmd(vma, addr, pmd, folio) :
+		migrate_populate_ptes(vma, addr, pmd, folio);
 }

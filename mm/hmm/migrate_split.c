@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Split: an unmapped folio is split into smaller ones, which go on to migrate.
- * That costs much less than to split it while it is mapped.
+ * Split: an unmapped folio is split into smaller ones, which continue to
+ * migrate. That costs much less than to split a folio that is mapped.
  */
 #include <linux/migrate.h>
 #include <linux/mm.h>
@@ -15,8 +15,8 @@
  * Split a PMD migration entry into PTEs. rmap calls this once for each mapping
  * of the folio.
  */
-static bool split_migration_pmd(struct folio *folio, struct vm_area_struct *vma,
-				unsigned long addr, void *arg)
+static bool migrate_split_pmd(struct folio *folio, struct vm_area_struct *vma,
+			      unsigned long addr, void *arg)
 {
 	DEFINE_FOLIO_VMA_WALK(pvmw, folio, vma, addr,
 			      PVMW_SYNC | PVMW_MIGRATION);
@@ -30,16 +30,16 @@ static bool split_migration_pmd(struct folio *folio, struct vm_area_struct *vma,
 	return true;
 }
 
-/* In all address spaces: no entry may be larger than its folio. */
-static void split_migration_pmds(struct folio *folio)
+/* In all address spaces: no page table entry may be larger than its folio. */
+static void migrate_split_pmds(struct folio *folio)
 {
-	struct rmap_walk_control rwc = { .rmap_one = split_migration_pmd };
+	struct rmap_walk_control rwc = { .rmap_one = migrate_split_pmd };
 
 	if (folio_test_pmd_mappable(folio))
 		rmap_walk(folio, &rwc);
 }
 
-static int split_unmapped(struct folio *folio, unsigned int order)
+static int migrate_split_unmapped(struct folio *folio, unsigned int order)
 {
 #ifdef CONFIG_TRANSPARENT_HUGEPAGE
 	return folio_split_unmapped(folio, order);
@@ -49,11 +49,11 @@ static int split_unmapped(struct folio *folio, unsigned int order)
 }
 
 /**
- * migrate_split_moving() - split a folio that is being migrated
+ * migrate_split_folio() - split a folio that is being migrated
  * @migrate: the migration
  * @i: the folio's entry
  * @order: the order of the new folios
- * @stage: the stage of the caller
+ * @stage: the stage that calls this
  *
  * Each new folio is locked, referenced, and has its own entry, with the flags
  * of the old one.
@@ -62,8 +62,8 @@ static int split_unmapped(struct folio *folio, unsigned int order)
  *
  * Return: 0, or a negative errno if the folio cannot be split.
  */
-int migrate_split_moving(struct migrate_vma *migrate, unsigned long i,
-			 unsigned int order, enum migrate_stage stage)
+int migrate_split_folio(struct migrate_vma *migrate, unsigned long i,
+			unsigned int order, enum migrate_stage stage)
 {
 	unsigned long flags = migrate_entry_flags(migrate->src[i]);
 	struct folio *folio = migrate_folio_of(migrate->src[i]);
@@ -71,6 +71,7 @@ int migrate_split_moving(struct migrate_vma *migrate, unsigned long i,
 	bool held;
 	int ret;
 
+	VM_WARN_ON_ONCE_FOLIO(!folio_test_locked(folio), folio);
 	/* By page frame, src may have no entries for the other pages. */
 	if (nr > migrate->npages - i)
 		return -EINVAL;
@@ -78,8 +79,8 @@ int migrate_split_moving(struct migrate_vma *migrate, unsigned long i,
 	if (!folio_test_anon(folio) || order == 1 ||
 	    (order && folio_test_swapcache(folio)))
 		return -EINVAL;
-	split_migration_pmds(folio);
-	ret = split_unmapped(folio, order);
+	migrate_split_pmds(folio);
+	ret = migrate_split_unmapped(folio, order);
 	if (ret)
 		return ret;
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Swap: a page that is swapped out has no folio, or one that no page table
- * maps, and cannot be migrated. If the driver asks for it, such pages are
- * swapped in first, as by read faults.
+ * Swap: a page that is swapped out has no folio, or one in the swap cache that
+ * no page table maps, and cannot migrate. If the driver asks for it, such pages
+ * are swapped in first, as by read faults.
  */
 #include <linux/leafops.h>
 #include <linux/migrate.h>
@@ -13,33 +13,33 @@
 #include "../internal.h"
 #include "migrate.h"
 
-static bool is_swapped_out(pte_t pte)
+static bool migrate_swap_is_entry(pte_t pte)
 {
 	return !pte_none(pte) && !pte_present(pte) &&
 	       softleaf_is_swap(softleaf_from_pte(pte));
 }
 
-/* The first address from @addr on that is swapped out, or @end */
-static unsigned long next_swapped_out(pmd_t *pmd, unsigned long addr,
-				      unsigned long end)
+/* The first address from @addr on whose page is swapped out, or @end */
+static unsigned long migrate_swap_next(pmd_t *pmd, unsigned long addr,
+				       unsigned long end)
 {
 	pte_t *first = pte_offset_map(pmd, addr), *ptep;
 
 	if (!first)
 		return end;
 	for (ptep = first; addr < end; ptep++, addr += PAGE_SIZE)
-		if (is_swapped_out(ptep_get_lockless(ptep)))
+		if (migrate_swap_is_entry(ptep_get_lockless(ptep)))
 			break;
 	pte_unmap(first);
 	return addr;
 }
 
-/* One fault for each page; those that fail are skipped. */
-static void bring_in(struct vm_area_struct *vma, pmd_t *pmd, unsigned long addr,
-		     unsigned long end)
+/* One fault for each page. Pages whose fault fails are skipped. */
+static void migrate_swap_fault_in(struct vm_area_struct *vma, pmd_t *pmd,
+				  unsigned long addr, unsigned long end)
 {
 	for (;; addr += PAGE_SIZE) {
-		addr = next_swapped_out(pmd, addr, end);
+		addr = migrate_swap_next(pmd, addr, end);
 		if (addr == end || fatal_signal_pending(current))
 			return;
 		handle_mm_fault(vma, addr, FAULT_FLAG_REMOTE, NULL);
@@ -66,6 +66,6 @@ void migrate_swap_in(const struct migrate_vma *migrate)
 
 		next = pmd_addr_end(addr, migrate->end);
 		if (pmd)
-			bring_in(migrate->vma, pmd, addr, next);
+			migrate_swap_fault_in(migrate->vma, pmd, addr, next);
 	}
 }

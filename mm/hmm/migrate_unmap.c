@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * Unmap: collected folios are isolated from the LRU and unmapped everywhere
- * else. Folios with unexpected references after that cannot migrate, and are
+ * else. Folios that still have unexpected references cannot migrate, and are
  * restored.
  *
  * Folios are isolated because their flags will be moved. A folio may still be
- * in some CPU's LRU batch, which has a reference. The batches of this CPU are
- * drained first, those of other CPUs only if they may keep a folio from
- * migrating, after everything is unmapped.
+ * in an LRU batch of some CPU, which holds a reference. This CPU's batches are
+ * drained first. Those of other CPUs are drained after all folios are unmapped,
+ * and only if they may prevent a migration.
  */
 #include <linux/memcontrol.h>
 #include <linux/migrate.h>
@@ -19,35 +19,38 @@
 #include "../internal.h"
 #include "migrate.h"
 
-#define for_each_entry(i, migrate)				\
+#define for_each_migrate_entry(i, migrate)				\
 	for ((i) = 0; (i) < (migrate)->npages;			\
 	     (i) += migrate_entry_pages((migrate)->src[i]))
 
-static bool is_taken(const struct migrate_vma *migrate, unsigned long i)
+static bool migrate_unmap_is_locked(const struct migrate_vma *migrate,
+				    unsigned long i)
 {
-	return migrate_state_of(migrate->src[i]) == MIGRATE_TAKEN;
+	return migrate_state_of(migrate->src[i]) == MIGRATE_ENTRY_LOCKED;
 }
 
 /*
- * Isolate all folios from the LRU. The references of collect keep them. Returns
+ * Isolate all folios from the LRU. Collect holds a reference to each. Returns
  * how many were not on the LRU.
  */
-static unsigned long isolate_all(struct migrate_vma *migrate)
+static unsigned long migrate_unmap_isolate(struct migrate_vma *migrate)
 {
 	struct lru_run run = { .lruvec = NULL };
 	unsigned long i, missed = 0;
 
-	for_each_entry(i, migrate) {
+	for_each_migrate_entry(i, migrate) {
 		struct folio *folio;
 
-		if (!is_taken(migrate, i) ||
-		    migrate->src[i] & MIGRATE_PFN_OFF_LRU)
+		if (!migrate_unmap_is_locked(migrate, i) ||
+		    migrate_entry_has(migrate->src[i], MIGRATE_MARK_ISOLATED))
 			continue;
 		folio = migrate_folio_of(migrate->src[i]);
 		if (folio_is_zone_device(folio))
 			continue;
 		if (folio_isolate_lru_run(folio, &run))
-			migrate->src[i] |= MIGRATE_PFN_OFF_LRU;
+			migrate->src[i] =
+				migrate_entry_mark(migrate->src[i],
+						   MIGRATE_MARK_ISOLATED);
 		else
 			missed++;
 	}
@@ -55,22 +58,23 @@ static unsigned long isolate_all(struct migrate_vma *migrate)
 	return missed;
 }
 
-/* Does the folio have mappings that collect has not replaced? */
-static bool is_elsewhere(const struct migrate_vma *migrate, unsigned long i)
+/* Does the folio have mappings that collect did not replace? */
+static bool migrate_unmap_is_mapped(const struct migrate_vma *migrate,
+				    unsigned long i)
 {
-	return is_taken(migrate, i) &&
-	       !(migrate->src[i] & MIGRATE_PFN_HERE) &&
+	return migrate_unmap_is_locked(migrate, i) &&
+	       !migrate_entry_has(migrate->src[i], MIGRATE_MARK_SOLE) &&
 	       folio_mapped(migrate_folio_of(migrate->src[i]));
 }
 
-/* Unmap folios everywhere else; collect has replaced the range's entries. */
-static void unmap_all(struct migrate_vma *migrate)
+/* Unmap folios everywhere else: collect has replaced the range's entries. */
+static void migrate_unmap_mapped(struct migrate_vma *migrate)
 {
 	bool unmapped = false;
 	unsigned long i;
 
-	for_each_entry(i, migrate) {
-		if (!is_elsewhere(migrate, i))
+	for_each_migrate_entry(i, migrate) {
+		if (!migrate_unmap_is_mapped(migrate, i))
 			continue;
 		try_to_migrate(migrate_folio_of(migrate->src[i]),
 			       TTU_BATCH_FLUSH);
@@ -80,23 +84,29 @@ static void unmap_all(struct migrate_vma *migrate)
 		try_to_unmap_flush();
 }
 
-/* There must be no unexpected reference. Stable, as the folio is locked. */
-static bool is_free_to_move(struct folio *folio, unsigned long entry)
+/*
+ * Is the folio unmapped and isolated, with no unexpected reference? The answer
+ * does not change while the folio is locked.
+ */
+static bool migrate_unmap_is_unreferenced(struct folio *folio,
+					  unsigned long entry)
 {
-	if (!folio_is_zone_device(folio) && !(entry & MIGRATE_PFN_OFF_LRU))
+	VM_WARN_ON_ONCE_FOLIO(!folio_test_locked(folio), folio);
+	if (!folio_is_zone_device(folio) &&
+	    !migrate_entry_has(entry, MIGRATE_MARK_ISOLATED))
 		return false;
 	return !folio_mapped(folio) &&
 	       folio_ref_count(folio) == folio_expected_ref_count(folio) + 1;
 }
 
 /*
- * The mlock batches of any CPU may hold a reference to a folio that is mlocked,
- * or that was munlocked by collect, or by another process that got a copy. If
- * one CPU batches the mlock and another the munlock, the only trace is that the
- * mapping is mlocked.
+ * May an mlock batch of some CPU hold a reference? It can for a folio that is
+ * mlocked, or that was munlocked by collect, or by another process that got a
+ * copy. If one CPU batches the mlock and another the munlock, the only trace is
+ * that the mapping is mlocked.
  */
-static bool may_be_in_batches(const struct migrate_vma *migrate,
-			      struct folio *folio)
+static bool migrate_unmap_may_be_batched(const struct migrate_vma *migrate,
+					 struct folio *folio)
 {
 	if (folio_is_zone_device(folio))
 		return false;
@@ -104,23 +114,24 @@ static bool may_be_in_batches(const struct migrate_vma *migrate,
 	       (migrate->vma && migrate->vma->vm_flags & VM_LOCKED);
 }
 
-/* Drain the batches of all CPUs if that may help, once. */
-static bool gets_free_to_move(struct migrate_vma *migrate, unsigned long i,
-			      bool *drained)
+/* Drains the batches of all CPUs if that may help, once in a migration. */
+static bool migrate_unmap_can_migrate(struct migrate_vma *migrate,
+				      unsigned long i, bool *drained)
 {
 	struct folio *folio = migrate_folio_of(migrate->src[i]);
 
-	if (is_free_to_move(folio, migrate->src[i]))
+	if (migrate_unmap_is_unreferenced(folio, migrate->src[i]))
 		return true;
-	if (*drained || !may_be_in_batches(migrate, folio))
+	if (*drained || !migrate_unmap_may_be_batched(migrate, folio))
 		return false;
 	lru_add_drain_all();
 	*drained = true;
-	return is_free_to_move(folio, migrate->src[i]);
+	return migrate_unmap_is_unreferenced(folio, migrate->src[i]);
 }
 
-/* Does the caller accept the folio as a whole? */
-static bool is_asked_for(const struct migrate_vma *migrate, unsigned long i)
+/* Has the caller asked for large folios such as this one? */
+static bool migrate_unmap_accepts_large(const struct migrate_vma *migrate,
+					unsigned long i)
 {
 	unsigned long addr = migrate->start + (i << PAGE_SHIFT);
 
@@ -132,53 +143,64 @@ static bool is_asked_for(const struct migrate_vma *migrate, unsigned long i)
 	       migrate_entry_pages(migrate->src[i]) == HPAGE_PMD_NR;
 }
 
-/* An unmapped folio is split without visiting other page tables. */
-static bool settle(struct migrate_vma *migrate, unsigned long i, bool *drained)
+/*
+ * False if the folio must be restored. Splits it if it does not migrate as a
+ * whole.
+ */
+static bool migrate_unmap_prepare(struct migrate_vma *migrate, unsigned long i,
+				  bool *drained)
 {
-	if (!gets_free_to_move(migrate, i, drained))
+	if (!migrate_unmap_can_migrate(migrate, i, drained))
 		return false;
-	return !migrate_is_large(migrate->src[i]) || is_asked_for(migrate, i) ||
-	       !migrate_split_moving(migrate, i, 0, MIGRATE_UNMAP);
+	return !migrate_is_large(migrate->src[i]) ||
+	       migrate_unmap_accepts_large(migrate, i) ||
+	       !migrate_split_folio(migrate, i, 0, MIGRATE_UNMAP);
 }
 
-/* Put a KEPT folio back, and map it again. */
-static void restore(struct migrate_vma *migrate, unsigned long i)
+/* Put the folio of a RESTORED entry back on the LRU, and map it again. */
+static void migrate_unmap_restore(struct migrate_vma *migrate, unsigned long i)
 {
 	struct folio *folio = migrate_folio_of(migrate->src[i]);
 
-	if (migrate->src[i] & MIGRATE_PFN_OFF_LRU)
+	if (migrate_entry_has(migrate->src[i], MIGRATE_MARK_ISOLATED))
 		folio_add_lru(folio);
 	migrate_map(migrate, folio, folio);
 	migrate_set(migrate, i, MIGRATE_UNMAP, 0);
-	migrate_let_go(migrate, folio);
+	migrate_put_folio(migrate, folio);
 }
 
 /* Returns how many entries will be migrated. */
-static unsigned long settle_all(struct migrate_vma *migrate, bool drained)
+static unsigned long migrate_unmap_finish(struct migrate_vma *migrate,
+					  bool drained)
 {
 	unsigned long i, nr, moving = 0;
 
 	for (i = 0; i < migrate->npages; i += nr) {
-		if (is_taken(migrate, i) && !settle(migrate, i, &drained))
-			migrate_keep(migrate, i, MIGRATE_UNMAP);
+		if (migrate_unmap_is_locked(migrate, i) &&
+		    !migrate_unmap_prepare(migrate, i, &drained))
+			migrate_cancel(migrate, i, MIGRATE_UNMAP);
 		nr = migrate_entry_pages(migrate->src[i]);
-		if (migrate_state_of(migrate->src[i]) == MIGRATE_KEPT)
-			restore(migrate, i);
-		migrate->src[i] &= ~(MIGRATE_PFN_OFF_LRU | MIGRATE_PFN_HERE);
+		if (migrate_state_of(migrate->src[i]) == MIGRATE_ENTRY_RESTORED)
+			migrate_unmap_restore(migrate, i);
+		migrate->src[i] = migrate_entry_unmark(migrate->src[i],
+						       MIGRATE_MARK_ISOLATED |
+						       MIGRATE_MARK_SOLE);
 		moving += !!(migrate->src[i] & MIGRATE_PFN_MIGRATE);
 	}
 	return moving;
 }
 
-/* Can a folio be on the LRU, or in a batch on its way there? */
-static bool may_meet_lru(const struct migrate_vma *migrate)
+/* Can a folio be on the LRU, or in a batch of folios to be added to it? */
+static bool migrate_unmap_may_be_on_lru(const struct migrate_vma *migrate)
 {
 	return !migrate->vma || migrate->flags & MIGRATE_VMA_SELECT_SYSTEM;
 }
 
 /**
- * migrate_unmap() - make sure that nobody uses the pages that will be migrated
- * @migrate: the migration; its src as left by collect or by the caller
+ * migrate_unmap() - unmap the pages that will be migrated
+ * @migrate: the migration; its src from collect, or from the caller
+ *
+ * After this, no CPU and no other task uses the pages.
  *
  * Context: Process context, may sleep.
  *
@@ -188,17 +210,19 @@ unsigned long migrate_unmap(struct migrate_vma *migrate)
 {
 	unsigned long missed = 0;
 
-	if (may_meet_lru(migrate)) {
+	if (migrate_unmap_may_be_on_lru(migrate)) {
 		lru_add_drain();
-		missed = isolate_all(migrate);
+		missed = migrate_unmap_isolate(migrate);
 	}
-	unmap_all(migrate);
-	/* Folios that were missed may be on the LRU by now; all must be. */
+	migrate_unmap_mapped(migrate);
+	/*
+	 * Folios that were not on the LRU may be by now. All must be isolated.
+	 */
 	if (missed)
-		missed = isolate_all(migrate);
+		missed = migrate_unmap_isolate(migrate);
 	if (missed) {
 		lru_add_drain_all();
-		isolate_all(migrate);
+		migrate_unmap_isolate(migrate);
 	}
-	return settle_all(migrate, missed);
+	return migrate_unmap_finish(migrate, missed);
 }

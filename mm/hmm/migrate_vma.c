@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The interface to migrate a range of an address space. See migrate.h for the
+ * migrate_vma_*(): migrate a range of an address space. See migrate.h for the
  * stages.
  */
 #include <linux/export.h>
@@ -13,17 +13,17 @@
 
 #include "migrate.h"
 
-static bool is_migratable(struct vm_area_struct *vma)
+static bool migrate_vma_is_migratable(struct vm_area_struct *vma)
 {
-	/* The kernel has not mapped secret memory, and cannot copy it. */
+	/* The kernel does not map secret memory, and cannot copy it. */
 	return vma && !is_vm_hugetlb_page(vma) &&
 	       !(vma->vm_flags & VM_SPECIAL) && !vma_is_dax(vma) &&
 	       !vma_is_secretmem(vma);
 }
 
-static int check_setup(const struct migrate_vma *args)
+static int migrate_vma_check(const struct migrate_vma *args)
 {
-	if (!is_migratable(args->vma) || !args->src || !args->dst)
+	if (!migrate_vma_is_migratable(args->vma) || !args->src || !args->dst)
 		return -EINVAL;
 	if (args->flags & MIGRATE_VMA_SWAP_IN &&
 	    args->flags & MIGRATE_VMA_UNDER_VMA_LOCK)
@@ -47,9 +47,9 @@ static int check_setup(const struct migrate_vma *args)
  *
  * - %MIGRATE_PFN_VALID and %MIGRATE_PFN_MIGRATE: the page, as of
  *   migrate_pfn_to_page(), can be copied. It is locked, mapped nowhere, and
- *   does not change. %MIGRATE_PFN_WRITE is set if the mapping was writable. With
- *   %MIGRATE_PFN_COMPOUND, it is the first page of a large folio that migrates
- *   as a whole, and the entries of its other pages are 0.
+ *   does not change. %MIGRATE_PFN_WRITE is set if the mapping was writable.
+ *   With %MIGRATE_PFN_COMPOUND, it is the first page of a large folio that
+ *   migrates as a whole, and the entries of its other pages are 0.
  * - %MIGRATE_PFN_MIGRATE alone: a hole, which the driver may fill with a page;
  *   with %MIGRATE_PFN_COMPOUND, with a folio of the size of a PMD.
  * - 0: the page is not selected, or cannot be migrated now.
@@ -78,7 +78,7 @@ int migrate_vma_setup(struct migrate_vma *args)
 
 	args->start &= PAGE_MASK;
 	args->end &= PAGE_MASK;
-	ret = check_setup(args);
+	ret = migrate_vma_check(args);
 	if (ret)
 		return ret;
 

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The life of an entry, and what is collected, against tables that say the same
- * in other words.
+ * The states of an entry, and which pages are selected, compared with tables.
  */
 #include <kunit/test.h>
 #include <linux/migrate_device.h>
@@ -10,51 +9,56 @@
 #include "../migrate_policy.h"
 
 #define PFN	0x12345UL
+#define MARKS	(MIGRATE_MARK_ISOLATED | MIGRATE_MARK_SOLE)
+#define STATES	(MIGRATE_ENTRY_RESTORED + 1)
 
 /* An entry in each state, in the order of enum migrate_state */
 static unsigned long example_of(unsigned int state)
 {
 	static const unsigned long flags[] = {
-		[MIGRATE_OUT]	= 0,
-		[MIGRATE_HOLE]	= MIGRATE_PFN_MIGRATE,
-		[MIGRATE_TAKEN]	= MIGRATE_PFN_MIGRATE | MIGRATE_PFN_WRITE,
-		[MIGRATE_KEPT]	= MIGRATE_PFN_WRITE,
+		[MIGRATE_ENTRY_SKIPPED]	 = 0,
+		[MIGRATE_ENTRY_HOLE]	 = MIGRATE_PFN_MIGRATE,
+		[MIGRATE_ENTRY_LOCKED]	 = MIGRATE_PFN_MIGRATE |
+					   MIGRATE_PFN_WRITE,
+		[MIGRATE_ENTRY_RESTORED] = MIGRATE_PFN_WRITE,
 	};
 
-	if (state < MIGRATE_TAKEN)
+	if (state < MIGRATE_ENTRY_LOCKED)
 		return flags[state];
 	return migrate_pfn(PFN) | flags[state];
 }
 
-static void states_are_told_apart(struct kunit *test)
+static void states_are_decoded(struct kunit *test)
 {
 	unsigned int state;
 
-	for (state = MIGRATE_OUT; state <= MIGRATE_KEPT; state++)
+	for (state = 0; state < STATES; state++)
 		KUNIT_EXPECT_EQ(test, migrate_state_of(example_of(state)),
 				state);
 }
 
 /* A row for each stage and state: the states that may follow */
-#define OUT	BIT(MIGRATE_OUT)
-#define HOLE	BIT(MIGRATE_HOLE)
-#define TAKEN	BIT(MIGRATE_TAKEN)
-#define KEPT	BIT(MIGRATE_KEPT)
+#define SKIPPED		BIT(MIGRATE_ENTRY_SKIPPED)
+#define HOLE		BIT(MIGRATE_ENTRY_HOLE)
+#define LOCKED		BIT(MIGRATE_ENTRY_LOCKED)
+#define RESTORED	BIT(MIGRATE_ENTRY_RESTORED)
 
-static const unsigned long successors[3][4] = {
-	[MIGRATE_COLLECT] = { OUT | HOLE | TAKEN | KEPT, HOLE, TAKEN, KEPT },
-	[MIGRATE_UNMAP] = { OUT | TAKEN, HOLE, TAKEN | KEPT, KEPT | OUT },
-	[MIGRATE_INSTALL] = { OUT | HOLE | TAKEN, HOLE | OUT, TAKEN | KEPT,
-			      KEPT },
+static const unsigned long successors[3][STATES] = {
+	[MIGRATE_COLLECT] = { SKIPPED | HOLE | LOCKED | RESTORED, HOLE, LOCKED,
+			      RESTORED },
+	[MIGRATE_UNMAP] = { SKIPPED | LOCKED, HOLE, LOCKED | RESTORED,
+			    RESTORED | SKIPPED },
+	[MIGRATE_INSTALL] = { SKIPPED | HOLE | LOCKED, HOLE | SKIPPED,
+			      LOCKED | RESTORED, RESTORED },
 };
 
-static void only_the_drawn_ways_are_open(struct kunit *test)
+static void only_drawn_transitions_are_valid(struct kunit *test)
 {
 	unsigned int stage, from, to;
 
 	for (stage = 0; stage < ARRAY_SIZE(successors); stage++)
-		for (from = MIGRATE_OUT; from <= MIGRATE_KEPT; from++)
-			for (to = MIGRATE_OUT; to <= MIGRATE_KEPT; to++)
+		for (from = 0; from < STATES; from++)
+			for (to = 0; to < STATES; to++)
 				KUNIT_EXPECT_EQ(test,
 						migrate_may_become(stage, from,
 								   to),
@@ -62,43 +66,47 @@ static void only_the_drawn_ways_are_open(struct kunit *test)
 						   BIT(to)));
 }
 
-static void what_cannot_move_is_kept(struct kunit *test)
+static void pages_that_cannot_migrate_are_restored(struct kunit *test)
 {
-	unsigned long entry = example_of(MIGRATE_TAKEN) | MIGRATE_PFN_HERE |
-			      MIGRATE_PFN_OFF_LRU | MIGRATE_PFN_COMPOUND;
+	unsigned long entry = example_of(MIGRATE_ENTRY_LOCKED) |
+			      MIGRATE_PFN_COMPOUND;
 
-	KUNIT_EXPECT_EQ(test, migrate_entry_kept(entry),
+	entry = migrate_entry_mark(entry, MIGRATE_MARK_SOLE);
+	entry = migrate_entry_mark(entry, MIGRATE_MARK_ISOLATED);
+
+	KUNIT_EXPECT_EQ(test, migrate_entry_cancel(entry),
 			entry & ~MIGRATE_PFN_MIGRATE);
-	KUNIT_EXPECT_EQ(test, migrate_state_of(migrate_entry_kept(entry)),
-			MIGRATE_KEPT);
-	/* Of a hole nothing is left that somebody might take for something. */
-	entry = example_of(MIGRATE_HOLE) | MIGRATE_PFN_COMPOUND;
-	KUNIT_EXPECT_EQ(test, migrate_entry_kept(entry), 0UL);
+	KUNIT_EXPECT_EQ(test, migrate_state_of(migrate_entry_cancel(entry)),
+			MIGRATE_ENTRY_RESTORED);
+	/* Nothing of a hole remains. */
+	entry = example_of(MIGRATE_ENTRY_HOLE) | MIGRATE_PFN_COMPOUND;
+	KUNIT_EXPECT_EQ(test, migrate_entry_cancel(entry), 0UL);
 }
 
-static void parts_inherit_all_flags_but_one(struct kunit *test)
+static void parts_inherit_all_flags_but_compound(struct kunit *test)
 {
 	unsigned long flags = MIGRATE_PFN_VALID | MIGRATE_PFN_MIGRATE |
-			      MIGRATE_PFN_OFF_LRU | MIGRATE_PFN_WRITE |
-			      MIGRATE_PFN_HERE;
+			      MIGRATE_PFN_WRITE |
+			      (__force unsigned long)MARKS;
 	unsigned long entry = PFN << MIGRATE_PFN_SHIFT | flags |
 			      MIGRATE_PFN_COMPOUND;
 
 	KUNIT_EXPECT_EQ(test, migrate_entry_flags(entry), flags);
 }
 
-static void private_bits_are_nobody_elses(struct kunit *test)
+static void marks_are_not_flags_for_drivers(struct kunit *test)
 {
 	unsigned long known = MIGRATE_PFN_VALID | MIGRATE_PFN_MIGRATE |
 			      MIGRATE_PFN_WRITE | MIGRATE_PFN_COMPOUND;
 
-	KUNIT_EXPECT_EQ(test, known & MIGRATE_PFN_HERE, 0UL);
-	KUNIT_EXPECT_EQ(test, known & MIGRATE_PFN_OFF_LRU, 0UL);
-	KUNIT_EXPECT_LT(test, (MIGRATE_PFN_HERE | MIGRATE_PFN_OFF_LRU) >>
-			      MIGRATE_PFN_SHIFT, 1UL);
+	KUNIT_EXPECT_FALSE(test, migrate_entry_has(known, MARKS));
+	KUNIT_EXPECT_EQ(test, migrate_entry_unmark(~0UL, MARKS) | known,
+			migrate_entry_unmark(~0UL, MARKS));
+	KUNIT_EXPECT_LT(test, (__force unsigned long)MARKS >> MIGRATE_PFN_SHIFT,
+			1UL);
 }
 
-/* What is selected */
+/* Selection */
 
 static const unsigned long selections[] = {
 	[MIGRATE_SYSTEM_MEMORY]		= MIGRATE_VMA_SELECT_SYSTEM,
@@ -125,7 +133,7 @@ static void each_kind_is_selected_by_its_flag(struct kunit *test)
 		}
 }
 
-static void other_memory_never_is(struct kunit *test)
+static void other_memory_is_never_selected(struct kunit *test)
 {
 	struct migrate_facts facts = {
 		.memory = MIGRATE_OTHER_MEMORY,
@@ -137,7 +145,7 @@ static void other_memory_never_is(struct kunit *test)
 			MIGRATE_NOT_MOVABLE);
 }
 
-static void device_memory_is_the_owners(struct kunit *test)
+static void device_memory_needs_the_owner(struct kunit *test)
 {
 	struct migrate_facts facts = {
 		.memory = MIGRATE_PRIVATE_MEMORY,
@@ -152,7 +160,7 @@ static void device_memory_is_the_owners(struct kunit *test)
 			MIGRATE_NOT_REFUSED);
 }
 
-static void page_cache_stays_out_of_devices(struct kunit *test)
+static void page_cache_is_refused_for_devices(struct kunit *test)
 {
 	struct migrate_facts facts = { .memory = MIGRATE_SYSTEM_MEMORY };
 
@@ -170,7 +178,7 @@ static void page_cache_stays_out_of_devices(struct kunit *test)
 			MIGRATE_NOT_REFUSED);
 }
 
-static void what_is_lost_stays(struct kunit *test)
+static void lost_pages_are_not_movable(struct kunit *test)
 {
 	struct migrate_facts facts = {
 		.memory = MIGRATE_SYSTEM_MEMORY,
@@ -184,16 +192,16 @@ static void what_is_lost_stays(struct kunit *test)
 }
 
 static struct kunit_case migrate_cases[] = {
-	KUNIT_CASE(states_are_told_apart),
-	KUNIT_CASE(only_the_drawn_ways_are_open),
-	KUNIT_CASE(what_cannot_move_is_kept),
-	KUNIT_CASE(parts_inherit_all_flags_but_one),
-	KUNIT_CASE(private_bits_are_nobody_elses),
+	KUNIT_CASE(states_are_decoded),
+	KUNIT_CASE(only_drawn_transitions_are_valid),
+	KUNIT_CASE(pages_that_cannot_migrate_are_restored),
+	KUNIT_CASE(parts_inherit_all_flags_but_compound),
+	KUNIT_CASE(marks_are_not_flags_for_drivers),
 	KUNIT_CASE(each_kind_is_selected_by_its_flag),
-	KUNIT_CASE(other_memory_never_is),
-	KUNIT_CASE(device_memory_is_the_owners),
-	KUNIT_CASE(page_cache_stays_out_of_devices),
-	KUNIT_CASE(what_is_lost_stays),
+	KUNIT_CASE(other_memory_is_never_selected),
+	KUNIT_CASE(device_memory_needs_the_owner),
+	KUNIT_CASE(page_cache_is_refused_for_devices),
+	KUNIT_CASE(lost_pages_are_not_movable),
 	{}
 };
 

@@ -6,6 +6,9 @@
 #include_next <linux/types.h>
 #include <stdbool.h>
 
+/* For sparse only */
+#define __force
+
 #define __must_check		__attribute__((__warn_unused_result__))
 #define READ_ONCE(x)		__atomic_load_n(&(x), __ATOMIC_RELAXED)
 #define WRITE_ONCE(x, value)	__atomic_store_n(&(x), value, __ATOMIC_RELAXED)
