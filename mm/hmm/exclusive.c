@@ -26,8 +26,9 @@
  * Folio locks have no order. Only the first folio is waited for, with no other
  * locked; the rest are trylocked.
  *
- * An entry that is already exclusive stays as it is. The single invalidation of
- * each call reaches its previous owner, as it reaches everyone but the caller.
+ * An entry that is already exclusive is not changed. The single invalidation of
+ * each call reaches the entry's previous owner, as it reaches all notifiers but
+ * the caller's.
  */
 #include <linux/device_exclusive.h>
 #include <linux/hugetlb.h>
@@ -56,8 +57,8 @@
  * @pages: the pages made exclusive so far
  * @vma: the VMA of the first page
  * @owner: the notifier owner that ignores the invalidation
- * @first: the folio of the first page, locked, until its page is in @pages
- * @taken: number of pages in @pages
+ * @first: the folio of the first page, locked, until that page is in @pages
+ * @nr: number of pages in @pages
  * @unmapped: start of what must be flushed in this page table
  * @unmapped_end: its end, exclusive; 0 if there is nothing to flush
  */
@@ -69,7 +70,7 @@ struct exclusive_call {
 	struct vm_area_struct *vma;
 	void *owner;
 	struct folio *first;
-	unsigned long taken;
+	unsigned long nr;
 	unsigned long unmapped;
 	unsigned long unmapped_end;
 };
@@ -77,7 +78,7 @@ struct exclusive_call {
 /* Which pages can be made exclusive */
 
 /* Private and writable: every writable page in it is anonymous. */
-static bool is_suitable(const struct vm_area_struct *vma)
+static bool exclusive_vma_is_suitable(const struct vm_area_struct *vma)
 {
 	const vm_flags_t unsuitable = VM_SHARED | VM_SHADOW_STACK | VM_HUGETLB |
 				      VM_IO | VM_PFNMAP;
@@ -86,8 +87,8 @@ static bool is_suitable(const struct vm_area_struct *vma)
 }
 
 /* The page of @pte if it can be made exclusive without a fault, or NULL */
-static struct page *takeable_page(struct vm_area_struct *vma,
-				  unsigned long addr, pte_t pte)
+static struct page *exclusive_candidate_page(struct vm_area_struct *vma,
+					     unsigned long addr, pte_t pte)
 {
 	struct page *page;
 
@@ -105,31 +106,40 @@ static struct page *takeable_page(struct vm_area_struct *vma,
 	return NULL;
 }
 
-/* Would a write fault have nothing to do? */
-static bool is_ready(struct vm_area_struct *vma, unsigned long addr, pte_t pte)
+/* Is a write fault unnecessary? */
+static bool exclusive_pte_ready(struct vm_area_struct *vma, unsigned long addr,
+				pte_t pte)
 {
 	return (pte_present(pte) && pte_write(pte)) ||
-	       takeable_page(vma, addr, pte);
+	       exclusive_candidate_page(vma, addr, pte);
 }
 
 /* Faulting in, before anything is locked */
 
-/* The end of the PTEs from @ptep on that are as ready, or not, as the first */
-static unsigned long alike_until(struct vm_area_struct *vma, pte_t *ptep,
-				 unsigned long addr, unsigned long end,
-				 bool *ready)
+/*
+ * The end of the PTEs from @ptep on that are alike: all @ready, as below, or
+ * all not
+ */
+static unsigned long exclusive_ready_ptes(struct vm_area_struct *vma,
+					  pte_t *ptep, unsigned long addr,
+					  unsigned long end, bool *ready)
 {
-	*ready = is_ready(vma, addr, ptep_get(ptep));
+	*ready = exclusive_pte_ready(vma, addr, ptep_get(ptep));
 	do {
 		ptep++;
 		addr += PAGE_SIZE;
-	} while (addr < end && is_ready(vma, addr, ptep_get(ptep)) == *ready);
+	} while (addr < end &&
+		 exclusive_pte_ready(vma, addr, ptep_get(ptep)) == *ready);
 	return addr;
 }
 
-/* The same for the entries from @addr on, below one PMD */
-static unsigned long look_until(struct vm_area_struct *vma, unsigned long addr,
-				unsigned long end, bool *ready)
+/*
+ * The end of the entries from @addr on, below one PMD, that are alike: all
+ * @ready, so that no fault is needed, or all not
+ */
+static unsigned long exclusive_ready_until(struct vm_area_struct *vma,
+					   unsigned long addr,
+					   unsigned long end, bool *ready)
 {
 	unsigned long next = pmd_addr_end(addr, end);
 	pmd_t *pmd = mm_find_pmd(vma->vm_mm, addr);
@@ -148,7 +158,7 @@ static unsigned long look_until(struct vm_area_struct *vma, unsigned long addr,
 	ptep = pte_offset_map_lock(vma->vm_mm, pmd, addr, &ptl);
 	if (!ptep)
 		return next;
-	next = alike_until(vma, ptep, addr, next, ready);
+	next = exclusive_ready_ptes(vma, ptep, addr, next, ready);
 	pte_unmap_unlock(ptep, ptl);
 	return next;
 }
@@ -157,8 +167,8 @@ static unsigned long look_until(struct vm_area_struct *vma, unsigned long addr,
  * Pages that cannot be faulted in are skipped, except for the first. Returns 0,
  * or an errno if the call must fail.
  */
-static long fault_in(const struct exclusive_call *c, unsigned long addr,
-		     unsigned long end)
+static long exclusive_fault_in(const struct exclusive_call *c,
+			       unsigned long addr, unsigned long end)
 {
 	long nr;
 
@@ -176,38 +186,38 @@ static long fault_in(const struct exclusive_call *c, unsigned long addr,
 }
 
 /* A write fault on the first page gives the most precise errno. */
-static long why_unsuitable(const struct exclusive_call *c)
+static long exclusive_unsuitable_errno(const struct exclusive_call *c)
 {
-	return fault_in(c, c->start, c->start + PAGE_SIZE) ?: -EOPNOTSUPP;
+	long ret = exclusive_fault_in(c, c->start, c->start + PAGE_SIZE);
+
+	return ret ?: -EOPNOTSUPP;
 }
 
-/* Ranges with several VMAs are rare: look up the next one only there. */
-static struct vm_area_struct *next_vma(const struct exclusive_call *c,
-				       const struct vm_area_struct *vma)
+/* Few ranges have several VMAs: look up the next one only in those. */
+static struct vm_area_struct *
+exclusive_next_vma(const struct exclusive_call *c,
+		   const struct vm_area_struct *vma)
 {
-	struct vm_area_struct *next;
-
 	if (vma->vm_end >= c->end)
 		return NULL;
-	next = find_vma(c->mm, vma->vm_end);
-	return next && next->vm_start < c->end ? next : NULL;
+	return find_vma_intersection(c->mm, vma->vm_end, c->end);
 }
 
-static long make_ready(const struct exclusive_call *c)
+static long exclusive_make_ready(const struct exclusive_call *c)
 {
 	unsigned long addr, next, end;
 	struct vm_area_struct *vma;
 	bool ready;
 	long ret;
 
-	for (vma = c->vma; vma; vma = next_vma(c, vma)) {
-		if (!is_suitable(vma))
+	for (vma = c->vma; vma; vma = exclusive_next_vma(c, vma)) {
+		if (!exclusive_vma_is_suitable(vma))
 			continue;
 		end = min(c->end, vma->vm_end);
 		for (addr = max(c->start, vma->vm_start); addr < end;
 		     addr = next) {
-			next = look_until(vma, addr, end, &ready);
-			ret = ready ? 0 : fault_in(c, addr, next);
+			next = exclusive_ready_until(vma, addr, end, &ready);
+			ret = ready ? 0 : exclusive_fault_in(c, addr, next);
 			if (ret)
 				return ret;
 			cond_resched();
@@ -219,11 +229,11 @@ static long make_ready(const struct exclusive_call *c)
 /* The first folio */
 
 /*
- * The folio of the first page, with a reference, or NULL if the page is not
- * ready any more
+ * The folio of the first page, with a reference, or NULL if the page is no
+ * longer ready
  */
-static struct folio *first_folio(struct vm_area_struct *vma, pmd_t *pmd,
-				 unsigned long addr)
+static struct folio *exclusive_first_folio(struct vm_area_struct *vma,
+					   pmd_t *pmd, unsigned long addr)
 {
 	spinlock_t *ptl = pmd_trans_huge_lock(pmd, vma);
 	struct folio *folio = NULL;
@@ -242,41 +252,42 @@ static struct folio *first_folio(struct vm_area_struct *vma, pmd_t *pmd,
 	if (!ptep)
 		return NULL;
 	pte = ptep_get(ptep);
-	page = takeable_page(vma, addr, pte);
+	page = exclusive_candidate_page(vma, addr, pte);
 	if (page) {
 		folio = page_folio(page);
 		folio_get(folio);
-	} else if (is_ready(vma, addr, pte)) {
+	} else if (exclusive_pte_ready(vma, addr, pte)) {
 		folio = ERR_PTR(-EOPNOTSUPP);
 	}
 	pte_unmap_unlock(ptep, ptl);
 	return folio;
 }
 
-static struct folio *find_first(const struct exclusive_call *c)
+static struct folio *exclusive_find_first(const struct exclusive_call *c)
 {
 	pmd_t *pmd = mm_find_pmd(c->mm, c->start);
 
-	return pmd ? first_folio(c->vma, pmd, c->start) : NULL;
+	return pmd ? exclusive_first_folio(c->vma, pmd, c->start) : NULL;
 }
 
 /*
  * Wait for its lock. c->first stays NULL if the page changed after it was
  * faulted in. For a single page, try the page table before the fault.
  */
-static long lock_first(struct exclusive_call *c)
+static long exclusive_lock_first(struct exclusive_call *c)
 {
 	bool single = c->end - c->start == PAGE_SIZE;
 	struct folio *folio = NULL;
 	long ret = 0;
 
 	if (single)
-		folio = find_first(c);
+		folio = exclusive_find_first(c);
 	if (!folio) {
-		ret = single ? fault_in(c, c->start, c->end) : make_ready(c);
+		ret = single ? exclusive_fault_in(c, c->start, c->end) :
+			       exclusive_make_ready(c);
 		if (ret)
 			return ret;
-		folio = find_first(c);
+		folio = exclusive_find_first(c);
 	}
 	if (IS_ERR(folio))
 		return PTR_ERR(folio);
@@ -288,7 +299,7 @@ static long lock_first(struct exclusive_call *c)
 	return 0;
 }
 
-static void unlock_first(struct exclusive_call *c)
+static void exclusive_unlock_first(struct exclusive_call *c)
 {
 	if (!c->first)
 		return;
@@ -299,9 +310,12 @@ static void unlock_first(struct exclusive_call *c)
 
 /* Replacing entries */
 
-/* One lock and one reference for all pages of a folio that this call gets */
-static bool take_folio(struct exclusive_call *c, struct folio *folio,
-		       const struct page *page, unsigned long i)
+/*
+ * Trylock the folio and take a reference, once for all of its pages that the
+ * call makes exclusive. True if the call holds the lock.
+ */
+static bool exclusive_lock_folio(struct exclusive_call *c, struct folio *folio,
+				 const struct page *page, unsigned long i)
 {
 	if (!i) {
 		if (folio != c->first)
@@ -310,25 +324,25 @@ static bool take_folio(struct exclusive_call *c, struct folio *folio,
 		return true;
 	}
 	if (!folio_trylock(folio))
-		return exclusive_met_before(c->pages, i, page,
+		return exclusive_folio_seen(c->pages, i, page,
 					    folio_page_idx(folio, page));
 	folio_get(folio);
 	return true;
 }
 
-static void took(struct exclusive_call *c, unsigned long addr,
-		 struct page *page, unsigned int nr)
+static void exclusive_record(struct exclusive_call *c, unsigned long addr,
+			     struct page *page, unsigned int nr)
 {
 	struct page **pages = c->pages + ((addr - c->start) >> PAGE_SHIFT);
 	unsigned int i;
 
 	for (i = 0; i < nr; i++)
 		pages[i] = page + i;
-	c->taken += nr;
+	c->nr += nr;
 }
 
-static void flush_later(struct exclusive_call *c, unsigned long addr,
-			unsigned int nr)
+static void exclusive_flush_later(struct exclusive_call *c, unsigned long addr,
+				  unsigned int nr)
 {
 	if (!c->unmapped_end)
 		c->unmapped = addr;
@@ -340,19 +354,21 @@ static void flush_later(struct exclusive_call *c, unsigned long addr,
  * are flushed, CPUs may still write to the pages, but no such write is lost: a
  * CPU that writes through a clean entry reads the PTE again.
  */
-static void set_aside(struct vm_area_struct *vma, pte_t *ptep,
-		      unsigned long addr, struct page *page, unsigned int nr)
+static void exclusive_replace_ptes(struct vm_area_struct *vma, pte_t *ptep,
+				   unsigned long addr, struct page *page,
+				   unsigned int nr)
 {
-	pte_t pte, next = __pte(0), taken = __pte(0);
+	pte_t pte, next = __pte(0), entry = __pte(0);
 
+	VM_WARN_ON_ONCE_PAGE(!PageLocked(page), page);
 	flush_cache_range(vma, addr, addr + nr * PAGE_SIZE);
 	for (; nr; nr--, ptep++, addr += PAGE_SIZE) {
 		pte = ptep_get_and_clear(vma->vm_mm, addr, ptep);
 		if (!pte_same(pte, next))
-			taken = exclusive_pte_begin(vma, pte);
-		set_pte_at(vma->vm_mm, addr, ptep, taken);
+			entry = exclusive_pte_begin(vma, pte);
+		set_pte_at(vma->vm_mm, addr, ptep, entry);
 		next = pte_next_pfn(pte);
-		taken = hmm_softleaf_next(taken);
+		entry = hmm_softleaf_next(entry);
 	}
 	/*
 	 * The device may write to the folio, whether or not its driver marks it
@@ -363,8 +379,8 @@ static void set_aside(struct vm_area_struct *vma, pte_t *ptep,
 }
 
 /* How many PTEs, of at most @max, are of consecutive pages of the folio? */
-static unsigned int run_of(struct folio *folio, struct page *page, pte_t *ptep,
-			   pte_t pte, unsigned int max)
+static unsigned int exclusive_run(struct folio *folio, struct page *page,
+				  pte_t *ptep, pte_t pte, unsigned int max)
 {
 	if (max == 1 || !folio_test_large(folio))
 		return 1;
@@ -374,33 +390,35 @@ static unsigned int run_of(struct folio *folio, struct page *page, pte_t *ptep,
 	return exclusive_pte_run(ptep, pte, page, max);
 }
 
-/* Returns the number of PTEs dealt with. */
-static unsigned int take_run(struct exclusive_call *c,
-			     struct vm_area_struct *vma, pte_t *ptep,
-			     unsigned long addr, unsigned int max)
+/* Returns the number of PTEs processed. */
+static unsigned int exclusive_make_run(struct exclusive_call *c,
+				       struct vm_area_struct *vma, pte_t *ptep,
+				       unsigned long addr, unsigned int max)
 {
 	pte_t pte = ptep_get(ptep);
-	struct page *page = takeable_page(vma, addr, pte);
+	struct page *page = exclusive_candidate_page(vma, addr, pte);
 	struct folio *folio;
 	unsigned int nr;
 
 	if (!page)
 		return 1;
 	folio = page_folio(page);
-	nr = run_of(folio, page, ptep, pte, max);
-	if (!take_folio(c, folio, page, (addr - c->start) >> PAGE_SHIFT))
+	nr = exclusive_run(folio, page, ptep, pte, max);
+	if (!exclusive_lock_folio(c, folio, page,
+				  (addr - c->start) >> PAGE_SHIFT))
 		return nr;
 	if (pte_present(pte)) {
-		set_aside(vma, ptep, addr, page, nr);
-		flush_later(c, addr, nr);
+		exclusive_replace_ptes(vma, ptep, addr, page, nr);
+		exclusive_flush_later(c, addr, nr);
 	}
-	took(c, addr, page, nr);
+	exclusive_record(c, addr, page, nr);
 	return nr;
 }
 
 /* One flush for all, before the lock is dropped; restoring needs no flush. */
-static void take_ptes(struct exclusive_call *c, struct vm_area_struct *vma,
-		      pmd_t *pmd, unsigned long addr, unsigned long end)
+static void exclusive_make_ptes(struct exclusive_call *c,
+				struct vm_area_struct *vma, pmd_t *pmd,
+				unsigned long addr, unsigned long end)
 {
 	spinlock_t *ptl;	/* of the PTEs */
 	pte_t *first, *ptep;
@@ -412,8 +430,9 @@ static void take_ptes(struct exclusive_call *c, struct vm_area_struct *vma,
 	c->unmapped_end = 0;
 	lazy_mmu_mode_enable();
 	for (ptep = first; addr < end; ptep += nr, addr += nr * PAGE_SIZE) {
-		nr = take_run(c, vma, ptep, addr, (end - addr) >> PAGE_SHIFT);
-		if (!c->taken)
+		nr = exclusive_make_run(c, vma, ptep, addr,
+					(end - addr) >> PAGE_SHIFT);
+		if (!c->nr)
 			break;
 	}
 	lazy_mmu_mode_disable();
@@ -422,28 +441,31 @@ static void take_ptes(struct exclusive_call *c, struct vm_area_struct *vma,
 	pte_unmap_unlock(first, ptl);
 }
 
-/* The huge page as a whole; the page table lock is held. */
-static void take_huge(struct exclusive_call *c, struct vm_area_struct *vma,
-		      pmd_t *pmd, unsigned long addr)
+/* The huge page as a whole. The page table lock is held. */
+static void exclusive_make_huge(struct exclusive_call *c,
+				struct vm_area_struct *vma, pmd_t *pmd,
+				unsigned long addr)
 {
 	struct folio *folio = exclusive_pmd_folio(*pmd);
 	struct page *page = folio_page(folio, 0);
 
-	if (!take_folio(c, folio, page, (addr - c->start) >> PAGE_SHIFT))
+	if (!exclusive_lock_folio(c, folio, page,
+				  (addr - c->start) >> PAGE_SHIFT))
 		return;
 	if (pmd_present(*pmd)) {
 		exclusive_pmd_begin(vma, addr, pmd);
 		hmm_folio_mark_dirty(folio);
 	}
-	took(c, addr, page, HPAGE_PMD_NR);
+	exclusive_record(c, addr, page, HPAGE_PMD_NR);
 }
 
 /*
  * Returns false if there is a page table. If only a part of a huge page is
  * asked for, its PMD is split, and the folio stays whole.
  */
-static bool take_pmd(struct exclusive_call *c, struct vm_area_struct *vma,
-		     pmd_t *pmd, unsigned long addr, unsigned long end)
+static bool exclusive_make_pmd(struct exclusive_call *c,
+			       struct vm_area_struct *vma, pmd_t *pmd,
+			       unsigned long addr, unsigned long end)
 {
 	spinlock_t *ptl = pmd_trans_huge_lock(pmd, vma);
 	bool whole = thp_migration_supported() && end - addr == HPAGE_PMD_SIZE;
@@ -453,7 +475,7 @@ static bool take_pmd(struct exclusive_call *c, struct vm_area_struct *vma,
 		return false;
 	ready = exclusive_pmd_ready(vma, addr, *pmd);
 	if (ready && whole)
-		take_huge(c, vma, pmd, addr);
+		exclusive_make_huge(c, vma, pmd, addr);
 	else if (ready)
 		split_huge_pmd_locked(vma, addr & HPAGE_PMD_MASK, pmd, false);
 	spin_unlock(ptl);
@@ -461,29 +483,30 @@ static bool take_pmd(struct exclusive_call *c, struct vm_area_struct *vma,
 }
 
 /* The part of the range that is below one PMD */
-static void take_entry(struct exclusive_call *c, struct vm_area_struct *vma,
-		       unsigned long addr, unsigned long end)
+static void exclusive_make_pmd_range(struct exclusive_call *c,
+				     struct vm_area_struct *vma,
+				     unsigned long addr, unsigned long end)
 {
 	pmd_t *pmd = mm_find_pmd(c->mm, addr);
 
-	if (pmd && !take_pmd(c, vma, pmd, addr, end))
-		take_ptes(c, vma, pmd, addr, end);
+	if (pmd && !exclusive_make_pmd(c, vma, pmd, addr, end))
+		exclusive_make_ptes(c, vma, pmd, addr, end);
 }
 
-static void take_all(struct exclusive_call *c)
+static void exclusive_make_all(struct exclusive_call *c)
 {
 	unsigned long addr, next, end;
 	struct vm_area_struct *vma;
 
-	for (vma = c->vma; vma; vma = next_vma(c, vma)) {
-		if (!is_suitable(vma))
+	for (vma = c->vma; vma; vma = exclusive_next_vma(c, vma)) {
+		if (!exclusive_vma_is_suitable(vma))
 			continue;
 		end = min(c->end, vma->vm_end);
 		for (addr = max(c->start, vma->vm_start); addr < end;
 		     addr = next) {
 			next = pmd_addr_end(addr, end);
-			take_entry(c, vma, addr, next);
-			if (!c->taken)
+			exclusive_make_pmd_range(c, vma, addr, next);
+			if (!c->nr)
 				return;
 			cond_resched();
 		}
@@ -493,23 +516,23 @@ static void take_all(struct exclusive_call *c)
 /* Interface */
 
 /* Make all pages exclusive that can be, if the first one can. */
-static long attempt(struct exclusive_call *c)
+static long exclusive_try(struct exclusive_call *c)
 {
 	struct mmu_notifier_range range;
 	long ret;
 
-	if (!c->vma || !is_suitable(c->vma))
-		return why_unsuitable(c);
-	ret = lock_first(c);
+	if (!c->vma || !exclusive_vma_is_suitable(c->vma))
+		return exclusive_unsuitable_errno(c);
+	ret = exclusive_lock_first(c);
 	if (ret || !c->first)
 		return ret;
 
 	mmu_notifier_range_init_owner(&range, MMU_NOTIFY_EXCLUSIVE, 0, c->mm,
 				      c->start, c->end, c->owner);
 	mmu_notifier_invalidate_range_start(&range);
-	take_all(c);
+	exclusive_make_all(c);
 	mmu_notifier_invalidate_range_end(&range);
-	unlock_first(c);
+	exclusive_unlock_first(c);
 	return 0;
 }
 
@@ -525,7 +548,7 @@ static long attempt(struct exclusive_call *c)
  *
  * Faults the pages in for writing first. The folio of each page in @pages is
  * locked and referenced, once a folio. Until it is unlocked, no CPU can get the
- * page back; the address space may still lose the page, and tells notifiers.
+ * page back. The page may still be unmapped, after an invalidation.
  * The caller programs its device under a lock of its own, as after
  * hmm_range_fault(), and passes @pages to device_exclusive_put_range(). It must
  * do so before it calls this again, or waits for anything that may need one of
@@ -536,9 +559,9 @@ static long attempt(struct exclusive_call *c)
  * folio, after an invalidation with MMU_NOTIFY_CLEAR.
  *
  * Only pages in private writable mappings other than hugetlb can be made
- * exclusive, and only if they are anonymous after a write fault. Users who hold
- * a reference, as from pin_user_pages(), can still access the page. The pages
- * are marked dirty; drivers need not do that.
+ * exclusive, and only if they are anonymous after a write fault. Users with a
+ * reference, as from pin_user_pages(), can still access the page. The pages are
+ * marked dirty; drivers need not do that.
  *
  * Context: Process context, may sleep. mmap_lock is held, and not dropped.
  *
@@ -571,9 +594,9 @@ long device_exclusive_make_range(struct mm_struct *mm, unsigned long start,
 	for (attempts = 0; attempts < EXCLUSIVE_ATTEMPTS; attempts++) {
 		if (fatal_signal_pending(current))
 			return -EINTR;
-		ret = attempt(&c);
-		if (ret || c.taken)
-			return ret ?: c.taken;
+		ret = exclusive_try(&c);
+		if (ret || c.nr)
+			return ret ?: c.nr;
 		cond_resched();
 	}
 	return -EBUSY;
@@ -581,7 +604,8 @@ long device_exclusive_make_range(struct mm_struct *mm, unsigned long start,
 EXPORT_SYMBOL_GPL(device_exclusive_make_range);
 
 /* Put the stretch of pages that ends with pages[last]. Returns its length. */
-static unsigned long put_stretch(struct page **pages, unsigned long last)
+static unsigned long exclusive_put_stretch(struct page **pages,
+					   unsigned long last)
 {
 	struct page *page = pages[last];
 	struct folio *folio = page_folio(page);
@@ -592,7 +616,7 @@ static unsigned long put_stretch(struct page **pages, unsigned long last)
 	for (i = 0; i < nr; i++)
 		pages[last - i] = NULL;
 	i--;
-	if (idx == i || !exclusive_met_before(pages, last - i, page - i,
+	if (idx == i || !exclusive_folio_seen(pages, last - i, page - i,
 					      idx - i)) {
 		folio_unlock(folio);
 		folio_put(folio);
@@ -611,9 +635,12 @@ void device_exclusive_put_range(struct page **pages, unsigned long npages)
 {
 	unsigned long end, nr;
 
-	/* Backwards: a stretch is looked for before its last page. */
+	/*
+	 * Backwards, since exclusive_stretch() searches back from the last
+	 * page.
+	 */
 	for (end = npages; end; end -= nr)
-		nr = pages[end - 1] ? put_stretch(pages, end - 1) : 1;
+		nr = pages[end - 1] ? exclusive_put_stretch(pages, end - 1) : 1;
 }
 EXPORT_SYMBOL_GPL(device_exclusive_put_range);
 

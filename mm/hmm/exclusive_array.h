@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The pages that a call has made exclusive, in the order of their addresses.
- * Each folio is locked once, for the first of its pages. The array shows which
- * one that is, as long as the pages have the same order as in the folio.
+ * Each folio is locked once, for the first of its pages in the array. The array
+ * shows which page that is, as long as the pages are in the order of the folio.
  *
  *	pages:	A2 A3 A4 B0 A6 A7 C0 ..
  *		^  -----    -----
  *		|  stretch: consecutive pages
- *		A is locked here, which looking back from A6 finds
+ *		A is locked for this page; a search back from A6 finds it
  *
  * Pure: compares page pointers and does not dereference them. KUnit builds it,
  * too.
@@ -18,10 +18,10 @@
 #include <linux/mm.h>
 
 /*
- * @page, number @idx of its folio, is at @i, or is about to be. Is a page
- * before it of the same folio? A page that is out of order is not found.
+ * @page, number @idx of its folio, is at @i of the array, or is about to be. Is
+ * a page of the same folio before it? A page that is out of order is not found.
  */
-static inline bool exclusive_met_before(struct page *const *pages,
+static inline bool exclusive_folio_seen(struct page *const *pages,
 					unsigned long i,
 					const struct page *page,
 					unsigned long idx)

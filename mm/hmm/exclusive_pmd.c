@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Device-exclusive PMDs: how they are made, restored, and split where something
- * needs PTEs.
+ * Device-exclusive PMDs: how they are made, restored, and split where PTEs are
+ * needed.
  *
  * The rules are those of PTEs, see exclusive.c. A split needs no invalidation:
- * the device keeps exclusive access to all of the pages.
+ * the device still has exclusive access to all of the pages.
  *
- * Reverse mapping finds exclusive PMDs whole. Aging and idle tracking leave
- * them alone, migration replaces them, reclaim splits them first. fork() and
+ * Reverse mapping finds exclusive PMDs whole. Aging and idle tracking ignore
+ * them, migration replaces them, reclaim splits them first. fork() and
  * UFFDIO_MOVE restore them first.
  */
 #include <linux/mm.h>
@@ -24,14 +24,14 @@
 
 /* Entries */
 
-/* The PMD that maps the huge page again, in place of the exclusive @taken */
-static pmd_t exclusive_pmd_end(struct vm_area_struct *vma, pmd_t taken)
+/* The PMD that maps the huge page again, in place of the exclusive PMD @old */
+static pmd_t exclusive_pmd_end(struct vm_area_struct *vma, pmd_t old)
 {
-	struct folio *folio = exclusive_pmd_folio(taken);
-	struct pgtable_leaf leaf = pgtable_leaf_of_pmd(taken);
+	struct folio *folio = exclusive_pmd_folio(old);
+	struct pgtable_leaf leaf = pgtable_leaf_of_pmd(old);
+	bool exclusive = PageAnonExclusive(folio_page(folio, 0));
 
-	leaf = pgtable_leaf_end_exclusive(leaf,
-					  PageAnonExclusive(folio_page(folio, 0)),
+	leaf = pgtable_leaf_end_exclusive(leaf, exclusive,
 					  folio_test_dirty(folio),
 					  pgtable_leaf_rules(vma));
 	return pgtable_leaf_to_pmd(leaf, vma);
@@ -71,6 +71,8 @@ void exclusive_pmd_begin(struct vm_area_struct *vma, unsigned long addr,
 {
 	struct pgtable_leaf leaf;
 
+	lockdep_assert_held(pmd_lockptr(vma->vm_mm, pmdp));
+	VM_WARN_ON_ONCE(!folio_test_locked(pmd_folio(*pmdp)));
 	flush_cache_range(vma, addr, addr + HPAGE_PMD_SIZE);
 	leaf = pgtable_leaf_of_pmd(pmdp_invalidate(vma, addr, pmdp));
 	leaf = pgtable_leaf_begin_exclusive(leaf);
@@ -80,13 +82,14 @@ void exclusive_pmd_begin(struct vm_area_struct *vma, unsigned long addr,
 /* Restoring */
 
 /* The folio is locked. Its entry may have been zapped, or split. */
-static void restore_pmd(struct vm_area_struct *vma, pmd_t *pmdp,
-			unsigned long addr, const struct folio *folio)
+static void exclusive_pmd_restore(struct vm_area_struct *vma, pmd_t *pmdp,
+				  unsigned long addr, struct folio *folio)
 {
 	struct mmu_notifier_range range;
 	spinlock_t *ptl;	/* of the PMD */
 	pmd_t pmd;
 
+	VM_WARN_ON_ONCE_FOLIO(!folio_test_locked(folio), folio);
 	mmu_notifier_range_init(&range, MMU_NOTIFY_CLEAR, 0, vma->vm_mm, addr,
 				addr + HPAGE_PMD_SIZE);
 	mmu_notifier_invalidate_range_start(&range);
@@ -119,8 +122,8 @@ vm_fault_t do_huge_pmd_device_exclusive(struct vm_fault *vmf)
 		return 0;
 	ret = folio_lock_or_retry(folio, vmf);
 	if (!ret) {
-		restore_pmd(vmf->vma, vmf->pmd, vmf->address & HPAGE_PMD_MASK,
-			    folio);
+		exclusive_pmd_restore(vmf->vma, vmf->pmd,
+				      vmf->address & HPAGE_PMD_MASK, folio);
 		folio_unlock(folio);
 	}
 	folio_put(folio);
@@ -128,7 +131,7 @@ vm_fault_t do_huge_pmd_device_exclusive(struct vm_fault *vmf)
 }
 
 /* The folio of an exclusive PMD, with a reference, or NULL */
-static struct folio *get_exclusive_folio(struct mm_struct *mm, pmd_t *pmdp)
+static struct folio *exclusive_pmd_get_folio(struct mm_struct *mm, pmd_t *pmdp)
 {
 	spinlock_t *ptl = pmd_lock(mm, pmdp);
 	struct folio *folio = NULL;
@@ -158,14 +161,14 @@ static struct folio *get_exclusive_folio(struct mm_struct *mm, pmd_t *pmdp)
 int present_device_exclusive_pmd(struct vm_area_struct *vma, pmd_t *pmdp,
 				 unsigned long addr)
 {
-	struct folio *folio = get_exclusive_folio(vma->vm_mm, pmdp);
+	struct folio *folio = exclusive_pmd_get_folio(vma->vm_mm, pmdp);
 	int ret;
 
 	if (!folio)
 		return 0;
 	ret = folio_lock_killable(folio);
 	if (!ret) {
-		restore_pmd(vma, pmdp, addr, folio);
+		exclusive_pmd_restore(vma, pmdp, addr, folio);
 		folio_unlock(folio);
 	}
 	folio_put(folio);
@@ -174,11 +177,12 @@ int present_device_exclusive_pmd(struct vm_area_struct *vma, pmd_t *pmdp,
 
 /* Splitting */
 
-/* Fill a page table that is not visible yet with the parts of @taken. */
-static void fill_table(struct vm_area_struct *vma, pgtable_t table,
-		       unsigned long addr, pmd_t taken)
+/* Fill a page table, which no other task sees yet, with the parts of @old. */
+static void exclusive_pmd_fill_table(struct vm_area_struct *vma,
+				     pgtable_t table, unsigned long addr,
+				     pmd_t old)
 {
-	pte_t pte = pgtable_leaf_to_pte(pgtable_leaf_of_pmd(taken), vma);
+	pte_t pte = pgtable_leaf_to_pte(pgtable_leaf_of_pmd(old), vma);
 	struct mm_struct *mm = vma->vm_mm;
 	pte_t *first, *ptep;
 	pmd_t pmd;
@@ -206,12 +210,13 @@ static void fill_table(struct vm_area_struct *vma, pgtable_t table,
 void split_device_exclusive_pmd(struct vm_area_struct *vma, pmd_t *pmdp,
 				unsigned long addr)
 {
-	pmd_t taken = *pmdp;
-	struct folio *folio = exclusive_pmd_folio(taken);
+	pmd_t old = *pmdp;
+	struct folio *folio = exclusive_pmd_folio(old);
 	struct page *page = folio_page(folio, 0);
 	bool exclusive = PageAnonExclusive(page);
 	pgtable_t table;
 
+	lockdep_assert_held(pmd_lockptr(vma->vm_mm, pmdp));
 	/* Add the new mappings before the old one is removed. */
 	folio_ref_add(folio, HPAGE_PMD_NR - 1);
 	folio_add_anon_rmap_ptes(folio, page, HPAGE_PMD_NR, vma, addr,
@@ -219,7 +224,7 @@ void split_device_exclusive_pmd(struct vm_area_struct *vma, pmd_t *pmdp,
 	folio_remove_rmap_pmd(folio, page, vma);
 
 	table = pgtable_trans_huge_withdraw(vma->vm_mm, pmdp);
-	fill_table(vma, table, addr, taken);
+	exclusive_pmd_fill_table(vma, table, addr, old);
 	/* A lockless walker that sees the table also sees its entries. */
 	smp_wmb();
 	pmd_populate(vma->vm_mm, pmdp, table);

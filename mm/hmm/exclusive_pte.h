@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Convert a PTE to a device-exclusive entry of the same page, and back. Either
- * counts as a mapping: the page keeps its mapcount and its reference.
+ * counts as a mapping: the mapcount and the reference count do not change.
  */
 #ifndef _MM_HMM_EXCLUSIVE_PTE_H
 #define _MM_HMM_EXCLUSIVE_PTE_H
@@ -31,11 +31,11 @@ static inline struct page *exclusive_pte_page(pte_t pte)
 						     NULL;
 }
 
-/* The PTE that maps @page again, in place of the exclusive entry @taken */
+/* The PTE that maps @page again, in place of the exclusive entry @old */
 static inline pte_t exclusive_pte_end(struct vm_area_struct *vma,
-				      struct page *page, pte_t taken)
+				      struct page *page, pte_t old)
 {
-	struct pgtable_leaf leaf = pgtable_leaf_of_pte(taken);
+	struct pgtable_leaf leaf = pgtable_leaf_of_pte(old);
 
 	leaf = pgtable_leaf_end_exclusive(leaf, PageAnonExclusive(page),
 					  folio_test_dirty(page_folio(page)),
@@ -44,12 +44,11 @@ static inline pte_t exclusive_pte_end(struct vm_area_struct *vma,
 }
 
 /*
- * How many entries from @ptep on, of at most @max, differ from the first,
- * @taken, only in the page, and are restored in the same way? All are of the
- * folio of
- * @page.
+ * How many exclusive entries from @ptep on, of at most @max, differ from the
+ * first one, @old, only in the page, and are restored in the same way? All are
+ * of the folio of @page, the first one's page.
  */
-static inline unsigned int exclusive_pte_run(pte_t *ptep, pte_t taken,
+static inline unsigned int exclusive_pte_run(pte_t *ptep, pte_t old,
 					     struct page *page,
 					     unsigned int max)
 {
@@ -63,8 +62,8 @@ static inline unsigned int exclusive_pte_run(pte_t *ptep, pte_t taken,
 	max = min_t(unsigned long, max, folio_nr_pages(folio) -
 					folio_page_idx(folio, page));
 	for (nr = 1; nr < max; nr++) {
-		taken = hmm_softleaf_next(taken);
-		if (!pte_same(ptep_get(ptep + nr), taken) ||
+		old = hmm_softleaf_next(old);
+		if (!pte_same(ptep_get(ptep + nr), old) ||
 		    PageAnonExclusive(page + nr) != exclusive)
 			break;
 	}

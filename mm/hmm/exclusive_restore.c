@@ -34,23 +34,24 @@ struct exclusive_span {
  * Restore the exclusive entry at @ptep, of @page, and those after it that are
  * restored in the same way. Returns how many, of at most @max.
  */
-static unsigned int restore_run(struct vm_area_struct *vma, unsigned long addr,
-				pte_t *ptep, struct page *page,
-				unsigned int max)
+static unsigned int exclusive_restore_run(struct vm_area_struct *vma,
+					  unsigned long addr, pte_t *ptep,
+					  struct page *page, unsigned int max)
 {
-	pte_t taken = ptep_get(ptep);
-	unsigned int nr = exclusive_pte_run(ptep, taken, page, max);
+	pte_t old = ptep_get(ptep);
+	unsigned int nr = exclusive_pte_run(ptep, old, page, max);
 
 	VM_WARN_ON_ONCE_PAGE(!PageLocked(page), page);
 	set_ptes(vma->vm_mm, addr, ptep,
-		 exclusive_pte_end(vma, page, taken), nr);
+		 exclusive_pte_end(vma, page, old), nr);
 	update_mmu_cache_range(NULL, vma, addr, ptep, nr);
 	return nr;
 }
 
 /* Restore the exclusive entries of @folio between @addr and @end. */
-static void restore_ptes(struct vm_area_struct *vma, const struct folio *folio,
-			 pte_t *ptep, unsigned long addr, unsigned long end)
+static void exclusive_restore_ptes(struct vm_area_struct *vma,
+				   const struct folio *folio, pte_t *ptep,
+				   unsigned long addr, unsigned long end)
 {
 	unsigned int nr;
 
@@ -59,8 +60,8 @@ static void restore_ptes(struct vm_area_struct *vma, const struct folio *folio,
 
 		nr = 1;
 		if (page && page_folio(page) == folio)
-			nr = restore_run(vma, addr, ptep, page,
-					 (end - addr) >> PAGE_SHIFT);
+			nr = exclusive_restore_run(vma, addr, ptep, page,
+						   (end - addr) >> PAGE_SHIFT);
 	}
 }
 
@@ -68,28 +69,32 @@ static void restore_ptes(struct vm_area_struct *vma, const struct folio *folio,
 
 /*
  * Extend @span, which covers @page, by the exclusive entries of the folio
- * before and after it. All candidates are visited in order, because it is
- * cheaper to compare an entry with the one that is expected than to decode it.
+ * before and after it. All entries are visited in order, because it is cheaper
+ * to compare an entry with the expected one than to decode it.
  */
-static void widen(struct exclusive_span *span, const struct vm_area_struct *vma,
-		  pte_t *ptep, struct page *page)
+static void exclusive_span_widen(struct exclusive_span *span,
+				 const struct vm_area_struct *vma, pte_t *ptep,
+				 struct page *page)
 {
 	const struct folio *folio = page_folio(page);
 	unsigned long idx = folio_page_idx(folio, page);
-	unsigned long addr = span->start, before, behind;
+	unsigned long addr = span->start, nr_before, nr_after;
 	pte_t pte, expected;
+	softleaf_t entry;
 	bool alike;
 
-	before = min(idx, (addr - max(vma->vm_start, addr & PMD_MASK)) >>
-			  PAGE_SHIFT);
-	behind = min(folio_nr_pages(folio) - idx,
-		     (pmd_addr_end(addr, vma->vm_end) - addr) >> PAGE_SHIFT);
-	ptep -= before;
-	page -= before;
-	span->start = addr - before * PAGE_SIZE;
+	nr_before = min(idx, (addr - max(vma->vm_start, addr & PMD_MASK)) >>
+			     PAGE_SHIFT);
+	nr_after = min(folio_nr_pages(folio) - idx,
+		       (pmd_addr_end(addr, vma->vm_end) - addr) >> PAGE_SHIFT);
+	ptep -= nr_before;
+	page -= nr_before;
+	span->start = addr - nr_before * PAGE_SIZE;
 	span->end = span->start;
-	expected = softleaf_to_pte(make_device_exclusive_entry(page_to_pfn(page)));
-	for (; span->end < addr + behind * PAGE_SIZE; span->end += PAGE_SIZE) {
+	entry = make_device_exclusive_entry(page_to_pfn(page));
+	expected = softleaf_to_pte(entry);
+	for (; span->end < addr + nr_after * PAGE_SIZE;
+	     span->end += PAGE_SIZE) {
 		pte = ptep_get(ptep++);
 		alike = pte_same(pte, expected) ||
 			exclusive_pte_page(pte) == page;
@@ -105,7 +110,8 @@ static void widen(struct exclusive_span *span, const struct vm_area_struct *vma,
 }
 
 /* What to restore for the fault. False if the entry has changed. */
-static bool find_span(const struct vm_fault *vmf, struct exclusive_span *span)
+static bool exclusive_span_find(const struct vm_fault *vmf,
+				struct exclusive_span *span)
 {
 	bool found;
 	pte_t *ptep;
@@ -117,13 +123,13 @@ static bool find_span(const struct vm_fault *vmf, struct exclusive_span *span)
 		return false;
 	found = pte_same(ptep_get(ptep), vmf->orig_pte);
 	if (found)
-		widen(span, vmf->vma, ptep, vmf->page);
+		exclusive_span_widen(span, vmf->vma, ptep, vmf->page);
 	pte_unmap_unlock(ptep, ptl);
 	return found;
 }
 
-/* The page of the fault, unless its entry has changed */
-static void restore_one(const struct vm_fault *vmf, pte_t *ptep)
+/* Restore the page of the fault, unless its entry has changed. */
+static void exclusive_restore_one(const struct vm_fault *vmf, pte_t *ptep)
 {
 	struct vm_area_struct *vma = vmf->vma;
 	unsigned long addr = vmf->address & PAGE_MASK;
@@ -139,31 +145,33 @@ static void restore_one(const struct vm_fault *vmf, pte_t *ptep)
  * While the folio is locked, no other task makes its entries exclusive or
  * restores them. Entries that were zapped are skipped.
  */
-static void restore_span(const struct vm_fault *vmf,
-			 const struct exclusive_span *span)
+static void exclusive_restore_span(const struct vm_fault *vmf,
+				   const struct exclusive_span *span)
 {
 	struct vm_area_struct *vma = vmf->vma;
 	struct mmu_notifier_range range;
 	pte_t *ptep;
 	spinlock_t *ptl;	/* of the PTEs */
 
+	VM_WARN_ON_ONCE_PAGE(!PageLocked(vmf->page), vmf->page);
 	mmu_notifier_range_init(&range, MMU_NOTIFY_CLEAR, 0, vma->vm_mm,
 				span->start, span->end);
 	mmu_notifier_invalidate_range_start(&range);
 	ptep = pte_offset_map_lock(vma->vm_mm, vmf->pmd, span->start, &ptl);
 	if (ptep) {
 		if (span->end - span->start == PAGE_SIZE)
-			restore_one(vmf, ptep);
+			exclusive_restore_one(vmf, ptep);
 		else
-			restore_ptes(vma, page_folio(vmf->page), ptep,
-				     span->start, span->end);
+			exclusive_restore_ptes(vma, page_folio(vmf->page), ptep,
+					       span->start, span->end);
 		pte_unmap_unlock(ptep, ptl);
 	}
 	mmu_notifier_invalidate_range_end(&range);
 }
 
-/* For a single page, restore_one() checks that the entry is still there. */
-static void restore_for(const struct vm_fault *vmf, const struct folio *folio)
+/* For a single page, exclusive_restore_one() checks the entry once more. */
+static void exclusive_restore_fault(const struct vm_fault *vmf,
+				    const struct folio *folio)
 {
 	unsigned long addr = vmf->address & PAGE_MASK;
 	struct exclusive_span span = { addr, addr + PAGE_SIZE };
@@ -171,8 +179,8 @@ static void restore_for(const struct vm_fault *vmf, const struct folio *folio)
 	/* The folio may have been split before it was locked. */
 	if (page_folio(vmf->page) != folio)
 		return;
-	if (!folio_test_large(folio) || find_span(vmf, &span))
-		restore_span(vmf, &span);
+	if (!folio_test_large(folio) || exclusive_span_find(vmf, &span))
+		exclusive_restore_span(vmf, &span);
 }
 
 /**
@@ -194,7 +202,7 @@ vm_fault_t do_device_exclusive(struct vm_fault *vmf)
 		return 0;
 	ret = folio_lock_or_retry(folio, vmf);
 	if (!ret) {
-		restore_for(vmf, folio);
+		exclusive_restore_fault(vmf, folio);
 		folio_unlock(folio);
 	}
 	folio_put(folio);
@@ -209,7 +217,7 @@ vm_fault_t do_device_exclusive(struct vm_fault *vmf)
  * @addr: the address
  * @ptep: the PTE
  * @ptl: the page table lock, not held
- * @taken: the exclusive entry that was read there; its folio is small and
+ * @old: the exclusive entry that was read there; its folio is small and
  *	locked
  *
  * As the folio is locked, no device can make the page exclusive before it
@@ -221,13 +229,15 @@ vm_fault_t do_device_exclusive(struct vm_fault *vmf)
  */
 pte_t present_device_exclusive_pte(struct vm_area_struct *vma,
 				   unsigned long addr, pte_t *ptep,
-				   spinlock_t *ptl, pte_t taken)
+				   spinlock_t *ptl, pte_t old)
 {
 	pte_t pte = __pte(0);
+	struct page *page;
 
 	spin_lock(ptl);
-	if (pte_same(ptep_get(ptep), taken)) {
-		restore_run(vma, addr, ptep, exclusive_pte_page(taken), 1);
+	if (pte_same(ptep_get(ptep), old)) {
+		page = exclusive_pte_page(old);
+		exclusive_restore_run(vma, addr, ptep, page, 1);
 		pte = ptep_get(ptep);
 	}
 	spin_unlock(ptl);
@@ -258,14 +268,15 @@ int copy_device_exclusive(struct vm_area_struct *vma, unsigned long addr,
 
 	if (!folio_trylock(folio))
 		return -EBUSY;
-	restore_run(vma, addr, ptep, page, (end - addr) >> PAGE_SHIFT);
+	exclusive_restore_run(vma, addr, ptep, page,
+			      (end - addr) >> PAGE_SHIFT);
 	folio_unlock(folio);
 	return 0;
 }
 
 /* The folio of an exclusive entry at @addr, with a reference, or NULL */
-static struct folio *exclusive_folio(struct vm_area_struct *vma, pmd_t *pmd,
-				     unsigned long addr)
+static struct folio *exclusive_get_folio(struct vm_area_struct *vma, pmd_t *pmd,
+					 unsigned long addr)
 {
 	struct folio *folio = NULL;
 	struct page *page;
@@ -303,19 +314,20 @@ static struct folio *exclusive_folio(struct vm_area_struct *vma, pmd_t *pmd,
 int wait_device_exclusive(struct vm_area_struct *vma, pmd_t *pmd,
 			  unsigned long addr)
 {
-	struct folio *folio = exclusive_folio(vma, pmd, addr);
+	struct folio *folio = exclusive_get_folio(vma, pmd, addr);
 	unsigned long end = pmd_addr_end(addr, vma->vm_end);
 	pte_t *ptep;
 	spinlock_t *ptl;	/* of the PTEs */
 	int ret;
 
+	mmap_assert_write_locked(vma->vm_mm);
 	if (!folio)
 		return 0;
 	ret = folio_lock_killable(folio);
 	if (!ret) {
 		ptep = pte_offset_map_lock(vma->vm_mm, pmd, addr, &ptl);
 		if (ptep) {
-			restore_ptes(vma, folio, ptep, addr, end);
+			exclusive_restore_ptes(vma, folio, ptep, addr, end);
 			pte_unmap_unlock(ptep, ptl);
 		}
 		folio_unlock(folio);
