@@ -19,8 +19,8 @@
  * to the folio, which would keep it from migrating.
  *
  * Entries have no bit for read-only pages that are exclusive to their mapping:
- * a page whose entry is not writable may be shared. They do have the other bits
- * of swap entries, and keep them: soft-dirty and uffd.
+ * a page whose entry is not writable may be shared. They have the other bits of
+ * swap entries, soft-dirty and uffd, and never lose them.
  */
 #include <linux/memremap.h>
 #include <linux/migrate.h>
@@ -34,23 +34,24 @@
 /* Faults */
 
 /* Drivers must declare that they do not need mmap_lock. */
-static bool may_fault(const struct vm_fault *vmf)
+static bool device_private_may_fault(const struct vm_fault *vmf)
 {
 	return !(vmf->flags & FAULT_FLAG_VMA_LOCK) ||
 	       page_pgmap(vmf->page)->flags & PGMAP_FAULT_VMA_LOCK;
 }
 
 /*
- * The page table lock is held, and dropped. vmf->page is what @entry stands
- * for.
+ * Have the driver migrate vmf->page, the page of @entry, to system memory.
+ * @ptl, the page table lock, is held, and dropped.
  */
-static vm_fault_t bring_back(struct vm_fault *vmf, softleaf_t entry,
-			     spinlock_t *ptl)
+static vm_fault_t device_private_migrate(struct vm_fault *vmf, softleaf_t entry,
+					 spinlock_t *ptl)
 {
 	struct page *page = vmf->page;
 	vm_fault_t ret;
 
-	if (!may_fault(vmf)) {
+	lockdep_assert_held(ptl);
+	if (!device_private_may_fault(vmf)) {
 		spin_unlock(ptl);
 		vma_end_read(vmf->vma);
 		return VM_FAULT_RETRY;
@@ -62,7 +63,7 @@ static vm_fault_t bring_back(struct vm_fault *vmf, softleaf_t entry,
 	get_page(page);
 	spin_unlock(ptl);
 	ret = page_pgmap(page)->ops->migrate_to_ram(vmf);
-	/* Of the folio that it is in by now */
+	/* The page may be in another folio by now, after a split. */
 	unlock_page(page);
 	put_page(page);
 	return ret;
@@ -73,9 +74,9 @@ static vm_fault_t bring_back(struct vm_fault *vmf, softleaf_t entry,
  * @vmf: the fault; its orig_pte is such an entry
  *
  * Context: Process context, may sleep. mmap_lock is held, or the lock of the
- * VMA, which is dropped if the answer is VM_FAULT_RETRY.
+ * VMA, which is dropped if this returns VM_FAULT_RETRY.
  *
- * Return: 0 to try the access again, or what the driver has answered.
+ * Return: 0 to retry the access, or the driver's return value.
  */
 vm_fault_t do_device_private(struct vm_fault *vmf)
 {
@@ -90,9 +91,11 @@ vm_fault_t do_device_private(struct vm_fault *vmf)
 		pte_unmap_unlock(vmf->pte, vmf->ptl);
 		return 0;
 	}
-	/* The pointer stays, to tell drivers that this is about a PTE. */
+	/*
+	 * vmf->pte is not cleared: it shows drivers that the fault is on a PTE.
+	 */
 	pte_unmap(vmf->pte);
-	return bring_back(vmf, entry, vmf->ptl);
+	return device_private_migrate(vmf, entry, vmf->ptl);
 }
 
 #ifdef CONFIG_TRANSPARENT_HUGEPAGE
@@ -115,19 +118,19 @@ vm_fault_t do_huge_pmd_device_private(struct vm_fault *vmf)
 	}
 	vmf->page = softleaf_to_page(entry);
 	vmf->pte = NULL;
-	return bring_back(vmf, entry, ptl);
+	return device_private_migrate(vmf, entry, ptl);
 }
 #endif
 
 /* Protection */
 
 /**
- * protect_device_private_pte() - take write access away
+ * protect_device_private_pte() - remove write access
  * @pte: of device-private memory
  *
  * Context: Any.
  *
- * Return: what to put in its place.
+ * Return: the PTE to set in its place.
  */
 pte_t protect_device_private_pte(pte_t pte)
 {
@@ -137,15 +140,15 @@ pte_t protect_device_private_pte(pte_t pte)
 }
 
 /**
- * copy_device_private_pte() - a child gets its parent's page
+ * copy_device_private_pte() - share a parent's page with its child
  * @dst_vma: of the child
  * @src_vma: of the parent
- * @addr: where
+ * @addr: the address
  * @src_pte: the parent's PTE, which loses write access if the mapping is
  *	private
  * @rss: the child's counters
  *
- * Such pages cannot be pinned, so that sharing them cannot fail.
+ * Device-private pages cannot be pinned, so that sharing them cannot fail.
  *
  * Context: fork(), under both page table locks.
  *
@@ -171,60 +174,64 @@ pte_t copy_device_private_pte(struct vm_area_struct *dst_vma,
 
 /* UFFDIO_MOVE */
 
-/* Move the folio's only mapping to @addr. Returns the new entry. */
-static struct pgtable_leaf rehome(struct vm_area_struct *vma,
-				  unsigned long addr, struct folio *folio)
+/* Move the folio's sole mapping to @addr. Returns the new entry. */
+static struct pgtable_leaf device_private_rehome(struct vm_area_struct *vma,
+						 unsigned long addr,
+						 struct folio *folio)
 {
 	const struct pgtable_leaf leaf = {
 		.pfn = folio_pfn(folio),
 		.kind = PGTABLE_LEAF_PRIVATE,
 	};
 
+	VM_WARN_ON_ONCE_FOLIO(!folio_test_locked(folio), folio);
 	folio_move_anon_rmap(folio, vma);
 	folio->index = linear_anon_page_index(vma, addr);
 	return pgtable_leaf_rehome(leaf, userfaultfd_rwp(vma));
 }
 
 /**
- * rehome_device_private_pte() - a page gets another address
- * @vma: where it goes, and may be written to
+ * rehome_device_private_pte() - move a page to another address
+ * @vma: the destination, which may be written to
  * @addr: the address there
- * @folio: small, locked, and exclusive to its only mapping, which is gone
+ * @folio: small, locked, and exclusive to its sole mapping, which was removed
  *
  * Context: UFFDIO_MOVE, under both page table locks.
  *
- * Return: the PTE to be set there, soft-dirty as after mremap().
+ * Return: the PTE to set there, soft-dirty as after mremap().
  */
 pte_t rehome_device_private_pte(struct vm_area_struct *vma, unsigned long addr,
 				struct folio *folio)
 {
-	return pgtable_leaf_to_pte(rehome(vma, addr, folio), vma);
+	return pgtable_leaf_to_pte(device_private_rehome(vma, addr, folio),
+				   vma);
 }
 
 #ifdef CONFIG_TRANSPARENT_HUGEPAGE
 /**
- * rehome_device_private_pmd() - a huge page gets another address
- * @vma: where it goes, and may be written to
+ * rehome_device_private_pmd() - move a huge page to another address
+ * @vma: the destination, which may be written to
  * @addr: the address there
- * @folio: locked, and exclusive to its only mapping, which is gone
+ * @folio: locked, and exclusive to its sole mapping, which was removed
  *
  * Context: As rehome_device_private_pte().
  *
- * Return: the PMD to be set there.
+ * Return: the PMD to set there.
  */
 pmd_t rehome_device_private_pmd(struct vm_area_struct *vma, unsigned long addr,
 				struct folio *folio)
 {
-	return pgtable_leaf_to_pmd(rehome(vma, addr, folio), vma);
+	return pgtable_leaf_to_pmd(device_private_rehome(vma, addr, folio),
+				   vma);
 }
 
 /**
- * protect_device_private_pmd() - take write access away
+ * protect_device_private_pmd() - remove write access
  * @pmd: of device-private memory
  *
  * Context: Any.
  *
- * Return: what to put in its place.
+ * Return: the PMD to set in its place.
  */
 pmd_t protect_device_private_pmd(pmd_t pmd)
 {
@@ -234,10 +241,10 @@ pmd_t protect_device_private_pmd(pmd_t pmd)
 }
 
 /**
- * copy_device_private_pmd() - a child gets its parent's huge page
+ * copy_device_private_pmd() - share a parent's huge page with its child
  * @dst_vma: of the child
  * @src_vma: of the parent
- * @addr: where
+ * @addr: the address
  * @src_pmd: the parent's PMD, which loses write access
  *
  * Context: fork(), under both page table locks.
