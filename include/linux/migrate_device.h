@@ -81,7 +81,7 @@ enum migrate_vma_direction {
 #define MIGRATE_VMA_SELECT_FOLIOS MIGRATE_VMA_SELECT_FOLIOS
 
 /**
- * struct migrate_vma - a migration
+ * struct migrate_vma - a migration of a range of an address space
  * @vma: the VMA of the range
  * @dst: the destination of each page, from the driver
  * @src: the source of each page; the driver must not change it

@@ -15,12 +15,12 @@
  * - A device may write if the entry is PRIVATE and writable, or EXCLUSIVE. A
  *   PRESENT or PRIVATE entry is writable only if no write through it has to be
  *   detected, by userfaultfd or because its soft-dirty bit was cleared. For a
- *   MIGRATION entry that is decided when it ends. An EXCLUSIVE entry may be marked
- *   by userfaultfd, or have its soft-dirty bit cleared: then an invalidation makes
- *   the device stop using it.
+ *   MIGRATION entry, this is decided when the migration ends. An EXCLUSIVE
+ *   entry may be marked by userfaultfd, or have its soft-dirty bit cleared: then
+ *   an invalidation makes the device stop using it.
  * - Pages that a device may have written to are dirty. PRIVATE and EXCLUSIVE
- *   entries have no dirty bit and no young bit, so the folio must be dirty before
- *   the entry is made.
+ *   entries have no dirty bit and no young bit, so the folio must be marked
+ *   dirty before such an entry is made.
  * - soft_dirty and uffd are never lost. Only clearing soft-dirty bits and
  *   userfaultfd clear them.
  *
@@ -42,9 +42,9 @@ enum pgtable_leaf_kind {
  * struct pgtable_leaf - an entry, decoded
  * @pfn: the page frame
  * @kind: the form of the entry
- * @writable: may be written to as it is; always so of an EXCLUSIVE entry
- * @exclusive: the page is not shared. Only MIGRATION entries say so if they are
- *	not writable; of the others the page does.
+ * @writable: may be written to; always set in an EXCLUSIVE entry
+ * @exclusive: the page is not shared. Of entries that are not writable, only
+ *	MIGRATION entries have this; for others, see PageAnonExclusive().
  * @young: accessed; only in PRESENT and MIGRATION entries
  * @dirty: written; only in PRESENT and MIGRATION entries
  * @soft_dirty: written since the bits were cleared
@@ -62,8 +62,8 @@ struct pgtable_leaf {
 };
 
 /**
- * struct pgtable_leaf_rules - what a mapping says of all its entries
- * @may_write: it has VM_WRITE
+ * struct pgtable_leaf_rules - the rules of a VMA for all its entries
+ * @may_write: the VMA has VM_WRITE
  * @soft_dirty: soft-dirty bits have been cleared
  */
 struct pgtable_leaf_rules {
@@ -71,14 +71,14 @@ struct pgtable_leaf_rules {
 	bool soft_dirty;
 };
 
-/* Do the marks of @leaf let writes pass unseen? */
+/* May writes go undetected, as far as the marks of @leaf are concerned? */
 static inline bool pgtable_leaf_marks_allow_writing(struct pgtable_leaf leaf,
 						    struct pgtable_leaf_rules rules)
 {
 	return !leaf.uffd && (leaf.soft_dirty || !rules.soft_dirty);
 }
 
-/* The page is about to move. */
+/* The page begins to migrate. */
 static inline struct pgtable_leaf
 pgtable_leaf_begin_migration(struct pgtable_leaf leaf)
 {
@@ -90,9 +90,9 @@ pgtable_leaf_begin_migration(struct pgtable_leaf leaf)
 }
 
 /*
- * The page has moved, and @pfn is where it is now, PRESENT or PRIVATE. What was
- * marked meanwhile may be written no more. A folio that has been cleaned has no
- * dirty entries.
+ * The page has migrated, or not; @pfn is its page frame now, @kind PRESENT or
+ * PRIVATE. An entry that was marked meanwhile is not writable any more. A folio
+ * that was cleaned meanwhile has no dirty entries.
  */
 static inline struct pgtable_leaf
 pgtable_leaf_end_migration(struct pgtable_leaf leaf,
@@ -106,7 +106,9 @@ pgtable_leaf_end_migration(struct pgtable_leaf leaf,
 	return leaf;
 }
 
-/* A device gets the page for itself, which was PRESENT and writable. */
+/*
+ * A device gets exclusive access to the page, which was PRESENT and writable.
+ */
 static inline struct pgtable_leaf
 pgtable_leaf_begin_exclusive(struct pgtable_leaf leaf)
 {
@@ -116,8 +118,8 @@ pgtable_leaf_begin_exclusive(struct pgtable_leaf leaf)
 }
 
 /*
- * Restore a PRESENT entry. Write access may have been lost meanwhile, and
- * writes may have to be detected by now.
+ * The entry is restored to a PRESENT one. Meanwhile, write access may have been
+ * removed, and marks may require that writes are detected.
  */
 static inline struct pgtable_leaf
 pgtable_leaf_end_exclusive(struct pgtable_leaf leaf, bool page_exclusive,
@@ -131,7 +133,7 @@ pgtable_leaf_end_exclusive(struct pgtable_leaf leaf, bool page_exclusive,
 	return leaf;
 }
 
-/* An entry where there was none: new memory counts as changed. */
+/* The entry of a new page, which counts as changed. */
 static inline struct pgtable_leaf
 pgtable_leaf_new(enum pgtable_leaf_kind kind, unsigned long pfn,
 		 struct pgtable_leaf_rules rules)
@@ -147,7 +149,7 @@ pgtable_leaf_new(enum pgtable_leaf_kind kind, unsigned long pfn,
 	};
 }
 
-/* Writes have to be seen: mprotect(), and both sides of fork(). */
+/* Write access is removed: mprotect(), and both sides of fork(). */
 static inline struct pgtable_leaf
 pgtable_leaf_wrprotect(struct pgtable_leaf leaf)
 {
@@ -170,8 +172,8 @@ pgtable_leaf_mark_uffd(struct pgtable_leaf leaf)
 }
 
 /*
- * UFFDIO_MOVE has taken the page, which is not shared, to another address,
- * where it may be written, and where @uffd says whether access has to be seen.
+ * UFFDIO_MOVE moves the page, which is not shared, to another address in a
+ * writable VMA. @uffd: userfaultfd must see accesses there.
  */
 static inline struct pgtable_leaf
 pgtable_leaf_rehome(struct pgtable_leaf leaf, bool uffd)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * From page table entries to struct pgtable_leaf and back: PTEs and PMDs. What is
- * decided about one is in pgtable_leaf.h.
+ * From PTEs and PMDs to struct pgtable_leaf and back. How one kind of entry
+ * becomes another is in pgtable_leaf.h.
  */
 #ifndef _LINUX_PGTABLE_LEAFOPS_H
 #define _LINUX_PGTABLE_LEAFOPS_H
@@ -23,7 +23,7 @@ pgtable_leaf_rules(const struct vm_area_struct *vma)
 	};
 }
 
-/* What of an entry that is not present is the same for PTEs and PMDs */
+/* The part of an entry that is encoded alike in PTEs and PMDs; not present */
 static __always_inline struct pgtable_leaf
 pgtable_leaf_of_softleaf(softleaf_t entry)
 {
@@ -146,7 +146,7 @@ static __always_inline pte_t pgtable_leaf_to_pte(struct pgtable_leaf leaf,
 	return pte;
 }
 
-/* Has @pte, which is not present, one of the forms that are decoded here? */
+/* Is @pte, which is not present, of a kind of enum pgtable_leaf_kind? */
 static inline bool pte_is_pgtable_leaf(pte_t pte)
 {
 	softleaf_t entry = softleaf_from_pte(pte);

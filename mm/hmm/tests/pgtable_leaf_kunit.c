@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * What of an entry survives: each state of each form, through each change of it,
- * against a table; then along the ways that pages take. In the kernel also that
- * what is encoded is what is decoded.
+ * Which properties of an entry survive: each state of each kind through each
+ * change, compared with a table, and then along the way of a page to a device
+ * and back. In the kernel also that an encoded entry is decoded to the same.
  */
 #include <kunit/test.h>
 #include <linux/mm.h>
@@ -40,7 +40,7 @@ static struct pgtable_leaf_rules rules_of(unsigned int number)
 	};
 }
 
-/* Is this an entry that there can be? */
+/* Can there be such an entry? */
 static bool is_sound(struct pgtable_leaf leaf, struct pgtable_leaf_rules rules)
 {
 	if (leaf.kind == PGTABLE_LEAF_EXCLUSIVE)
@@ -50,14 +50,14 @@ static bool is_sound(struct pgtable_leaf leaf, struct pgtable_leaf_rules rules)
 		return false;
 	if (!leaf.writable)
 		return true;
-	/* Who clears soft-dirty bits leaves it to the end of the migration. */
+	/* Cleared soft-dirty bits take effect at the end of the migration. */
 	if (leaf.kind == PGTABLE_LEAF_MIGRATION)
 		return leaf.exclusive && rules.may_write && !leaf.uffd;
 	return leaf.exclusive && rules.may_write && !leaf.uffd &&
 	       (leaf.soft_dirty || !rules.soft_dirty);
 }
 
-/* What becomes of a mark */
+/* What a change does to a mark */
 enum fate { KEPT, SET, GONE };
 
 static bool fate_of(bool mark, enum fate fate)
@@ -81,7 +81,7 @@ static struct pgtable_leaf arrives(struct pgtable_leaf leaf,
 					  true, rules);
 }
 
-/* Young and dirty have to be known to the folio before. */
+/* The folio must have been marked young and dirty before. */
 static struct pgtable_leaf arrives_on_the_device(struct pgtable_leaf leaf,
 						 struct pgtable_leaf_rules rules)
 {
@@ -138,8 +138,8 @@ static const struct change {
 	enum pgtable_leaf_kind to;
 	enum fate soft_dirty;
 	enum fate uffd;
-	bool takes_writable;	/* nothing else is changed so */
-	bool protects;		/* and only this, or marks, loses write access */
+	bool takes_writable;	/* applies to writable entries only */
+	bool protects;		/* removes write access */
 } changes[] = {
 	{ begins_to_move, PRESENT | PRIVATE, PGTABLE_LEAF_MIGRATION,
 	  KEPT, KEPT, false, false },
@@ -204,8 +204,8 @@ static void marks_survive_each_change(struct kunit *test)
 }
 
 /*
- * To the device and back, with something that wants to see writes before any of
- * the steps: they are seen, and what the device has written is dirty.
+ * To the device and back, with an event before one of the steps after which
+ * writes must be detected. Pages that the device may have written to are dirty.
  */
 static const change_t round_trip[] = {
 	begins_to_move, arrives_on_the_device, begins_to_move, arrives,
@@ -244,12 +244,12 @@ static void round_trips_change_nothing(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, to.exclusive, from.exclusive);
 		KUNIT_EXPECT_EQ(test, to.soft_dirty, from.soft_dirty);
 		KUNIT_EXPECT_EQ(test, to.uffd, from.uffd);
-		/* Written by the device, for all that anybody knows */
+		/* The device may have written to it. */
 		KUNIT_EXPECT_EQ(test, to.dirty, from.writable);
 	}
 }
 
-static void who_wants_to_see_writes_does(struct kunit *test)
+static void writes_are_detected_after_events(struct kunit *test)
 {
 	const struct pgtable_leaf_rules rules = rules_of(RULES - 1);
 	const struct pgtable_leaf from = {
@@ -272,24 +272,24 @@ static void who_wants_to_see_writes_does(struct kunit *test)
 	}
 }
 
-/* mprotect() while the device has it, or fork(): it is not writable again. */
-static void what_is_restored_obeys(struct kunit *test)
+/* After mprotect() or fork(), a restored entry is not writable. */
+static void restored_entries_obey_protection(struct kunit *test)
 {
-	struct pgtable_leaf taken = becomes_exclusive(state(0x3f & ~BIT(5)),
-						      rules_of(1));
+	struct pgtable_leaf old = becomes_exclusive(state(0x3f & ~BIT(5)),
+						rules_of(1));
 
-	KUNIT_EXPECT_TRUE(test, pgtable_leaf_end_exclusive(taken, true, true,
+	KUNIT_EXPECT_TRUE(test, pgtable_leaf_end_exclusive(old, true, true,
 							   rules_of(1)).writable);
-	KUNIT_EXPECT_FALSE(test, pgtable_leaf_end_exclusive(taken, true, true,
+	KUNIT_EXPECT_FALSE(test, pgtable_leaf_end_exclusive(old, true, true,
 							    rules_of(0)).writable);
-	KUNIT_EXPECT_FALSE(test, pgtable_leaf_end_exclusive(taken, false, true,
+	KUNIT_EXPECT_FALSE(test, pgtable_leaf_end_exclusive(old, false, true,
 							    rules_of(1)).writable);
-	taken.soft_dirty = false;
-	KUNIT_EXPECT_FALSE(test, pgtable_leaf_end_exclusive(taken, true, true,
+	old.soft_dirty = false;
+	KUNIT_EXPECT_FALSE(test, pgtable_leaf_end_exclusive(old, true, true,
 							    rules_of(3)).writable);
 }
 
-static void what_is_new_is_seen(struct kunit *test)
+static void new_entries_are_soft_dirty(struct kunit *test)
 {
 	unsigned int rule;
 
@@ -314,7 +314,7 @@ static void what_is_new_is_seen(struct kunit *test)
 
 #include "pgtable_leaf_codec.h"
 
-/* What an entry cannot say, or says by more than one bit, is left out. */
+/* Can the architecture encode all of @leaf? */
 static bool has_a_form(struct pgtable_leaf leaf)
 {
 	if (!is_sound(leaf, rules_of(1)))
@@ -326,7 +326,7 @@ static bool has_a_form(struct pgtable_leaf leaf)
 	if (leaf.kind == PGTABLE_LEAF_MIGRATION)
 		return pgtable_leaf_migration_has_ad() ||
 		       !(leaf.young || leaf.dirty);
-	/* Of a page that may only be read, the page says whether it is shared. */
+	/* Of a read-only entry, the page has the exclusive flag. */
 	return leaf.writable || !leaf.exclusive;
 }
 
@@ -343,7 +343,7 @@ static void expect_same(struct kunit *test, struct pgtable_leaf is,
 	KUNIT_EXPECT_EQ(test, is.uffd, wanted.uffd);
 }
 
-static void what_is_encoded_is_decoded(struct kunit *test)
+static void encoded_entries_are_decoded(struct kunit *test)
 {
 	struct vm_area_struct *vma;
 	unsigned int number;
@@ -368,11 +368,11 @@ static void what_is_encoded_is_decoded(struct kunit *test)
 static struct kunit_case pgtable_leaf_cases[] = {
 	KUNIT_CASE(marks_survive_each_change),
 	KUNIT_CASE(round_trips_change_nothing),
-	KUNIT_CASE(who_wants_to_see_writes_does),
-	KUNIT_CASE(what_is_restored_obeys),
-	KUNIT_CASE(what_is_new_is_seen),
+	KUNIT_CASE(writes_are_detected_after_events),
+	KUNIT_CASE(restored_entries_obey_protection),
+	KUNIT_CASE(new_entries_are_soft_dirty),
 #ifdef __KERNEL__
-	KUNIT_CASE(what_is_encoded_is_decoded),
+	KUNIT_CASE(encoded_entries_are_decoded),
 #endif
 	{}
 };
