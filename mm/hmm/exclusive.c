@@ -629,7 +629,8 @@ static unsigned long exclusive_put_stretch(struct page **pages,
  * @pages: as device_exclusive_make_range() left them; cleared
  * @npages: number of entries in @pages
  *
- * The device may go on using the pages until its driver's notifier is called.
+ * The device may continue to use the pages until its driver's notifier is
+ * called.
  */
 void device_exclusive_put_range(struct page **pages, unsigned long npages)
 {

@@ -4,7 +4,7 @@
  * and folios that a device may write to.
  *
  * Most entries come in runs: each one is the entry before it for the next page.
- * Only the first entry of a run has to be decoded.
+ * Only the first entry of a run is decoded.
  */
 #ifndef _MM_HMM_SOFTLEAF_H
 #define _MM_HMM_SOFTLEAF_H

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * What the flags of a VMA allow a device. Where the kernel is built without
- * shadow stacks, their flag is 0 and there is nothing to tell apart.
+ * The access that the flags of a VMA allow a device. In kernels without shadow
+ * stacks, VM_SHADOW_STACK is 0, and that test does nothing.
  */
 #include <kunit/test.h>
 #include <linux/mm.h>
@@ -34,7 +34,7 @@ static void writable_entries_are_writable(struct kunit *test)
 						       VM_READ | VM_WRITE));
 }
 
-/* They have VM_WRITE, and dirty entries of theirs count as writable. */
+/* They have VM_WRITE, and pte_write() is true for their dirty entries. */
 static void shadow_stacks_are_read_only(struct kunit *test)
 {
 	vm_flags_t flags = VM_READ | VM_WRITE | VM_SHADOW_STACK;
