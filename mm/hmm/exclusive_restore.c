@@ -244,6 +244,24 @@ pte_t present_device_exclusive_pte(struct vm_area_struct *vma,
 	return pte;
 }
 
+/* mlock() */
+
+/**
+ * device_exclusive_run() - count exclusive PTEs of consecutive pages of a folio
+ * @ptep: the first PTE, which is exclusive
+ * @max: how many PTEs there are to look at
+ *
+ * Context: Under the page table lock.
+ *
+ * Return: the number of PTEs, at least 1.
+ */
+unsigned int device_exclusive_run(pte_t *ptep, unsigned int max)
+{
+	pte_t pte = ptep_get(ptep);
+
+	return exclusive_pte_run(ptep, pte, exclusive_pte_page(pte), max);
+}
+
 /* fork() */
 
 /**
