@@ -164,7 +164,8 @@ TEST_F(aging, idle_until_the_cpu_reads)
 }
 
 /* Including the page frames of coherent device memory */
-TEST_F(aging, idle_marks_of_all_memory)
+/* Slow where each page is looked at by checkers */
+TEST_F_TIMEOUT(aging, idle_marks_of_all_memory, 180)
 {
 	struct whole before = whole_now(&self->owned);
 	__u64 bits = ~0ULL;

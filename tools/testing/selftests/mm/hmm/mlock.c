@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "kselftest_harness.h"
-#include "lib/device.h"
+#include "lib/exclusive.h"
 
 #define N	8UL	/* fewer pages than a processor puts off */
 #define SEED	0x1000UL
@@ -185,6 +185,102 @@ TEST_F(hmm_mlock, migrates_after_mlock_on_another_cpu)
 	EXPECT_TRUE(child_do(&child, work_check, self->map, N, SEED));
 	EXPECT_TRUE(pattern_is(self->map, N, SEED));
 	child_stop(&child);
+}
+
+/*
+ * Exclusive pages are mapped and on the LRU: they count, and munlock() finds
+ * them. Both kinds are taken whole.
+ */
+FIXTURE(mlock_exclusive)
+{
+	int fd;
+	char *map;
+	struct swap swap;
+	long before;
+};
+
+FIXTURE_VARIANT(mlock_exclusive)
+{
+	bool huge;
+};
+
+FIXTURE_VARIANT_ADD(mlock_exclusive, small)
+{
+	.huge = false,
+};
+
+FIXTURE_VARIANT_ADD(mlock_exclusive, huge)
+{
+	.huge = true,
+};
+
+FIXTURE_SETUP(mlock_exclusive)
+{
+	int probe = probe_open();
+
+	self->swap.disk = -1;
+	self->map = NULL;
+	self->before = mlocked_pages();
+	self->fd = dmirror_open(0);
+	if (self->fd < 0)
+		SKIP(return, "no /dev/hmm_dmirror0");
+	if (variant->huge && probe < 0)
+		SKIP(return, "no hmm_probe");
+	self->map = variant->huge ? map_thp(probe, HUGE_BYTES) :
+				    map_anon_small(HUGE_BYTES);
+	if (!self->map)
+		SKIP(return, "no huge page");
+	pattern_fill(self->map, HUGE_PAGES, SEED);
+	ASSERT_EQ(0, mlock(self->map, HUGE_BYTES));
+	ASSERT_EQ(0, device_seize(self->fd, self->map, HUGE_PAGES));
+}
+
+FIXTURE_TEARDOWN(mlock_exclusive)
+{
+	if (self->map)
+		munmap(self->map, HUGE_BYTES);
+	swap_stop(&self->swap);
+	EXPECT_MLOCKED(0);
+}
+
+TEST_F(mlock_exclusive, munlocked)
+{
+	EXPECT_MLOCKED(HUGE_PAGES);
+	ASSERT_EQ(0, munlock(self->map, HUGE_BYTES));
+	EXPECT_MLOCKED(0);
+	EXPECT_TRUE(pattern_is(self->map, HUGE_PAGES, SEED));
+	EXPECT_MLOCKED(0);
+}
+
+TEST_F(mlock_exclusive, munlocked_in_part)
+{
+	ASSERT_EQ(0, munlock(self->map, HUGE_BYTES / 2));
+	EXPECT_TRUE(pattern_is(self->map, HUGE_PAGES, SEED));
+	ASSERT_EQ(0, munlock(self->map, HUGE_BYTES));
+	EXPECT_MLOCKED(0);
+}
+
+#define RECLAIM_TRIES	50
+
+TEST_F(mlock_exclusive, munlocked_and_reclaimed)
+{
+	struct reclaimer reclaimer;
+	int tries;
+
+	if (!swap_start(&self->swap, SWAP_BYTES))
+		SKIP(return, "no zram to swap to");
+	if (!reclaimer_start(&reclaimer))
+		SKIP(return, "no memory.reclaim");
+	ASSERT_EQ(0, munlock(self->map, HUGE_BYTES));
+	for (tries = 0; tries < RECLAIM_TRIES; tries++) {
+		if (swapped_pages(self->map, HUGE_PAGES) == HUGE_PAGES)
+			break;
+		reclaimer_run(&reclaimer, 4 * HUGE_BYTES);
+	}
+	reclaimer_stop(&reclaimer);
+	EXPECT_EQ(HUGE_PAGES, swapped_pages(self->map, HUGE_PAGES));
+	EXPECT_EQ(0, device_seized(self->fd, self->map, HUGE_PAGES));
+	EXPECT_TRUE(pattern_is(self->map, HUGE_PAGES, SEED));
 }
 
 TEST_HARNESS_MAIN

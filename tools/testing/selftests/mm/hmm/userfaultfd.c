@@ -761,6 +761,107 @@ TEST_F(uffd_exclusive, races_with_exclusive_access)
 	EXPECT_TRUE(device_reads(self->fd, self->from, variant->npages, 1));
 }
 
+/*
+ * A huge page at the destination, wherever it is, is not moved over. A kernel
+ * that tries again for ever is left behind by killing the child.
+ */
+enum place { PLACE_PRESENT, PLACE_EXCLUSIVE, PLACE_PRIVATE };
+
+FIXTURE(uffd_onto_huge)
+{
+};
+
+FIXTURE_VARIANT(uffd_onto_huge)
+{
+	enum place place;
+	size_t npages;	/* to move */
+};
+
+FIXTURE_VARIANT_ADD(uffd_onto_huge, present)
+{
+	.place = PLACE_PRESENT,
+	.npages = 1,
+};
+
+FIXTURE_VARIANT_ADD(uffd_onto_huge, exclusive)
+{
+	.place = PLACE_EXCLUSIVE,
+	.npages = 1,
+};
+
+FIXTURE_VARIANT_ADD(uffd_onto_huge, exclusive_by_huge)
+{
+	.place = PLACE_EXCLUSIVE,
+	.npages = HUGE_PAGES,
+};
+
+FIXTURE_VARIANT_ADD(uffd_onto_huge, private)
+{
+	.place = PLACE_PRIVATE,
+	.npages = 1,
+};
+
+FIXTURE_SETUP(uffd_onto_huge)
+{
+}
+
+FIXTURE_TEARDOWN(uffd_onto_huge)
+{
+}
+
+enum onto { ONTO_REFUSED, ONTO_MOVED, ONTO_OTHER_ERROR, ONTO_CHANGED, ONTO_NO_SETUP };
+
+static enum onto move_onto_huge(enum place place, size_t npages)
+{
+	int fd = dmirror_open(0), probe = probe_open();
+	char *from = map_anon_small(HUGE_BYTES);
+	struct uffd uffd;
+	struct moved moved;
+	char *to;
+
+	if (fd < 0 || probe < 0)
+		return ONTO_NO_SETUP;
+	to = map_thp(probe, HUGE_BYTES);
+	if (!to)
+		return ONTO_NO_SETUP;
+	pattern_fill(to, HUGE_PAGES, 1);
+	pattern_fill(from, HUGE_PAGES, 1000);
+	if (place == PLACE_EXCLUSIVE && device_seize(fd, to, HUGE_PAGES))
+		return ONTO_NO_SETUP;
+	if (place == PLACE_PRIVATE && device_take(fd, to, HUGE_PAGES).rc)
+		return ONTO_NO_SETUP;
+	if (uffd_open(&uffd, UFFD_FEATURE_MOVE) ||
+	    uffd_watch(&uffd, to, HUGE_BYTES, UFFDIO_REGISTER_MODE_MISSING))
+		return ONTO_NO_SETUP;
+	moved = move_bytes(&uffd, to, from, npages * PAGE_BYTES);
+	close(uffd.fd);
+	if (!moved.rc)
+		return ONTO_MOVED;
+	if (moved.rc != -EEXIST)
+		return ONTO_OTHER_ERROR;
+	return pattern_is(to, HUGE_PAGES, 1) &&
+	       pattern_is(from, HUGE_PAGES, 1000) ? ONTO_REFUSED : ONTO_CHANGED;
+}
+
+TEST_F(uffd_onto_huge, move_is_refused)
+{
+	pid_t pid = fork_off();
+	int status;
+
+	if (!pid)
+		_exit(move_onto_huge(variant->place, variant->npages));
+	status = wait_for_child(pid, 8);
+	if (status == -1) {
+		kill(pid, SIGKILL);
+		waitpid(pid, NULL, 0);
+	}
+	ASSERT_NE(-1, status);
+	ASSERT_TRUE(WIFEXITED(status));
+	if (WEXITSTATUS(status) == ONTO_NO_SETUP)
+		SKIP(return, "no device, huge page or UFFDIO_MOVE");
+	EXPECT_EQ(ONTO_REFUSED, WEXITSTATUS(status));
+}
+
 /* What userfaultfd marks, and device memory */
 
 FIXTURE(uffd_wp)
