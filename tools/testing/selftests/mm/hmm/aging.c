@@ -45,8 +45,9 @@ do {									\
 } while (0)
 
 /*
- * What is exclusive as a whole stays so where it is only looked at: its entry is
- * not split, and the device not told. The stock kernel takes page by page.
+ * A huge page that is exclusive as a whole stays so if it is only examined: its
+ * entry is not split, and the device is not notified. The stock kernel makes it
+ * exclusive page by page.
  */
 struct whole {
 	long splits;
@@ -758,7 +759,7 @@ TEST_F(aging, damon_migrates_page_frames)
 	EXPECT_USABLE();
 }
 
-/* The device is told, but the entry stays. */
+/* The device is notified, but the entry stays. */
 TEST_F(aging, damon_cannot_migrate_pinned_page_frames)
 {
 	const char *reason = why_no_frames(&self->owned);

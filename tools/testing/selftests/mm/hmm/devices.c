@@ -460,7 +460,7 @@ TEST_F(hmm_attach, executes_a_program)
 	EXPECT_EQ(ARRAY_SIZE(range_commands), refused(self->fd, self->map));
 }
 
-/* A file that cannot be what it is to be mirrors on what it did. */
+/* A file that fails to attach still mirrors what it did before. */
 TEST_F(hmm_attach, bad_pidfds)
 {
 	struct hmm_dmirror_attach args = { .pidfd = self->pidfd, .flags = 1 };

@@ -245,8 +245,9 @@ FIXTURE_VARIANT_ADD(driver_regression, read_inside_a_huge_page)
 };
 
 /*
- * Small pages are to do where no large one can be had. After a release, the
- * first large page makes all coherent memory large ones, and there is no more.
+ * If no large page can be allocated, small ones must be used instead. After a
+ * release, the first large page turns all coherent memory into large ones, so
+ * that no small ones remain.
  */
 static enum outcome do_small_pages_run_out(void)
 {
@@ -307,7 +308,7 @@ FIXTURE_VARIANT_ADD(driver_regression, second_file_sees_return)
 	.job = do_second_file_sees_return,
 };
 
-/* Device memory is there as long as anyone has the device open. */
+/* Device memory stays as long as any file of the device is open. */
 static enum outcome do_closing_one_file_of_two(void)
 {
 	int fd = dmirror_open(PRIVATE), second = dmirror_open(PRIVATE);

@@ -30,8 +30,8 @@
 #define MOST_ROUNDS	50
 
 /*
- * What the kernel-doc of migrate_device_evict() says: without arrivals, a pass
- * that leaves something behind met it in the hands of somebody.
+ * From the kernel-doc of migrate_device_evict(): unless pages arrive, one that
+ * a pass leaves behind was in use by a task at that time.
  */
 #define IDLE_PASSES	11
 #define MOST_PASSES	((THREADS + 1) * IDLE_PASSES)
@@ -249,8 +249,8 @@ TEST_F_TIMEOUT(evict_race, ends_in_time, TIMEOUT)
 }
 
 /*
- * An eviction that does not end, since there is a page that is held, and others
- * that come back again and again: who is killed ends it.
+ * An eviction that does not end, since one page is held, and others come back
+ * again and again: a fatal signal ends it.
  */
 
 #define FEW	64
@@ -309,8 +309,8 @@ TEST_F_TIMEOUT(evict_race, ends_when_killed, TIMEOUT)
 }
 
 /*
- * As a driver of 7.3 has to do it: by range, again and again. That it ends is
- * thanks to the threads; nobody says which pages were left out.
+ * As a driver of 7.3 has to do it: by range, again and again. It ends only
+ * because the threads do; nothing reports which pages did not migrate.
  */
 TEST_F_TIMEOUT(evict_race, by_range, TIMEOUT)
 {

@@ -302,7 +302,7 @@ static void wait_for_the_end(struct count *count, unsigned long ms)
 
 	while (now - start < ms || !has_seen_enough(count)) {
 		if (now - start > LIMIT_SECONDS * 1000) {
-			count->wrong = "somebody makes no progress";
+			count->wrong = "too few additions, takes or events";
 			return;
 		}
 		usleep(1000);

@@ -466,7 +466,7 @@ TEST_F(exclusive_mm, soft_dirty_stays)
 	EXPECT_EQ(self->npages, dirty_pages(self->map, self->npages));
 }
 
-/* After the bit is cleared, the next write by anyone sets it. */
+/* Once cleared, the bit is set by the next write, of CPU or device. */
 TEST_F(exclusive_mm, soft_dirty_is_cleared)
 {
 	clear_softdirty();

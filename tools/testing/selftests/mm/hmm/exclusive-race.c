@@ -22,9 +22,9 @@
 #define MOST_TAKES	100000
 
 /*
- * A word that all parties add to, until each has added to it often enough and
- * each device has lost its page to the others often enough. Meanwhile nobody
- * rests, and no device may need more than so many attempts.
+ * All parties add to one word, without pauses, until each has added to it often
+ * enough and each device has lost its page to the others often enough. A device
+ * may not need more than MOST_TAKES attempts.
  */
 struct party {
 	int fd;		/* a device; -1 is the CPU */

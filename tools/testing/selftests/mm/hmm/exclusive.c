@@ -420,7 +420,7 @@ struct contender {
 	const char *wrong;
 };
 
-/* -EBUSY and -ENOENT: someone else was faster. */
+/* -EBUSY and -ENOENT: another contender was faster. */
 static void *contend(void *arg)
 {
 	struct contender *me = arg;

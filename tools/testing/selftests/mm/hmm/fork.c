@@ -159,7 +159,7 @@ TEST_F(hmm_fork, migrated_while_shared)
 	EXPECT_OWN(OTHER);
 }
 
-/* Where no large page can be had, a shared one is split first. */
+/* If no large page can be allocated, a shared one is split first. */
 TEST_F(hmm_fork, no_large_page_on_the_device)
 {
 	if (variant->npages != HUGE_PAGES)

@@ -257,7 +257,7 @@ static const char *describe(uint8_t state)
 	if (state == NO_ACCESS)
 		return "no access: nothing is mapped here";
 	if (state == ABSENT)
-		return "nothing yet: no page until someone touches it";
+		return "nothing yet: no page before the first access";
 	snprintf(text, sizeof(text), "%s%s%s%s",
 		 state & WRITABLE ? "writable" : "read-only",
 		 state & HUGE ? ", in 2 MiB mappings" : "",

@@ -50,7 +50,7 @@ unsigned int seed = 1;
 unsigned int changer_rest = 12000;
 bool copy;
 
-/* What is counted, by enum hmm_torture_count: its name, and who must get on */
+/* Counters, by enum hmm_torture_count: the name, and when it must increase */
 static const struct {
 	const char *name;
 	enum { NEVER, ALWAYS, IN_COPY, IN_ALL } must;
@@ -117,7 +117,7 @@ static void *work(void *argument)
 	unsigned int state = seed + worker->op;
 
 	for (;;) {
-		/* What went wrong is told by the module, and seen elsewhere. */
+		/* The module reports errors; they are checked elsewhere. */
 		ioctl(device, HMM_TORTURE_DO, worker->op);
 		rest(&state, worker->pause);
 	}

@@ -134,7 +134,7 @@ static void mprotect_idle(void)
 
 static void act(enum hmm_torture_op op)
 {
-	/* What goes wrong is told by the module, and seen elsewhere. */
+	/* The module reports errors; they are checked elsewhere. */
 	ioctl(device, HMM_TORTURE_DO, op);
 }
 

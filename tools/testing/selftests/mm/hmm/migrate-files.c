@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Page cache that is migrated, from system memory to system memory: the file system
- * is told of all that was written, and what it keeps for a folio goes with it, or
- * the folio stays. All processes that map it have it back.
+ * Migration of page cache from system memory to system memory: the file system
+ * is notified of all writes, and its private data of a folio migrates along, or
+ * the folio stays. All processes that mapped the folio have it mapped again.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -172,7 +172,7 @@ TEST_F(migrate_files, each_write_is_reported)
 	__u64 dirtied;
 
 	if (variant->shmem)
-		SKIP(return, "is not told");
+		SKIP(return, "shmem is not notified");
 	pattern_fill(self->map, N, SEED);
 	munmap(self->map, BYTES);
 	self->map = map_file(self->file);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Migration of large folios: whole, in part, cut up on the device, and as
- * small pages where no large one can be had. Whatever the order, data is
- * right and all device memory comes back.
+ * Migration of large folios: whole, in part, split on the device, and as small
+ * pages if no large one can be allocated. Whatever the order, the data stays
+ * correct and all device memory is freed in the end.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -72,7 +72,7 @@ static char *thp_on_device(int probe, int fd)
 /*
  * No address space keeps a huge entry of a folio that was split. Break it by
  * splitting the caller's PMD only: the kernel does not survive it, hence "crash"
- * in hmm-expected-base.
+ * in expected-base.
  */
 
 TEST_F(migrate_regression, shared_huge_page_falls_back)
@@ -760,7 +760,7 @@ TEST_F(migrate_regression, no_lru_drain_on_other_processors)
 		left_alone = !is_on_lru(other);
 	}
 	EXPECT_TRUE(left_alone);
-	/* But what is in their batches can be had. */
+	/* But a page in such a batch can be migrated. */
 	EXPECT_EQ(1, move_to_device(self->fd, other, 1).moved);
 	EXPECT_TRUE(pattern_is(map, 64, SEED));
 	EXPECT_TRUE(pattern_is(other, 1, SEED));
@@ -842,8 +842,8 @@ TEST_F(migrate_regression, free_device_pages_are_skipped)
 }
 
 /*
- * A folio whose pages are shared but for one, which is pinned, stays, and
- * nobody takes it for one that is mapped in part.
+ * A folio whose pages are all shared except for one, which is pinned, does not
+ * migrate, and is not counted as partially mapped.
  */
 TEST_F(migrate_regression, pinned_page_in_the_middle)
 {

@@ -107,7 +107,7 @@ TEST_F(mirror_coherence, copy_on_write_by_the_device)
 	keeper_stop(&child);
 }
 
-/* A private mapping's page is the file's until someone writes. */
+/* A private mapping has the page of the file until the first write. */
 TEST_F(mirror_coherence, private_copy_of_a_file)
 {
 	int fd = memory_file(BYTES);

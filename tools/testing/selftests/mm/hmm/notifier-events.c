@@ -428,7 +428,7 @@ TEST_F(hmm_event, owner)
 	__u64 i;
 
 	if (!variant->told)
-		SKIP(return, "nothing is told");
+		SKIP(return, "no notification");
 	for (i = 0; i < sub_state(self->fd).records; i++) {
 		struct hmm_notify_record record = sub_record(self->fd, i);
 
@@ -495,7 +495,7 @@ TEST_F(hmm_event, range)
 	__u64 end = start + self->place.bytes;
 
 	if (!variant->told)
-		SKIP(return, "nothing is told");
+		SKIP(return, "no notification");
 	EXPECT_LE(end, told_until(self->fd, start));
 	if (variant->told == SET(SOFT_DIRTY))
 		return;

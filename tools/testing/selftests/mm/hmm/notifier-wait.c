@@ -1435,7 +1435,7 @@ TEST(hmm_starter_is_named)
 	if (ioctl(flights.fd, HMM_FLIGHT_STARTER, &starter)) {
 		EXPECT_EQ(EOPNOTSUPP, errno);
 		close(flights.fd);
-		SKIP(return, "no lockdep, or it is not told");
+		SKIP(return, "no lockdep, or no annotation of invalidations");
 	}
 	EXPECT_EQ(0, strncmp(starter.name, "flight_starter",
 			     strlen("flight_starter")));

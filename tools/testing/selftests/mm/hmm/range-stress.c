@@ -253,7 +253,7 @@ static void sleep_in_userfaultfd(unsigned int seed)
 		       UFFDIO_REGISTER_MODE_MISSING))
 		_exit(4);
 	probe_fault_all(fd, map, 1, &slot, REQ_READ, HMM_PROBE_UNLOCKED);
-	fatal("nobody filled the page, and yet the call came back");
+	fatal("the call returned, but the missing page was never filled");
 }
 
 /* The parent */

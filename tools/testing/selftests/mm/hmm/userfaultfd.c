@@ -751,8 +751,8 @@ TEST_F(uffd_exclusive, races_with_exclusive_access)
 	ASSERT_TRUE(moved);
 	EXPECT_LT(0, taker.taken);
 	/*
-	 * It was told each time: it has nothing where there is nothing. The stock
-	 * driver does not ask whether that was while it mapped a page.
+	 * Each move notified the device: it has no page if none is mapped. The
+	 * stock driver does not check for an invalidation while it maps one.
 	 */
 	if (device_is_ours(self->fd))
 		EXPECT_EQ(0, device_seized(self->fd, self->to,
@@ -978,7 +978,7 @@ TEST_F(uffd_wp, writes_to_zero_pages_are_reported)
 	EXPECT_TRUE(pattern_is(self->map, self->npages, 2));
 }
 
-/* Any access is to be seen: the device has none, wherever the page is. */
+/* Every access must fault: the device has none, wherever the page is. */
 
 static void must_be_out_of_reach(struct __test_metadata *_metadata, int fd,
 				 char *map, size_t npages)

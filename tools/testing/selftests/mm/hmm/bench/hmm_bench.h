@@ -75,7 +75,7 @@ extern const struct row first_clock_rows[];
 extern const struct row first_lock_rows[];
 extern const struct row first_event_rows[];
 
-/* Where a process is to be small; the parent keeps it. */
+/* For a child process that must be small; its parent keeps the memory. */
 int unmap_taken_memory(void);
 
 /* Common */
@@ -114,8 +114,8 @@ int command(unsigned long number);
 int hold(int file, const struct hmm_bench_hold *args);
 
 /*
- * Measure in a process that ends with it, so that nothing has to be taken back.
- * Nobody has ever subscribed to its address space.
+ * Measure in a process that exits afterwards, so that nothing needs cleanup.
+ * Its address space has never had a subscription.
  */
 int measure_apart(int (*measure)(const struct row *row, double *value),
 		  const struct row *row, double *value);

@@ -67,7 +67,7 @@ static int register_whole(void)
 	return command(HMM_BENCH_REGISTER);
 }
 
-/* Who has never subscribed, with a file of its own and a page */
+/* An address space without subscriptions, a file of its own, and a page */
 static int prepare(void)
 {
 	close(device);
@@ -325,8 +325,9 @@ static bool is_cut_off(void)
 }
 
 /*
- * Who waits may not be one who can be killed: it is let go by the end of the
- * others. They are begun anew if they are over, whatever the reason.
+ * The wait that is measured may be unkillable: only the end of the other
+ * processes is sure to end it. They are started again if they have ended, for
+ * whatever reason.
  */
 static int repeat(const struct trial *trial, double *value, bool *cut_off)
 {
@@ -480,7 +481,10 @@ static int count_periods(double *count)
 	return 0;
 }
 
-/* A grace period of SRCU is no other; who waits for one sleeps. */
+/*
+ * Grace periods of SRCU are not among the counted ones, but a task that waits
+ * for one sleeps.
+ */
 static int count_sleeps(double *count)
 {
 	struct rusage usage;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Interval subscriptions: what they cost those who have them, and those who
+ * Interval subscriptions: what they cost their drivers, and the tasks that
  * change the memory.
  */
 #include <errno.h>
@@ -31,7 +31,7 @@ static int hold_others(unsigned long count)
 	return hold(device, &others);
 }
 
-/* Just behind the one of this number */
+/* In the gap after the one of this number */
 static int insert_behind(unsigned long number, double *value)
 {
 	struct hmm_bench_call args = {

@@ -143,7 +143,7 @@ static int measure_faults(const struct row *row, double *value)
 	return rc;
 }
 
-/* Somebody who takes mmap_lock for write all the time */
+/* A thread that acquires mmap_lock for write all the time */
 
 static bool finished;	/* atomic */
 static double mappings;	/* of the writer; its own until it has ended */

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A storm: threads have a range invalidated all the time, and its callbacks
- * are slow. It is measured how long those wait who have nothing to do with that
- * range.
+ * A storm: threads invalidate a range all the time, and its callbacks are slow.
+ * Measures how long operations wait that have nothing to do with that range.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -109,7 +108,7 @@ static int in_storm(const struct storm *storm, int (*act)(double *seconds),
 
 /* The unrelated subscription */
 
-/* Where there is memory, so that it can be told of something too */
+/* Its range has memory, so that it can be invalidated too. */
 static int map_unrelated(void)
 {
 	char *at = mmap((char *)UNRELATED, PAGE_BYTES, PROT_READ | PROT_WRITE,
@@ -118,7 +117,7 @@ static int map_unrelated(void)
 	return at == MAP_FAILED ? failed("mmap: %s", strerror(errno)) : 0;
 }
 
-/* It has been told, and that is over, when this returns. */
+/* The invalidation and its callback have ended when this returns. */
 static int tell_unrelated(void)
 {
 	if (madvise((char *)UNRELATED, PAGE_BYTES, MADV_DONTNEED))
@@ -137,7 +136,7 @@ static int hold_unrelated(void)
 	return hold(device, &unrelated);
 }
 
-/* A reader has reason to begin when its subscription has been told. */
+/* A reader has reason to begin after its subscription was notified. */
 static int time_read(double *seconds)
 {
 	int rc = tell_unrelated();

@@ -4,8 +4,8 @@
  *
  * An operation is one entry of bench_ops. Only its run() is timed; what it
  * needs beforehand is done by arm(). The quickest of several runs is the one
- * that no interrupt disturbed. Apart from that, an open file holds subscriptions
- * for as long as it is told to.
+ * that no interrupt disturbed. Apart from that, an open file holds the
+ * subscriptions of HMM_BENCH_HOLD until it drops them or is closed.
  */
 #include <linux/cleanup.h>
 #include <linux/delay.h>

@@ -5,10 +5,10 @@
  * Contract of a snapshot: each slot holds what the oracle sees, and the sticky
  * flags that the caller left in it.
  *
- * Contract of a call with requests: it gives 0 exactly when no request is
- * impossible. After 0, each requested page is VALID, and WRITE where that was
- * asked; each slot holds what the oracle sees now; and a page that nobody
- * requested was neither mapped nor made writable, unless one mapping covers it
+ * Contract of a call with requests: it returns 0 if and only if all requests
+ * can be met. After 0, each requested page is VALID, and WRITE if that was
+ * requested; each slot holds what the oracle sees now; and a page without a
+ * request was neither mapped nor made writable, unless one mapping covers it
  * and a requested page: a folio, or the window around a file page that one
  * fault maps. The slot of such a page may still say that nothing is there:
  * it may have been written before the fault, and a page that appears where

@@ -6,8 +6,8 @@
  *   arena	HMM_TORTURE_PAGES pages of the process, which it changes all the
  *		time
  *   mirror	what a subscription's device would have: the PFNs of pages that
- *		may be written to. Who looks at one under its lock must find
- *		just that in the page table.
+ *		may be written to. While its lock is held, the page table must
+ *		map just these PFNs.
  *   slot	the place of a subscription. Readers and resizers hold it for
  *		reading, inserters and removers for writing.
  *   copy	a second, possibly broken build of the notifiers inside of this
@@ -61,7 +61,7 @@ struct torture_range {
  * @subs: how many have not been buried yet
  * @idle: woken when there are none
  * @dead_lock: of @dead, @nr_dead and @dead_listers
- * @dead: subscriptions that are gone; kept for a while, to see who calls them
+ * @dead: removed subscriptions, kept for a while to detect calls of them
  * @nr_dead: how many
  * @dead_listers: subscriptions to the whole address space that are gone, or
  *	that could not be registered
@@ -69,7 +69,7 @@ struct torture_range {
  * @gate: tells the copy of starts
  * @tail: tells the copy of ends
  * @inflight_lock: of @inflight and @refused
- * @inflight: what the copy was told of
+ * @inflight: invalidations that the copy has accepted the start of
  * @refused: what it has refused; kept, in case it has not let go
  */
 struct torture {
@@ -106,7 +106,7 @@ struct torture {
  * @moved: it was resized, or is being: callbacks may come for the old range
  * @running: callbacks that have begun and not ended, second passes included
  * @released: how often release was called
- * @resizing: held by who resizes
+ * @resizing: held during a resize
  * @lock: the driver's lock, of all that follows
  * @first: first page that may be mirrored
  * @last: last one

@@ -6,9 +6,9 @@
  * The copy hears of a start when the real interval subscriptions have, and of an
  * end when the page table has changed: as the real notifiers would have it.
  *
- * Two subscriptions do it, for who has an end may not refuse a start, and the
- * copy may. The tail comes first and goes last: it knows by the range whether
- * the gate has let the invalidation pass.
+ * This needs two subscriptions: one with an end callback must not refuse a
+ * start, and the copy may. The tail is subscribed first and removed last: it
+ * knows by the range whether the gate has let the invalidation pass.
  */
 #include <linux/delay.h>
 #include <linux/mm.h>

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Subscriptions to the whole address space under torture. Each has a mirror of
- * the arena: what it has read while nothing overlapping was in flight must be in
- * the page table until it is told.
+ * the arena: a page read while no overlapping invalidation was in flight must
+ * stay in the page table until the subscription is notified.
  */
 #include <linux/delay.h>
 #include <linux/mm.h>
@@ -23,7 +23,7 @@
  * @notifier: the subscription
  * @torture: its process
  * @lock: the driver's lock, of the pages
- * @inflight: invalidations that it was told of the start of, and not of the end
+ * @inflight: invalidations whose start callback was called, but not yet the end
  * @pages: of the arena; @busy is the number of @inflight that overlap the page,
  *	@seq of those that ever did, and @pfn the mirror: 0 for none
  * @grave: in &torture.dead_listers
@@ -134,7 +134,7 @@ static void lister_read(struct torture_lister *lister)
 	if (page->busy || page->seq != seq)
 		return;
 	if (page->pfn && page->pfn != pfn)
-		torture_fail("a list mirror was not told of a change");
+		torture_fail("a list mirror was not notified of a change");
 	page->pfn = pfn;
 	torture_count(HMM_TORTURE_LIST_READS);
 }
@@ -191,7 +191,7 @@ static int lister_register(struct torture_lister *lister)
 	return ret;
 }
 
-/* Kept: what still calls it is to be reported, and not to crash. */
+/* Not freed, so that a late call of it is reported and does not crash. */
 static void lister_bury(struct torture_lister *lister)
 {
 	struct torture *torture = lister->torture;

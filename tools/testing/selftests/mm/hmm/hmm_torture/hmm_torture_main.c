@@ -12,7 +12,7 @@
  *   - a subscription that goes while its callbacks run, or goes twice, or does
  *     not go;
  *   - an end of an invalidation without its start, or a subscription to the
- *     whole address space that is not told of what changes.
+ *     whole address space that is not notified of changes.
  * That operations get on is for the program to see, by the counts.
  */
 #include <linux/fs.h>
@@ -103,7 +103,7 @@ static int set_up(struct file *file, unsigned long arg)
 	ret = -EBUSY;
 	if (cmpxchg(&file->private_data, NULL, torture))
 		goto disperse;
-	/* Only compared from now on, but nobody else may come to have its address. */
+	/* Only compared from now on; the reference prevents address reuse. */
 	mmgrab(torture->real);
 	return 0;
 
@@ -139,7 +139,7 @@ static bool remove_all(struct torture *torture)
 	if (!wait_event_timeout(torture->idle, !atomic_read(&torture->subs),
 				LONG_ENOUGH))
 		return false;
-	/* Who buried the last one has done with it. */
+	/* Wait until the task that buried the last one has dropped the lock. */
 	spin_lock(&torture->dead_lock);
 	spin_unlock(&torture->dead_lock);
 	return true;

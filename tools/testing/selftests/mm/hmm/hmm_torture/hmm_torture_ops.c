@@ -254,7 +254,7 @@ static int do_remove(struct torture *torture, bool wait)
 	return 0;
 }
 
-/* From now on only these pages are mirrored; none if @first is behind @last. */
+/* Mirror only these pages from now on; none if @first is greater than @last. */
 static void set_pages(struct torture_sub *sub, unsigned int first,
 		      unsigned int last)
 {

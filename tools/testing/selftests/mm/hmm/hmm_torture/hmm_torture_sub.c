@@ -20,7 +20,7 @@
  * struct torture_finish - what a first pass leaves to the second
  * @finish: the core's
  * @start: what is invalidated
- * @end: first address behind
+ * @end: the last byte + 1
  * @may_sleep: in the second pass as well
  */
 struct torture_finish {
@@ -35,7 +35,10 @@ static struct torture_sub *sub_of(struct mmu_interval_notifier *notifier)
 	return container_of(notifier, struct torture_sub, notifier);
 }
 
-/* Take pages from the mirror. The driver's lock is held, or nobody knows it. */
+/*
+ * Remove pages from the mirror. The caller holds the driver's lock, or has not
+ * made @sub visible to others yet.
+ */
 void torture_drop(struct torture_sub *sub, unsigned int first,
 		  unsigned int last)
 {
@@ -66,7 +69,7 @@ static void sometimes_sleep(struct torture *torture, bool may_sleep)
 		usleep_range(50, 100 + torture_dice(torture, 1000));
 }
 
-/* False if there is nothing that could be told. */
+/* False if the subscription is gone. */
 static bool begin_callback(struct torture_sub *sub,
 			   const struct mmu_notifier_range *range)
 {
@@ -104,7 +107,7 @@ static void end_callback(struct torture_sub *sub)
 static void insert_from_callback(struct torture *torture,
 				 struct torture_slot *slot)
 {
-	/* At the end of an address space nobody may subscribe any more. */
+	/* No new subscriptions while the address space exits. */
 	if (READ_ONCE(torture->ending) || !mmget_not_zero(torture->mm))
 		return;
 	/* Not to reclaim, which may be what we are called for. */
@@ -114,8 +117,8 @@ static void insert_from_callback(struct torture *torture,
 }
 
 /*
- * Only a callback of a single pass may be waited for, and not one that may wait
- * for this one: who waits has the lower slot.
+ * Only wait for a single-pass callback, and not for one that may be waiting for
+ * this one: a callback only waits for those of higher slots.
  */
 static void remove_from_callback(struct torture_sub *sub,
 				 struct torture_sub *victim, bool may_sleep)
@@ -179,7 +182,7 @@ static bool take_away(struct torture_sub *sub,
 		drop_addresses(sub, range->start, range->end);
 	mutex_unlock(&sub->lock);
 
-	/* Entries change when all have been told: others may read until then. */
+	/* Entries change after the last callback; others may read before. */
 	sometimes_sleep(sub->torture, may_sleep);
 	sometimes_meddle(sub, may_sleep);
 	return true;
@@ -256,8 +259,8 @@ static const struct mmu_interval_notifier_ops two_pass_ops = {
 /* Life */
 
 /*
- * It is gone. The notifier itself is left as it is: what still calls it is to be
- * reported by the callback, and not by a crash. The oldest grave is cleared.
+ * The subscription is gone. Its notifier stays intact, so that a late call is
+ * reported by the callback and does not crash. Frees the oldest grave.
  */
 static void bury(struct torture_sub *sub)
 {
@@ -273,7 +276,7 @@ static void bury(struct torture_sub *sub)
 		list_del(&oldest->grave);
 		torture->nr_dead--;
 	}
-	/* Under the lock, which who waits takes too before it frees all this. */
+	/* Under the lock, which the waiter acquires before it frees all. */
 	if (atomic_dec_and_test(&torture->subs))
 		wake_up(&torture->idle);
 	spin_unlock(&torture->dead_lock);
