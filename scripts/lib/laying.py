@@ -65,7 +65,7 @@ class Tree:
         temp.replace(target)
 
     def drop_empty_folders(self, path):
-        """A folder that only held PATH goes with it, unless the base kernel has it."""
+        """Remove the directories that only contained PATH, except for those of the base kernel."""
         folder = os.path.dirname(path)
         while folder and not (BASE_SRC / folder).exists() and (self.src / folder).is_dir() \
                 and not any((self.src / folder).iterdir()):
@@ -82,7 +82,7 @@ class Tree:
         return self.copied_from(source) and self.remembered() == set(stage) and not self.pending(stage)
 
     def bring_up_to_date(self, stage, source):
-        """Returns the paths that changed. The caller holds the lock of the folder."""
+        """Returns the paths that changed. The caller holds the lock of the directory."""
         if not self.copied_from(source):
             self.copy_base(source)
         changes = self.pending(stage)

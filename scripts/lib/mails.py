@@ -39,13 +39,13 @@ class Repository:
 
 
 def identity():
-    """Who commits, and when: as the last commit of this repository, so that the mails depend on nothing else."""
+    """Author, committer and date of the last commit of this repository, so that the mails depend on nothing else."""
     done = subprocess.run(["git", "-c", "safe.directory=*", "-C", TOP, "log", "-1", "--format=%an%n%ae%n%cI"],
                           env=clean_env(), text=True, capture_output=True)
     if done.returncode:
         raise Failure(f"git log: {done.stderr.strip()}")
     name, mail, date = done.stdout.splitlines()
-    return {f"GIT_{who}_{what}": value for who in ("AUTHOR", "COMMITTER")
+    return {f"GIT_{role}_{what}": value for role in ("AUTHOR", "COMMITTER")
             for what, value in (("NAME", name), ("EMAIL", mail), ("DATE", date))}
 
 

@@ -22,7 +22,7 @@ def blank(match):
 
 
 def closing(code, start, opening, shutting):
-    """Index just behind the bracket that closes the one at START; -1 without one."""
+    """Index after the bracket that closes the one at START; -1 if there is none."""
     depth = 0
     for index in range(start, len(code)):
         depth += (code[index] == opening) - (code[index] == shutting)
