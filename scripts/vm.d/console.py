@@ -2,7 +2,7 @@
 """Recognise a kernel's complaints in its console output."""
 import re
 
-# Lines in which a kernel reports a fault of its own, or a lack of memory, which hmm-migrate-zap provokes. A process
+# Lines in which a kernel reports a fault of its own, or a lack of memory, which migrate-zap provokes. A process
 # that crashes in user space is no such fault.
 COMPLAINTS = re.compile("|".join((
     r"\bWARNING: ", r"\bBUG: ", r"kernel BUG at ", r"\bOops\b", r"Kernel panic", r"------------\[ cut here \]",
