@@ -27,6 +27,40 @@
  */
 #define HMM_RUN_WITH_REQUESTS	16UL
 
+/*
+ * The return value of callbacks that ends the page walk. Positive, so that it
+ * is no errno; hmm_walk.outcome says why the walk ended.
+ */
+#define HMM_WALK_STOP	1
+
+/**
+ * hmm_walk_stop() - end the walk before pages that lack access
+ * @w: the walk
+ * @vma: their VMA
+ * @start: first address
+ * @end: end of the pages, exclusive
+ * @verdict: the access that they lack
+ *
+ * Return: the value that ends a page walk.
+ */
+int hmm_walk_stop(struct hmm_walk *w, struct vm_area_struct *vma,
+		  unsigned long start, unsigned long end,
+		  enum hmm_verdict verdict)
+{
+	if (verdict == HMM_REFUSE) {
+		w->outcome = HMM_NO_ACCESS;
+		return HMM_WALK_STOP;
+	}
+	w->outcome = HMM_FAULT_NEEDED;
+	w->span = (struct hmm_span){
+		.vma = vma,
+		.start = start,
+		.end = end,
+		.write = verdict == HMM_WRITE_FAULT,
+	};
+	return HMM_WALK_STOP;
+}
+
 /**
  * struct hmm_walk_run - PTEs of one kind that are being recorded
  * @w: the walk

@@ -320,7 +320,7 @@ TEST_F(hugetlb, hole_is_punched)
 
 /*
  * A mapping that shares its page table with another process. What changes its
- * protection unmaps the table: the device must not go on with the page, of
+ * protection unmaps the table: the device must not go on with the page,
  * of which this process is no longer notified.
  */
 
