@@ -312,7 +312,7 @@ static void new_entries_are_soft_dirty(struct kunit *test)
 #include <linux/pgtable.h>
 #include <linux/userfaultfd_k.h>
 
-#include "pgtable_leaf_codec.h"
+#include "../leaf_codec.h"
 
 /* Can the architecture encode all of @leaf? */
 static bool has_a_form(struct pgtable_leaf leaf)

@@ -7,7 +7,7 @@
 #include <linux/export.h>
 #include <linux/pgtable_leafops.h>
 
-#include "pgtable_leaf_codec.h"
+#include "leaf_codec.h"
 
 struct pgtable_leaf pgtable_leaf_by_pte(struct pgtable_leaf leaf,
 					struct vm_area_struct *vma)
