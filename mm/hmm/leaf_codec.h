@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Encode an entry and decode it again, see leaf_codec.c. */
-#ifndef _MM_HMM_TESTS_LEAF_CODEC_H
-#define _MM_HMM_TESTS_LEAF_CODEC_H
+#ifndef _MM_HMM_LEAF_CODEC_H
+#define _MM_HMM_LEAF_CODEC_H
 
 #include <linux/pgtable_leaf.h>
 
@@ -14,4 +14,4 @@ struct pgtable_leaf pgtable_leaf_by_pmd(struct pgtable_leaf leaf,
 /* Do migration entries have young and dirty bits? */
 bool pgtable_leaf_migration_has_ad(void);
 
-#endif /* _MM_HMM_TESTS_LEAF_CODEC_H */
+#endif /* _MM_HMM_LEAF_CODEC_H */
