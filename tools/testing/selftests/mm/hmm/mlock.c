@@ -188,8 +188,8 @@ TEST_F(hmm_mlock, migrates_after_mlock_on_another_cpu)
 }
 
 /*
- * Exclusive pages are mapped and on the LRU: they count, and munlock() finds
- * them. Both kinds are taken whole.
+ * Exclusive pages are mapped and on the LRU: they count as mlocked, and
+ * munlock() finds them, whether PTEs or a PMD map them.
  */
 FIXTURE(mlock_exclusive)
 {
@@ -202,16 +202,26 @@ FIXTURE(mlock_exclusive)
 FIXTURE_VARIANT(mlock_exclusive)
 {
 	bool huge;
+	size_t exclusive;	/* pages, from the first on */
 };
 
 FIXTURE_VARIANT_ADD(mlock_exclusive, small)
 {
 	.huge = false,
+	.exclusive = HUGE_PAGES,
 };
 
 FIXTURE_VARIANT_ADD(mlock_exclusive, huge)
 {
 	.huge = true,
+	.exclusive = HUGE_PAGES,
+};
+
+/* PTEs of one folio: some exclusive, the others present */
+FIXTURE_VARIANT_ADD(mlock_exclusive, half_of_a_huge_page)
+{
+	.huge = true,
+	.exclusive = HUGE_PAGES / 2,
 };
 
 FIXTURE_SETUP(mlock_exclusive)
@@ -232,7 +242,7 @@ FIXTURE_SETUP(mlock_exclusive)
 		SKIP(return, "no huge page");
 	pattern_fill(self->map, HUGE_PAGES, SEED);
 	ASSERT_EQ(0, mlock(self->map, HUGE_BYTES));
-	ASSERT_EQ(0, device_seize(self->fd, self->map, HUGE_PAGES));
+	ASSERT_EQ(0, device_seize(self->fd, self->map, variant->exclusive));
 }
 
 FIXTURE_TEARDOWN(mlock_exclusive)
