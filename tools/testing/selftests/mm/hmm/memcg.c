@@ -233,10 +233,11 @@ FIXTURE_TEARDOWN(memcg)
 		child_kill(&self->child);
 	if (self->map)
 		EXPECT_TRUE(device_in_use_is(self->fd, 0));
+	/* Pages in the swap cache stay charged until reclaim or swapoff. */
+	swap_stop(&self->swap);
 	if (self->group.made)
 		EXPECT_TRUE(all_gone(&self->group, self->dying));
 	group_unmount(&self->group);
-	swap_stop(&self->swap);
 	close(self->fd);
 }
 
