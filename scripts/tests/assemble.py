@@ -89,7 +89,7 @@ class MadeUp(unittest.TestCase):
 
     def states(self):
         """[(name of a patch, {path: text})], by the copy of the scripts in the made-up repository."""
-        program = ("import json; from lib import staging; from lib.tree import BASE_SRC; print(json.dumps([("
+        program = ("import json; from hmm import staging; from hmm.tree import BASE_SRC; print(json.dumps([("
                    "patch.name, {path: file and file.data.decode() for path, file in stage.items()}) "
                    "for patch, stage in staging.states(BASE_SRC)]))")
         done = subprocess.run([sys.executable, "-B", "-c", program], cwd=self.top / "scripts", text=True,

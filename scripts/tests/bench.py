@@ -7,9 +7,9 @@ import unittest
 
 sys.dont_write_bytecode = True
 HERE = pathlib.Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE.parent / "bench.d")]
+sys.path.insert(0, str(HERE.parent))
 
-import table  # noqa: E402
+from hmm.bench import table  # noqa: E402
 
 LISTING = """\
 walk\tcount\tsection one\twalk\tmost\t18

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""Tests of scripts/lib/built.py, by which an up-to-date kernel is not built again: python3 scripts/tests/built.py"""
+"""Tests of scripts/hmm/built.py, by which an up-to-date kernel is not built again: python3 scripts/tests/built.py"""
 import os
 import pathlib
 import sys
@@ -11,7 +11,7 @@ from unittest import mock
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
-from lib import built  # noqa: E402
+from hmm import built  # noqa: E402
 
 PRODUCTS = ("vmlinux",)
 

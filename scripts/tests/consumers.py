@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""Tests of scripts/lib/symbols.py, with which scripts/consumers judges links: python3 scripts/tests/consumers.py"""
+"""Tests of scripts/hmm/symbols.py, with which scripts/consumers judges links: python3 scripts/tests/consumers.py"""
 import pathlib
 import sys
 import unittest
@@ -8,7 +8,7 @@ import unittest
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
-from lib.symbols import Symbols, exports, parsed, unlinkable  # noqa: E402
+from hmm.symbols import Symbols, exports, parsed, unlinkable  # noqa: E402
 
 NM = """\
 mm/hmm.o:0000000000000000 T hmm_range_fault

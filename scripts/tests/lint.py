@@ -11,11 +11,10 @@ from unittest import mock
 
 sys.dont_write_bytecode = True
 SCRIPTS = pathlib.Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(SCRIPTS), str(SCRIPTS / "lint.d")]
+sys.path.insert(0, str(SCRIPTS))
 
-import names  # noqa: E402
-import wording  # noqa: E402
-from lib.symbols import Symbols  # noqa: E402
+from hmm.lint import names, wording  # noqa: E402
+from hmm.symbols import Symbols  # noqa: E402
 
 BAD = """\
 A folio is locked by somebody else.

@@ -14,8 +14,8 @@ sys.dont_write_bytecode = True
 SCRIPTS = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(SCRIPTS))
 
-from lib import herd  # noqa: E402
-from lib.tree import BASE_SRC  # noqa: E402
+from hmm import herd  # noqa: E402
+from hmm.tree import BASE_SRC  # noqa: E402
 
 HERE = herd.present() and (BASE_SRC / "tools/memory-model").is_dir()
 

@@ -10,10 +10,10 @@ import unittest
 
 sys.dont_write_bytecode = True
 SCRIPTS = pathlib.Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(SCRIPTS)]
+sys.path.insert(0, str(SCRIPTS))
 
-from lib import ksrc  # noqa: E402
-from lib.tree import Failure  # noqa: E402
+from hmm import ksrc  # noqa: E402
+from hmm.tree import Failure  # noqa: E402
 
 
 class Vm(unittest.TestCase):

@@ -9,8 +9,8 @@ sys.dont_write_bytecode = True
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-from lib.takeout import without_function  # noqa: E402
-from lib.tree import Failure  # noqa: E402
+from hmm.takeout import without_function  # noqa: E402
+from hmm.tree import Failure  # noqa: E402
 
 FIXTURE = (HERE / "takeout" / "fixture.c").read_text()
 

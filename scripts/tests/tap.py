@@ -7,11 +7,11 @@ import unittest
 
 sys.dont_write_bytecode = True
 HERE = pathlib.Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE.parent), str(HERE.parent / "test.d"), str(HERE.parent / "vm.d")]
+sys.path.insert(0, str(HERE.parent))
 
-import console  # noqa: E402
-import expect  # noqa: E402
-from tap import FAILED, PASSED, SKIPPED, Case, Suite  # noqa: E402
+from hmm.test import expect  # noqa: E402
+from hmm.test.tap import FAILED, PASSED, SKIPPED, Case, Suite  # noqa: E402
+from hmm.vm import console  # noqa: E402
 
 KTAP = """\
 KTAP version 1

@@ -11,9 +11,9 @@ import unittest
 sys.dont_write_bytecode = True
 HERE = pathlib.Path(__file__).resolve().parent
 TOP = HERE.parent.parent
-sys.path[:0] = [str(HERE.parent), str(HERE.parent / "torture.d")]
+sys.path.insert(0, str(HERE.parent))
 
-from outcome import Outcome  # noqa: E402
+from hmm.torture.outcome import Outcome  # noqa: E402
 
 PROGRESS = "hmm-torture: 15 s reads 7 retries 1"
 SUCCESS = "hmm-torture: SUCCESS: 9 checks of mirrors, 9 callbacks"

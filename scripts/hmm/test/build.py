@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 
-from lib.tree import Failure
+from hmm.tree import Failure
 
 SHOWN_LINES = 20
 KSELFTEST_NEEDS = ("tools/testing/selftests", "tools/include", "scripts/subarch.include", "mm/gup_test.h",

@@ -8,7 +8,7 @@ import os
 import stat
 import subprocess
 
-from lib.tree import Failure
+from hmm.tree import Failure
 
 
 class ArchiveError(Failure):

@@ -4,8 +4,8 @@ import fnmatch
 import os
 import re
 
-from settings import REPOSITORY
-from tap import FAILED, KNOWN, PASSED, SKIPPED, Case
+from hmm.test.tap import FAILED, KNOWN, PASSED, SKIPPED, Case
+from hmm.vm.settings import REPOSITORY
 
 # Tests that fail now and then on the stock kernel, too: this one in 3 of 27 runs
 BY_CHANCE = {("stock:khugepaged", "collapse_max_ptes_swap")}

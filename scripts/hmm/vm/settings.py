@@ -5,9 +5,9 @@ import os
 import re
 import shlex
 
-from lib.tree import Failure
+from hmm.tree import TOP, Failure
 
-REPOSITORY = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+REPOSITORY = str(TOP)
 
 # Memory that memmap= reserves: the dummy driver's two coherent devices use a half each. It lies in the upper part of
 # a 4 GiB machine, above the hole for PCI. The test module's memory lies directly below it.

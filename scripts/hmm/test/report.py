@@ -4,7 +4,7 @@ import sys
 import time
 from collections import Counter
 
-from tap import FAILED, KNOWN, PASSED, SKIPPED
+from hmm.test.tap import FAILED, KNOWN, PASSED, SKIPPED
 
 SHOWN_AT_ONCE = 4
 

@@ -3,7 +3,7 @@
 import os
 import subprocess
 
-from build import BuildError
+from hmm.test.build import BuildError
 
 PROGRAMS = ("sqlite3", "cc", "sort", "python3", "stress-ng")
 BINARIES = ("sqlite3", "sort", "python3", "stress-ng", "gcc", "as")

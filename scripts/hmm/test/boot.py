@@ -6,9 +6,9 @@ import signal
 import subprocess
 import time
 
-import console
-from machine import die_with_parent
-from tap import Suite
+from hmm.test.tap import Suite
+from hmm.vm import console
+from hmm.vm.machine import die_with_parent
 
 BEGIN = re.compile(r"^@@ begin (\S+)")
 END = re.compile(r"^@@ end (\S+) (\d+)")
