@@ -58,7 +58,7 @@ FIXTURE_TEARDOWN(exclusive_huge)
 /* Commands */
 
 /* 0, or the errno of the command; -EIO for wrong data */
-static int take(int fd, char *addr, size_t npages, __u64 seed)
+static int make_exclusive(int fd, char *addr, size_t npages, __u64 seed)
 {
 	char *data = buffer_of(npages * PAGE_BYTES);
 	struct answer answer = device_ask(fd, HMM_DMIRROR_EXCLUSIVE, addr, data,
@@ -70,19 +70,19 @@ static int take(int fd, char *addr, size_t npages, __u64 seed)
 	return answer.rc;
 }
 
-static bool has(int fd, char *addr)
+static bool is_exclusive(int fd, char *addr)
 {
 	return device_ask(fd, HMM_DMIRROR_CHECK_EXCLUSIVE, addr, NULL, 1).rc ==
 	       -EPERM;
 }
 
 /* How many pages of a range does the device have for itself? */
-static size_t taken(int fd, char *addr, size_t npages)
+static size_t exclusive_pages(int fd, char *addr, size_t npages)
 {
 	size_t i, count = 0;
 
 	for (i = 0; i < npages; i++)
-		count += has(fd, addr + i * PAGE_BYTES);
+		count += is_exclusive(fd, addr + i * PAGE_BYTES);
 	return count;
 }
 
@@ -90,10 +90,10 @@ static size_t taken(int fd, char *addr, size_t npages)
 #define must_not_be_huge(addr)	EXPECT_EQ(0, huge_kib(addr))
 
 /* All of it, and it is huge before and after. */
-#define take_whole()						\
+#define make_huge_exclusive()					\
 do {								\
 	must_be_huge(self->map);				\
-	ASSERT_EQ(0, take(self->fd, self->map, N, 1));		\
+	ASSERT_EQ(0, make_exclusive(self->fd, self->map, N, 1));	\
 	must_be_huge(self->map);				\
 } while (0)
 
@@ -101,19 +101,19 @@ do {								\
 
 TEST_F(exclusive_huge, until_the_cpu_reads)
 {
-	take_whole();
-	EXPECT_EQ(N, taken(self->fd, self->map, N));
+	make_huge_exclusive();
+	EXPECT_EQ(N, exclusive_pages(self->fd, self->map, N));
 	read_pages(self->map + 77 * PAGE_BYTES, 1);
-	EXPECT_EQ(0, taken(self->fd, self->map, N));
+	EXPECT_EQ(0, exclusive_pages(self->fd, self->map, N));
 	must_be_huge(self->map);
 	EXPECT_TRUE(pattern_is(self->map, N, 1));
 }
 
 TEST_F(exclusive_huge, until_the_cpu_writes)
 {
-	take_whole();
+	make_huge_exclusive();
 	pattern_fill(self->map + HALF * PAGE_BYTES, 1, 1000);
-	EXPECT_EQ(0, taken(self->fd, self->map, N));
+	EXPECT_EQ(0, exclusive_pages(self->fd, self->map, N));
 	must_be_huge(self->map);
 	EXPECT_TRUE(pattern_is(self->map, HALF, 1));
 	EXPECT_TRUE(device_reads(self->fd, self->map + HALF * PAGE_BYTES, 1,
@@ -125,11 +125,11 @@ TEST_F(exclusive_huge, again_and_again)
 	int round;
 
 	for (round = 0; round < 10; round++) {
-		take_whole();
-		ASSERT_EQ(0, take(self->fd, self->map, N, 1));
-		EXPECT_TRUE(has(self->fd, self->map));
+		make_huge_exclusive();
+		ASSERT_EQ(0, make_exclusive(self->fd, self->map, N, 1));
+		EXPECT_TRUE(is_exclusive(self->fd, self->map));
 		EXPECT_TRUE(pattern_is(self->map, N, 1));
-		EXPECT_FALSE(has(self->fd, self->map));
+		EXPECT_FALSE(is_exclusive(self->fd, self->map));
 	}
 	must_be_huge(self->map);
 }
@@ -137,25 +137,25 @@ TEST_F(exclusive_huge, again_and_again)
 /* It is huge already, and the device keeps it. */
 TEST_F(exclusive_huge, collapse)
 {
-	take_whole();
+	make_huge_exclusive();
 	EXPECT_EQ(0, madvise(self->map, BYTES, MADV_COLLAPSE)) {
 		TH_LOG("%s", strerror(errno));
 	}
-	EXPECT_EQ(N, taken(self->fd, self->map, N));
+	EXPECT_EQ(N, exclusive_pages(self->fd, self->map, N));
 	EXPECT_TRUE(pattern_is(self->map, N, 1));
 	must_be_huge(self->map);
 }
 
 TEST_F(exclusive_huge, another_device)
 {
-	take_whole();
-	ASSERT_EQ(0, take(self->other, self->map, N, 1));
+	make_huge_exclusive();
+	ASSERT_EQ(0, make_exclusive(self->other, self->map, N, 1));
 	must_be_huge(self->map);
-	EXPECT_EQ(0, taken(self->fd, self->map, N));
-	EXPECT_EQ(N, taken(self->other, self->map, N));
-	ASSERT_EQ(0, take(self->fd, self->map, HALF, 1));
-	EXPECT_EQ(HALF, taken(self->fd, self->map, N));
-	EXPECT_EQ(HALF, taken(self->other, self->map, N));
+	EXPECT_EQ(0, exclusive_pages(self->fd, self->map, N));
+	EXPECT_EQ(N, exclusive_pages(self->other, self->map, N));
+	ASSERT_EQ(0, make_exclusive(self->fd, self->map, HALF, 1));
+	EXPECT_EQ(HALF, exclusive_pages(self->fd, self->map, N));
+	EXPECT_EQ(HALF, exclusive_pages(self->other, self->map, N));
 	must_not_be_huge(self->map);
 	EXPECT_TRUE(pattern_is(self->map, N, 1));
 }
@@ -164,14 +164,14 @@ TEST_F(exclusive_huge, some_of_its_pages)
 {
 	char *part = self->map + 100 * PAGE_BYTES;
 
-	ASSERT_EQ(0, take(self->fd, part, 16, 101));
-	EXPECT_EQ(16, taken(self->fd, self->map, N));
+	ASSERT_EQ(0, make_exclusive(self->fd, part, 16, 101));
+	EXPECT_EQ(16, exclusive_pages(self->fd, self->map, N));
 	must_not_be_huge(self->map);
-	ASSERT_EQ(0, take(self->fd, self->map, N, 1));
-	EXPECT_EQ(N, taken(self->fd, self->map, N));
+	ASSERT_EQ(0, make_exclusive(self->fd, self->map, N, 1));
+	EXPECT_EQ(N, exclusive_pages(self->fd, self->map, N));
 	/* The folio is whole, and comes back so. */
 	read_pages(self->map, 1);
-	EXPECT_EQ(0, taken(self->fd, self->map, N));
+	EXPECT_EQ(0, exclusive_pages(self->fd, self->map, N));
 	EXPECT_TRUE(pattern_is(self->map, N, 1));
 }
 
@@ -182,12 +182,12 @@ TEST_F(exclusive_huge, several)
 
 	if (!map)
 		SKIP(return, "no huge pages");
-	ASSERT_EQ(0, take(self->fd, part, 2 * N, 7 + HALF));
-	EXPECT_EQ(2 * N, taken(self->fd, map, 3 * N));
+	ASSERT_EQ(0, make_exclusive(self->fd, part, 2 * N, 7 + HALF));
+	EXPECT_EQ(2 * N, exclusive_pages(self->fd, map, 3 * N));
 	/* The huge page in the middle stays a PMD. */
 	EXPECT_EQ((long)(BYTES / 1024), huge_kib(map));
 	EXPECT_TRUE(pattern_is(map, 3 * N, 7));
-	EXPECT_EQ(0, taken(self->fd, map, 3 * N));
+	EXPECT_EQ(0, exclusive_pages(self->fd, map, 3 * N));
 }
 
 /* What the process does with its address space meanwhile */
@@ -196,9 +196,9 @@ TEST_F(exclusive_huge, fork)
 {
 	struct child child;
 
-	take_whole();
+	make_huge_exclusive();
 	child_start(&child);
-	EXPECT_EQ(0, taken(self->fd, self->map, N));
+	EXPECT_EQ(0, exclusive_pages(self->fd, self->map, N));
 	must_be_huge(self->map);
 	EXPECT_TRUE(child_do(&child, work_check, self->map, N, 1));
 	pattern_fill(self->map, N, 2);
@@ -213,30 +213,30 @@ TEST_F(exclusive_huge, partly_copied)
 {
 	struct child child;
 
-	take_whole();
+	make_huge_exclusive();
 	child_start(&child);
 	pattern_fill(self->map + 3 * PAGE_BYTES, 1, 4);
 	pattern_fill(self->map + 99 * PAGE_BYTES, 16, 100);
 	child_stop(&child);
-	ASSERT_EQ(0, take(self->fd, self->map, N, 1));
-	EXPECT_EQ(N, taken(self->fd, self->map, N));
-	ASSERT_EQ(0, take(self->fd, self->map, N, 1));
+	ASSERT_EQ(0, make_exclusive(self->fd, self->map, N, 1));
+	EXPECT_EQ(N, exclusive_pages(self->fd, self->map, N));
+	ASSERT_EQ(0, make_exclusive(self->fd, self->map, N, 1));
 	pattern_fill(self->map, N, 2);
-	EXPECT_EQ(0, taken(self->fd, self->map, N));
+	EXPECT_EQ(0, exclusive_pages(self->fd, self->map, N));
 	EXPECT_TRUE(device_reads(self->fd, self->map, N, 2));
 }
 
 TEST_F(exclusive_huge, mprotect)
 {
-	take_whole();
+	make_huge_exclusive();
 	ASSERT_EQ(0, mprotect(self->map, BYTES, PROT_READ));
 	must_be_huge(self->map);
-	EXPECT_EQ(0, taken(self->fd, self->map, N));
+	EXPECT_EQ(0, exclusive_pages(self->fd, self->map, N));
 	EXPECT_EQ(-EPERM, device_writes(self->fd, self->map, N, 2));
-	EXPECT_EQ(-EFAULT, take(self->fd, self->map, N, 1));
+	EXPECT_EQ(-EFAULT, make_exclusive(self->fd, self->map, N, 1));
 	EXPECT_TRUE(pattern_is(self->map, N, 1));
 	ASSERT_EQ(0, mprotect(self->map, BYTES, PROT_READ | PROT_WRITE));
-	take_whole();
+	make_huge_exclusive();
 	ASSERT_EQ(0, mprotect(self->map, HALF * PAGE_BYTES, PROT_READ));
 	must_not_be_huge(self->map);
 	EXPECT_TRUE(pattern_is(self->map, N, 1));
@@ -247,39 +247,41 @@ TEST_F(exclusive_huge, mremap)
 {
 	char *to = map_anon(BYTES);
 
-	take_whole();
+	make_huge_exclusive();
 	ASSERT_EQ(to, mremap(self->map, BYTES, BYTES,
 			     MREMAP_MAYMOVE | MREMAP_FIXED, to));
 	must_be_huge(to);
-	EXPECT_EQ(0, taken(self->fd, to, N));
+	EXPECT_EQ(0, exclusive_pages(self->fd, to, N));
 	EXPECT_TRUE(device_reads(self->fd, to, N, 1));
-	ASSERT_EQ(0, take(self->fd, to, N, 1));
+	ASSERT_EQ(0, make_exclusive(self->fd, to, N, 1));
 	ASSERT_EQ(self->map, mremap(to, BYTES / 2, BYTES / 2,
 				    MREMAP_MAYMOVE | MREMAP_FIXED, self->map));
-	EXPECT_EQ(0, taken(self->fd, self->map, HALF));
+	EXPECT_EQ(0, exclusive_pages(self->fd, self->map, HALF));
 	EXPECT_TRUE(pattern_is(self->map, HALF, 1));
 	EXPECT_TRUE(pattern_is(to + HALF * PAGE_BYTES, HALF, 1 + HALF));
 }
 
 TEST_F(exclusive_huge, munmap)
 {
-	take_whole();
+	make_huge_exclusive();
 	ASSERT_EQ(0, munmap(self->map, HALF * PAGE_BYTES));
-	EXPECT_EQ(0, taken(self->fd, self->map, HALF));
+	EXPECT_EQ(0, exclusive_pages(self->fd, self->map, HALF));
 	EXPECT_TRUE(pattern_is(self->map + HALF * PAGE_BYTES, HALF, 1 + HALF));
-	ASSERT_EQ(0, take(self->fd, self->map + HALF * PAGE_BYTES, HALF,
-			  1 + HALF));
-	EXPECT_EQ(HALF, taken(self->fd, self->map + HALF * PAGE_BYTES, HALF));
+	ASSERT_EQ(0, make_exclusive(self->fd,
+				    self->map + HALF * PAGE_BYTES, HALF,
+				    1 + HALF));
+	EXPECT_EQ(HALF, exclusive_pages(self->fd, self->map + HALF * PAGE_BYTES,
+					HALF));
 }
 
 TEST_F(exclusive_huge, dontneed)
 {
-	take_whole();
+	make_huge_exclusive();
 	ASSERT_EQ(0, madvise(self->map, BYTES, MADV_DONTNEED));
-	EXPECT_EQ(0, taken(self->fd, self->map, N));
+	EXPECT_EQ(0, exclusive_pages(self->fd, self->map, N));
 	EXPECT_TRUE(is_zero(self->map, N));
 	pattern_fill(self->map, N, 1);
-	take_whole();
+	make_huge_exclusive();
 	ASSERT_EQ(0, madvise(self->map, PAGE_BYTES, MADV_DONTNEED));
 	EXPECT_TRUE(is_zero(self->map, 1));
 	EXPECT_TRUE(pattern_is(self->map + PAGE_BYTES, N - 1, 2));
@@ -291,7 +293,7 @@ TEST_F(exclusive_huge, advice)
 	unsigned char resident[N];
 	size_t i;
 
-	take_whole();
+	make_huge_exclusive();
 	EXPECT_EQ(0, madvise(self->map, BYTES, MADV_COLD));
 	EXPECT_EQ(0, madvise(self->map, BYTES, MADV_PAGEOUT));
 	EXPECT_EQ(0, madvise(self->map, BYTES, MADV_FREE));
@@ -302,7 +304,7 @@ TEST_F(exclusive_huge, advice)
 	EXPECT_EQ(0, mlock(self->map, BYTES));
 	EXPECT_EQ(0, munlock(self->map, BYTES));
 	EXPECT_TRUE(pattern_is(self->map, N, 1));
-	take_whole();
+	make_huge_exclusive();
 	collapse_pages(self->map, BYTES);
 	EXPECT_TRUE(pattern_is(self->map, N, 1));
 	must_be_huge(self->map);
@@ -314,16 +316,16 @@ TEST_F(exclusive_huge, soft_dirty)
 	if (is_soft_dirty(self->map))
 		SKIP(return, "no soft-dirty bits");
 	/* For the device a page is written to. */
-	ASSERT_EQ(0, take(self->fd, self->map, N, 1));
+	ASSERT_EQ(0, make_exclusive(self->fd, self->map, N, 1));
 	EXPECT_TRUE(is_soft_dirty(self->map));
 	clear_softdirty();
 	EXPECT_FALSE(is_soft_dirty(self->map));
-	EXPECT_EQ(0, taken(self->fd, self->map, N));
+	EXPECT_EQ(0, exclusive_pages(self->fd, self->map, N));
 	read_pages(self->map, N);
 	EXPECT_FALSE(is_soft_dirty(self->map));
 	pattern_fill(self->map, N, 1);
 	EXPECT_TRUE(is_soft_dirty(self->map));
-	ASSERT_EQ(0, take(self->fd, self->map, N, 1));
+	ASSERT_EQ(0, make_exclusive(self->fd, self->map, N, 1));
 	EXPECT_TRUE(is_soft_dirty(self->map));
 	read_pages(self->map, N);
 	EXPECT_TRUE(is_soft_dirty(self->map));
@@ -338,17 +340,17 @@ TEST_F(exclusive_huge, split)
 
 	if (file < 0)
 		SKIP(return, "no split_huge_pages in debugfs");
-	take_whole();
+	make_huge_exclusive();
 	/* Of the LRU's folios, all: those in batches are none of them. */
 	vm_order("drop_caches", "1");
 	EXPECT_EQ(1, write(file, "1", 1));
 	close(file);
-	EXPECT_EQ(0, taken(self->fd, self->map, N));
+	EXPECT_EQ(0, exclusive_pages(self->fd, self->map, N));
 	must_not_be_huge(self->map);
 	EXPECT_TRUE(device_reads(self->fd, self->map, N, 1));
 	EXPECT_TRUE(pattern_is(self->map, N, 1));
-	ASSERT_EQ(0, take(self->fd, self->map, N, 1));
-	EXPECT_EQ(N, taken(self->fd, self->map, N));
+	ASSERT_EQ(0, make_exclusive(self->fd, self->map, N, 1));
+	EXPECT_EQ(N, exclusive_pages(self->fd, self->map, N));
 	pattern_fill(self->map, N, 2);
 	EXPECT_TRUE(device_reads(self->fd, self->map, N, 2));
 }
@@ -363,11 +365,11 @@ TEST_F(exclusive_huge, split_while_referenced)
 	if (file < 0)
 		SKIP(return, "no split_huge_pages in debugfs");
 	pin_page(&pinned, self->map);
-	take_whole();
+	make_huge_exclusive();
 	vm_order("drop_caches", "1");
 	EXPECT_EQ(1, write(file, "1", 1));
 	close(file);
-	EXPECT_EQ(N, taken(self->fd, self->map, N));
+	EXPECT_EQ(N, exclusive_pages(self->fd, self->map, N));
 	must_be_huge(self->map);
 	EXPECT_TRUE(unpin_page(&pinned, 1));
 	EXPECT_TRUE(pattern_is(self->map, N, 1));
@@ -385,19 +387,19 @@ TEST_F(exclusive_huge, reclaim)
 		swap_stop(&swap);
 		SKIP(return, "no memory.reclaim");
 	}
-	take_whole();
+	make_huge_exclusive();
 	for (tries = 0; tries < 50; tries++) {
 		if (swapped_pages(self->map, N) == N &&
-		    !taken(self->fd, self->map, N))
+		    !exclusive_pages(self->fd, self->map, N))
 			break;
 		reclaimer_run(&reclaimer, 4 * BYTES);
 	}
 	reclaimer_stop(&reclaimer);
 	EXPECT_GT(50, tries);
-	EXPECT_EQ(0, taken(self->fd, self->map, N));
+	EXPECT_EQ(0, exclusive_pages(self->fd, self->map, N));
 	EXPECT_TRUE(device_reads(self->fd, self->map, N, 1));
 	EXPECT_TRUE(pattern_is(self->map, N, 1));
-	ASSERT_EQ(0, take(self->fd, self->map, N, 1));
+	ASSERT_EQ(0, make_exclusive(self->fd, self->map, N, 1));
 	pattern_fill(self->map, N, 2);
 	EXPECT_TRUE(device_reads(self->fd, self->map, N, 2));
 	EXPECT_EQ(0, munmap(self->map, BYTES));
@@ -414,15 +416,15 @@ TEST_F(exclusive_huge, soft_offline)
 	if (file < 0)
 		SKIP(return, "no soft_offline_page");
 	ASSERT_NE(0, pfn);
-	take_whole();
+	make_huge_exclusive();
 	vm_order("drop_caches", "1");
 	EXPECT_LT(0, dprintf(file, "%#llx", pfn * PAGE_BYTES));
 	close(file);
-	EXPECT_EQ(0, taken(self->fd, self->map, N));
+	EXPECT_EQ(0, exclusive_pages(self->fd, self->map, N));
 	EXPECT_TRUE(device_reads(self->fd, self->map, N, 1));
 	EXPECT_TRUE(pattern_is(self->map, N, 1));
 	EXPECT_NE(pfn, pagemap_pfn(self->map + 7 * PAGE_BYTES));
-	ASSERT_EQ(0, take(self->fd, self->map, N, 1));
+	ASSERT_EQ(0, make_exclusive(self->fd, self->map, N, 1));
 	pattern_fill(self->map, N, 2);
 	EXPECT_TRUE(device_reads(self->fd, self->map, N, 2));
 }
@@ -437,17 +439,17 @@ TEST_F(exclusive_huge, protected_by_userfaultfd)
 	if (uffd_open(&uffd, 0) ||
 	    uffd_watch(&uffd, self->map, BYTES, UFFDIO_REGISTER_MODE_WP))
 		SKIP(return, "no userfaultfd that protects");
-	take_whole();
+	make_huge_exclusive();
 	ASSERT_EQ(0, uffd_protect(&uffd, UFFDIO_WRITEPROTECT, self->map, BYTES,
 				  UFFDIO_WRITEPROTECT_MODE_WP));
-	EXPECT_EQ(0, taken(self->fd, self->map, N));
-	EXPECT_EQ(-EFAULT, take(self->fd, self->map, N, 1));
-	EXPECT_EQ(0, taken(self->fd, self->map, N));
+	EXPECT_EQ(0, exclusive_pages(self->fd, self->map, N));
+	EXPECT_EQ(-EFAULT, make_exclusive(self->fd, self->map, N, 1));
+	EXPECT_EQ(0, exclusive_pages(self->fd, self->map, N));
 	EXPECT_TRUE(pattern_is(self->map, N, 1));
 	ASSERT_EQ(0, uffd_protect(&uffd, UFFDIO_WRITEPROTECT, self->map, BYTES,
 				  0));
-	EXPECT_EQ(0, take(self->fd, self->map, N, 1));
-	EXPECT_EQ(N, taken(self->fd, self->map, N));
+	EXPECT_EQ(0, make_exclusive(self->fd, self->map, N, 1));
+	EXPECT_EQ(N, exclusive_pages(self->fd, self->map, N));
 	close(uffd.fd);
 	pattern_fill(self->map, N, 2);
 	EXPECT_TRUE(device_reads(self->fd, self->map, N, 2));
@@ -466,10 +468,10 @@ TEST_F(exclusive_huge, moved_by_userfaultfd)
 	if (uffd_open(&uffd, UFFD_FEATURE_MOVE) ||
 	    uffd_watch(&uffd, to, BYTES, UFFDIO_REGISTER_MODE_MISSING))
 		SKIP(return, "no UFFDIO_MOVE");
-	take_whole();
+	make_huge_exclusive();
 	ASSERT_EQ(0, ioctl(uffd.fd, UFFDIO_MOVE, &move));
 	EXPECT_EQ((__s64)BYTES, move.move);
-	EXPECT_EQ(0, taken(self->fd, self->map, N));
+	EXPECT_EQ(0, exclusive_pages(self->fd, self->map, N));
 	EXPECT_TRUE(pattern_is(to, N, 1));
 	EXPECT_TRUE(device_reads(self->fd, to, N, 1));
 	close(uffd.fd);

@@ -3,7 +3,7 @@
  * /dev/hmm_probe_notify, inside:
  *
  *	hmm_probe_notify.c	files, and the calls made for them
- *	hmm_probe_told.c	the callbacks
+ *	hmm_probe_callbacks.c	the callbacks
  *
  * The two call each other: a call ends in callbacks, and a callback makes the
  * call that was planned.

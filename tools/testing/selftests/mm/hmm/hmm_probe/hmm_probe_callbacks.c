@@ -134,9 +134,9 @@ static bool begins(struct probe_sub *sub, const struct mmu_notifier_range *range
 }
 
 /* False: it would have to sleep, and must not. */
-static bool told_start(struct probe_sub *sub,
-		       const struct mmu_notifier_range *range,
-		       unsigned long seq)
+static bool callback_start(struct probe_sub *sub,
+			   const struct mmu_notifier_range *range,
+			   unsigned long seq)
 {
 	scoped_guard(spinlock, &sub->lock) {
 		if (!begins(sub, range, seq))
@@ -154,7 +154,7 @@ static bool told_start(struct probe_sub *sub,
 	return true;
 }
 
-static void told_end(struct probe_sub *sub, bool blockable)
+static void callback_end(struct probe_sub *sub, bool blockable)
 {
 	scoped_guard(spinlock, &sub->lock)
 		sub->state.running++;
@@ -166,7 +166,7 @@ static void told_end(struct probe_sub *sub, bool blockable)
 	}
 }
 
-static void told_release(struct probe_sub *sub)
+static void callback_release(struct probe_sub *sub)
 {
 	guard(spinlock)(&sub->lock);
 	sub->state.releases++;
@@ -179,7 +179,7 @@ static bool one_pass(struct mmu_interval_notifier *interval,
 		     const struct mmu_notifier_range *range,
 		     unsigned long cur_seq)
 {
-	return told_start(sub_of(interval), range, cur_seq);
+	return callback_start(sub_of(interval), range, cur_seq);
 }
 
 const struct mmu_interval_notifier_ops probe_one_pass_ops = {
@@ -193,11 +193,11 @@ static bool first_pass(struct mmu_interval_notifier *interval,
 {
 	struct probe_finish *left;
 
-	if (!told_start(sub_of(interval), range, cur_seq))
+	if (!callback_start(sub_of(interval), range, cur_seq))
 		return false;
 	left = kzalloc_obj(*left, GFP_NOWAIT);
 	if (!left) {
-		told_end(sub_of(interval), false);
+		callback_end(sub_of(interval), false);
 		return true;
 	}
 	left->blockable = mmu_notifier_range_blockable(range);
@@ -210,7 +210,7 @@ static void second_pass(struct mmu_interval_notifier_finish *finish)
 	struct probe_finish *left =
 		container_of(finish, struct probe_finish, finish);
 
-	told_end(sub_of(finish->notifier), left->blockable);
+	callback_end(sub_of(finish->notifier), left->blockable);
 	kfree(left);
 }
 
@@ -221,7 +221,7 @@ const struct mmu_interval_notifier_ops probe_two_pass_ops = {
 
 void probe_sub_gone(struct mmu_interval_notifier *interval)
 {
-	told_release(sub_of(interval));
+	callback_release(sub_of(interval));
 	probe_sub_put(sub_of(interval));
 }
 
@@ -238,7 +238,7 @@ static int list_start(struct mmu_notifier *list,
 {
 	struct probe_sub *sub = sub_of_list(list);
 
-	return !overlaps(sub, range) || told_start(sub, range, 0) ? 0 : -EAGAIN;
+	return !overlaps(sub, range) || callback_start(sub, range, 0) ? 0 : -EAGAIN;
 }
 
 static void list_end(struct mmu_notifier *list,
@@ -247,12 +247,12 @@ static void list_end(struct mmu_notifier *list,
 	struct probe_sub *sub = sub_of_list(list);
 
 	if (overlaps(sub, range))
-		told_end(sub, mmu_notifier_range_blockable(range));
+		callback_end(sub, mmu_notifier_range_blockable(range));
 }
 
 static void list_release(struct mmu_notifier *list, struct mm_struct *mm)
 {
-	told_release(sub_of_list(list));
+	callback_release(sub_of_list(list));
 }
 
 const struct mmu_notifier_ops probe_list_ops = {
