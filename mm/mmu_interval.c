@@ -45,9 +45,9 @@
  * mmu_notifier.c.
  *
  * Calling. An invalidation picks some subscriptions under the lock and calls
- * them without it. A removal takes the subscription out of the tree, clears it
- * where it was picked, advances invalidations that would continue from it, and
- * waits only if it is being called:
+ * them without it. A removal takes the subscription out of the tree, clears the
+ * pointers to it in invalidations that have picked it, advances invalidations
+ * that would continue from it, and waits only if a callback of it is running:
  *
  *	invalidation				mmu_interval_notifier_remove()
  *
@@ -188,7 +188,9 @@ mmu_interval_next(struct interval_tree_node *node,
 	return mmu_interval_tree_iter_next(node, range->start, range->end - 1);
 }
 
-/* Is a callback of @sub running, or a second pass to come? The lock is held. */
+/*
+ * Is a callback of @sub running, or its second pass pending? The lock is held.
+ */
 static bool mmu_interval_runs(struct mmu_intervals *intervals,
 			      const struct mmu_interval_notifier *sub)
 {
@@ -266,7 +268,7 @@ mmu_interval_start_passes(struct mmu_interval_visit *visit,
 	return true;
 }
 
-/* The first or the only pass. False if it would have to sleep. */
+/* Call the first or only pass. Returns false if it would have to sleep. */
 static bool mmu_interval_first_pass(struct mmu_interval_visit *visit,
 				    struct mmu_interval_notifier *sub)
 {
@@ -326,7 +328,10 @@ static void mmu_interval_pick(struct mmu_interval_visit *visit)
 	visit->next = node;
 }
 
-/* In the order of the first passes, to wait for the oldest work first */
+/*
+ * Run second passes in the order of the first passes, to wait for the oldest
+ * work first.
+ */
 static noinline void
 mmu_interval_second_passes(struct mmu_intervals *intervals,
 			   struct mmu_interval_visit *visit)
@@ -363,8 +368,8 @@ mmu_interval_restart_visit(struct mmu_intervals *intervals,
 }
 
 /*
- * Call all overlapping subscriptions from @node on. The lock is held, and is
- * dropped. Not inline: most invalidations overlap no subscription.
+ * Call all overlapping subscriptions from @node on. Called with the lock held;
+ * drops it. Not inline: most invalidations overlap no subscription.
  */
 static noinline int mmu_intervals_call(struct mmu_intervals *intervals,
 				       struct mmu_notifier_range *range,
@@ -447,8 +452,8 @@ static void mmu_intervals_restart(struct mmu_intervals *intervals,
  *
  * Context: Process context; may sleep if mmu_notifier_range_blockable().
  *
- * Return: 0, or -EAGAIN if it would have to sleep and must not; then it has not
- * started.
+ * Return: 0, or -EAGAIN if a callback would have to sleep and must not. In that
+ * case the invalidation is not in flight.
  */
 int mmu_intervals_start(struct mmu_intervals *intervals,
 			struct mmu_notifier_range *range)
@@ -495,8 +500,8 @@ void mmu_intervals_end(struct mmu_intervals *intervals,
 }
 
 /**
- * mmu_intervals_release() - call all subscriptions: the address space is torn
- * down
+ * mmu_intervals_release() - notify all subscriptions that the address space is
+ * torn down
  * @intervals: of the address space
  * @mm: the address space
  *
@@ -715,7 +720,7 @@ int mmu_interval_read_begin_killable(struct mmu_interval_notifier *interval_sub,
 }
 EXPORT_SYMBOL_GPL(mmu_interval_read_begin_killable);
 
-/* Instead of a task: there was a report about this subscription */
+/* Stored instead of a task after a report about this subscription */
 #define REPORTED	((struct task_struct *)1)
 
 /**
@@ -724,12 +729,13 @@ EXPORT_SYMBOL_GPL(mmu_interval_read_begin_killable);
  * @seq: the sequence
  * @caller: the caller to report
  *
- * Called when a task passes a stale sequence, which is normal once. If the task
- * passes the same one again, it has not called mmu_interval_read_begin() again,
- * and may loop forever. That is reported once for each subscription.
+ * Called when a task passes a stale sequence, which may happen once. If the
+ * task passes the same one again, it has not called mmu_interval_read_begin()
+ * in between, and may loop forever. That is reported once for each
+ * subscription.
  *
- * Context: Any. Racing tasks may overwrite what is recorded; then there is no
- * report.
+ * Context: Any. Racing tasks may overwrite each other's record; then there is
+ * no report.
  */
 void mmu_interval_note_stale(struct mmu_interval_notifier *interval_sub,
 			     unsigned long seq, const void *caller)
@@ -744,7 +750,7 @@ void mmu_interval_note_stale(struct mmu_interval_notifier *interval_sub,
 		return;
 	}
 	WRITE_ONCE(interval_sub->stale_task, REPORTED);
-	pr_warn("%pS came back with a stale sequence number instead of a new one from mmu_interval_read_begin()\n",
+	pr_warn("%pS retried with a stale sequence number instead of a new one from mmu_interval_read_begin()\n",
 		caller);
 }
 
@@ -769,10 +775,11 @@ static int mmu_interval_last(unsigned long start, unsigned long length,
  * The callbacks may be called before this returns. The subscription has a
  * reference to the mm_struct until it is removed.
  *
- * Context: Process context, may sleep, and waits for no invalidation. mmap_lock
- * may be held. May be called from a callback of another subscription of this
- * address space. The caller has a reference to the address space, from mmget();
- * in a callback, which may run while it is torn down, from mmget_not_zero().
+ * Context: Process context, may sleep, but does not wait for invalidations.
+ * mmap_lock may be held. May be called from a callback of another subscription
+ * of this address space. The caller has a reference to the address space, from
+ * mmget(); in a callback, which may run during the teardown, from
+ * mmget_not_zero().
  *
  * Return: 0, -EOVERFLOW if the range is empty or wraps, -EINVAL if the address
  * space is being torn down, or -ENOMEM. @interval_sub is unchanged after an
@@ -798,7 +805,7 @@ int mmu_interval_notifier_insert(struct mmu_interval_notifier *interval_sub,
 	if (!subscriptions)
 		return -ENOMEM;
 
-	/* Point of no return: nothing was set before, and nothing fails now. */
+	/* Point of no return: @interval_sub is written only from here on. */
 	mmgrab(mm);
 	interval_sub->mm = mm;
 	interval_sub->ops = ops;
@@ -810,8 +817,9 @@ int mmu_interval_notifier_insert(struct mmu_interval_notifier *interval_sub,
 	intervals = &subscriptions->intervals;
 	guard(spinlock)(&intervals->lock);
 	/*
-	 * A new sequence: a reader from before the subscription was removed and
-	 * inserted again must see a change. Such readers do not take this lock.
+	 * Use a new sequence: the subscription may have been removed and
+	 * inserted again, and a reader that began before that must see a
+	 * change. Such readers do not take this lock.
 	 */
 	WRITE_ONCE(interval_sub->invalidate_seq, mmu_seq_next(&intervals->seq));
 	mmu_interval_tree_insert(&interval_sub->interval_tree,
@@ -884,20 +892,22 @@ static bool mmu_interval_resized(struct mmu_intervals *intervals, void *arg)
  * @start: the new first address
  * @length: the new length in bytes
  *
- * Waits for the invalidations that are in flight now and overlap the old range.
- * Later ones may call the subscription during the resize, for the old range or
- * the new one, and may call it twice. All readers must retry.
+ * Waits for the invalidations that are in flight now and overlap the old range,
+ * and for those in batches, whose range is not known. Later ones may call the
+ * subscription during the resize, for the old range or the new one, and may
+ * call it twice. All readers must retry.
  *
- * There are no more callbacks for anything outside of the new range. So before
- * it shrinks or moves a subscription, a driver must make the device stop using
- * the rest of the old range, and must not map anything outside of the new range
- * from then on, both under the lock of mmu_interval_read_retry(). Its callbacks
- * use bounds of the driver's own under that lock, as those of the subscription
- * may change while a callback runs.
+ * After the resize, callbacks are called only for the new range. So before it
+ * shrinks or moves a subscription, a driver must make the device stop using the
+ * rest of the old range, and must not map anything outside of the new range
+ * from then on, both under the lock that it holds for
+ * mmu_interval_read_retry(). The driver must keep bounds of its own under that
+ * lock for its callbacks, as those of the subscription may change while a
+ * callback runs.
  *
- * Context: Process context, may sleep. The caller holds no lock that callbacks
- * take. Not from a callback of this subscription, and not while another task
- * resizes or removes it.
+ * Context: Process context, may sleep. The caller must hold no lock that
+ * callbacks take. Must not be called from a callback of this subscription, or
+ * while another task resizes or removes it.
  *
  * Return: 0, -EOVERFLOW as mmu_interval_notifier_insert(), or -EINTR after a
  * fatal signal; the range is unchanged after an error.
@@ -928,7 +938,10 @@ int mmu_interval_notifier_resize(struct mmu_interval_notifier *interval_sub,
 }
 EXPORT_SYMBOL_GPL(mmu_interval_notifier_resize);
 
-/* Take the subscription out of the tree. False if it is being called. */
+/*
+ * Take the subscription out of the tree. Returns false if a callback of it is
+ * running, or a second pass is pending.
+ */
 static __always_inline bool
 mmu_intervals_remove(struct mmu_intervals *intervals,
 		     struct mmu_interval_notifier *sub,
@@ -969,16 +982,15 @@ mmu_interval_wait_idle(struct mmu_intervals *intervals,
  * mmu_interval_notifier_remove() - remove a subscription
  * @interval_sub: the subscription
  *
- * Waits for running callbacks of this subscription, and for its second passes
- * that are to come. No callback is running when this returns, and none will be
- * called.
+ * Waits for running callbacks of this subscription, and for its pending second
+ * passes. No callback is running when this returns, and none will be called.
  *
- * Context: Process context, may sleep. The caller holds no lock that the
- * callbacks of this subscription take; if it has two passes, none that any
+ * Context: Process context, may sleep. The caller must hold no lock that the
+ * callbacks of this subscription take; if it has two passes, no lock that any
  * callback of the address space takes. May be called from a callback of another
  * subscription if this one has a single pass, and its callbacks do not wait for
- * that of the caller. Must not be called from its own callbacks;
- * mmu_interval_notifier_remove_async() may be, from any callback.
+ * the calling one. Must not be called from a callback of this subscription;
+ * mmu_interval_notifier_remove_async() may be called from any callback.
  */
 void mmu_interval_notifier_remove(struct mmu_interval_notifier *interval_sub)
 {
@@ -1002,9 +1014,9 @@ EXPORT_SYMBOL_GPL(mmu_interval_notifier_remove);
  *	must not sleep
  *
  * If no callback is running, @release is called before this returns, otherwise
- * after the last callback. The module that @release is in must call
- * mmu_notifier_synchronize() in its exit function, after all subscriptions were
- * released.
+ * after the last callback. The module that contains @release must call
+ * mmu_notifier_synchronize() in its exit function, after @release was called
+ * for all subscriptions.
  *
  * Context: Process context. Does not sleep. May be called from callbacks of the
  * subscription.

@@ -2,7 +2,7 @@
 /*
  * The state machine of interval subscriptions: which invalidations are in
  * flight, the sequence of each, which of them a reader must wait for, and when
- * a removed subscription can be freed.
+ * it is safe to free a removed subscription.
  *
  * Pure: no locks and no tree. The kernel, KUnit and tools/testing/hmm build the
  * same file. The kernel calls these functions under the lock of the intervals,
@@ -23,8 +23,8 @@
  *   - a reader that begins while a later overlapping invalidation is in flight
  *     returns the sequence from before it: that invalidation has changed the
  *     sequence, or will;
- *   - a removed subscription is freed when no callback of it is running or
- *     about to run, and no second pass of it is to come.
+ *   - a removed subscription is freed only when no callback of it is running
+ *     or about to run, and no second pass of it is pending.
  */
 #ifndef _MM_MMU_INTERVAL_STATE_H
 #define _MM_MMU_INTERVAL_STATE_H
@@ -96,14 +96,14 @@ struct mmu_inflight_wait {
 	bool batches;
 };
 
-/* The sequence of the next invalidation, or for another reason to retry */
+/* A new sequence, for an invalidation or because readers must retry */
 static inline unsigned long mmu_seq_next(unsigned long *seq)
 {
 	*seq += 2;
 	return *seq;
 }
 
-/* Is certainly nothing in flight? */
+/* Is it certain that nothing is in flight? */
 static inline bool mmu_inflight_none(const struct mmu_inflight *inflight)
 {
 	return !(inflight->used | inflight->untracked);
@@ -191,12 +191,13 @@ static inline void mmu_inflight_wait_enter(struct mmu_inflight_wait *wait,
 }
 
 /*
- * The sequence for a reader after its wait: @seq, which the subscription has
- * now, if no overlapping invalidation is in flight. Otherwise, that
- * invalidation started later. If it has called the subscription already, it may
- * be about to change entries, and @seq may be its own and will not change
- * again. So the reader gets @at_entry, which is stale, as it must be, or
- * becomes so when the subscription is called.
+ * The sequence for a reader after its wait. If no overlapping invalidation is
+ * in flight, it is @seq, the current one of the subscription. Otherwise, an
+ * invalidation has started after the wait began. It may have called the
+ * subscription already and be about to change entries; @seq is then its own
+ * sequence, and would not change again. So the reader gets @at_entry, the
+ * sequence from before its wait: that is stale already, or becomes stale when
+ * the invalidation calls the subscription.
  */
 static inline unsigned long
 mmu_seq_after_wait(const struct mmu_inflight *inflight, unsigned long first,
@@ -208,7 +209,7 @@ mmu_seq_after_wait(const struct mmu_inflight *inflight, unsigned long first,
 	return seq;
 }
 
-/* Open the next batch. False if the one before this one is not over. */
+/* Open the next batch. Returns false if the previous one is not over. */
 static inline bool mmu_inflight_close_batch(struct mmu_inflight *inflight)
 {
 	if (inflight->closed)
@@ -216,14 +217,17 @@ static inline bool mmu_inflight_close_batch(struct mmu_inflight *inflight)
 	inflight->closed = inflight->open;
 	inflight->open = 0;
 	inflight->batch++;
-	/* Invalidations of the batch read it without the lock; it is empty. */
+	/*
+	 * Invalidations of a batch read this without the lock. The new batch
+	 * has none yet.
+	 */
 	inflight->batch_registered[inflight->batch & 1] = inflight->registered;
 	return true;
 }
 
 /*
- * Are the batches over that the wait is for? An open batch might never end, as
- * later invalidations join it: close it as soon as possible.
+ * Are all batches up to @batch over? An open batch might never end, as later
+ * invalidations join it: close it as soon as possible.
  */
 static inline bool mmu_inflight_batches_over(struct mmu_inflight *inflight,
 					     unsigned int batch)
@@ -321,8 +325,8 @@ static __always_inline void mmu_calls_advance(struct mmu_calls *calls,
 static inline bool mmu_calls_wanted(const struct mmu_calls *calls)
 {
 	/*
-	 * No READ_ONCE(): it is not reset meanwhile, and can be tested in
-	 * memory.
+	 * No READ_ONCE(): only this task clears it, under the lock, so a plain
+	 * read is safe, and lets the compiler test it in memory.
 	 */
 	return unlikely(data_race(calls->wanted));
 }
@@ -345,7 +349,7 @@ static inline void mmu_calls_clear(struct mmu_calls *calls,
 	}
 }
 
-/* Might @sub be being called? If not, what its callback did is visible. */
+/* Might a callback of @sub be running? If not, its effects are visible. */
 static inline bool mmu_calls_at(const struct mmu_calls *calls,
 				const struct mmu_interval_notifier *sub)
 {

@@ -8,16 +8,16 @@
  * is removed from the list, it is freed, or its owner may free it, once no
  * callback can be running. The head of the list lives as long as the mm_struct.
  *
- * In flight. An invalidation is in flight from its start to its end. While one
- * is in flight that misses a new subscription, the subscriber must not read the
- * page table. So it waits for the invalidations of its own address space, and
- * of no other. There are two ways to find them.
+ * In flight. An invalidation is in flight from its start to its end. It may
+ * have started too early to see a new subscription. Until it ends, the
+ * subscriber must not read the page table. So the subscriber waits for the
+ * invalidations of its own address space, and of no other. There are two ways
+ * to find them.
  *
- * Without subscriptions, an invalidation is only counted, in a counter of the
- * CPU on which it starts and in one of the CPU on which it ends. The first
- * subscriber makes the subscription visible, switches later invalidations to
- * another counter, makes all CPUs execute a full barrier, and compares the
- * sums:
+ * Without subscriptions, invalidations are only counted, in per-CPU counters:
+ * begun where an invalidation starts, ended where it ends. The first subscriber
+ * makes the subscription visible, switches later invalidations to another
+ * counter, makes all CPUs execute a full barrier, and compares the sums:
  *
  *	invalidation				subscriber
  *
@@ -39,11 +39,11 @@
  * ended++ before it sleeps. Taking mmap_lock would not replace this, because
  * invalidations also run under VMA locks and rmap locks.
  *
- * The sums are not snapshots. The sum of ended is taken first: it never
- * includes the end of an invalidation whose start the sum of begun misses. If
- * the sums are equal, all invalidations that were seen to start have ended, and
- * with them all that missed the subscription. Later invalidations do not
- * disturb this, however many there are, because they use another counter. Only
+ * The sums are not snapshots. The sum of ended is taken first: if it includes
+ * the end of an invalidation, the sum of begun includes its start. If the sums
+ * are equal, all invalidations that were seen to start have ended, and these
+ * include all that missed the subscription. Later invalidations do not disturb
+ * this, however many there are, because they use another counter. Only
  * a task that was interrupted between reading which counter to use and begun++
  * still uses the old one. It notices the switch, and undoes its begun++ by
  * ended++.
@@ -53,17 +53,18 @@
  * before (MMU_COUNT_LISTED), without a lock. Otherwise, and after any further
  * subscription, each invalidation has a slot, under a lock of the address
  * space: it is tracked (MMU_COUNT_TRACKED). The address space stays in that
- * mode. The switch works as the first one: switch counters, barrier on every
- * CPU, wait for the invalidations that are counted.
+ * mode. The switch to it works like the first one: switch counters, execute a
+ * barrier on every CPU, and wait for the counted invalidations to end.
  *
  * A start without an end, which is a bug elsewhere, makes subscribers to that
  * address space wait forever. It does not affect other address spaces, and no
  * list points to the stack of another task. Lockdep reports the function that
  * started it: see __mmu_notifier_lockdep_start().
  *
- * An invalidation that is in flight when a subscription is added to the list
- * calls neither its start nor its end: subscriptions are numbered, and an
- * invalidation calls those up to a number: see &mmu_inflight.registered.
+ * If an invalidation is in flight when a subscription is added to the list, it
+ * calls neither the start nor the end callback of that subscription.
+ * Subscriptions are numbered, and an invalidation calls those up to a number:
+ * see &mmu_inflight.registered.
  *
  * If a subscriber finds an invalidation in flight, it waits until there is
  * none, and the one that ends last adds the subscription to the list. Until
@@ -116,7 +117,10 @@ mmu_notifier_count(struct mm_struct *mm, enum mmu_count which)
 	return &mmu_notifier_counts(mm)->of[which];
 }
 
-/* Switch later invalidations to another counter. Subscriptions are visible. */
+/*
+ * Switch later invalidations to another counter. The subscriptions must be
+ * visible already.
+ */
 void mmu_notifier_count_as(struct mm_struct *mm, enum mmu_count which)
 {
 	/* Pairs with the acquire in mmu_notifier_start(). */
@@ -164,10 +168,11 @@ static bool mmu_notifier_cpu_runs(int cpu, void *unused)
 /**
  * mmu_notifier_fence() - make every CPU execute a full barrier
  *
- * By an interrupt, which does not wait for any task. CPUs that are idle, or
- * isolated and in user space, execute full barriers on the way there and back,
- * on which RCU relies as well; they are not interrupted. Nor are offline CPUs,
- * which execute a barrier before they run a task.
+ * Uses an interrupt, which does not wait for any task. CPUs that are idle, or
+ * isolated and in user space, are not interrupted: they execute full barriers
+ * when they enter and leave that state, on which RCU relies as well. Offline
+ * CPUs are not interrupted either: they execute a barrier before they run a
+ * task.
  *
  * Context: Process context, interrupts enabled.
  */
@@ -188,13 +193,13 @@ void mmu_notifier_fence(void)
  *
  * Reliable only for a counter that is no longer in use: mmu_notifier_fence()
  * was called after mmu_notifier_count_as(), or no task of the address space
- * runs. A task that has read the old counter before may still increase it, and
- * undoes that.
+ * runs. A task that read which counter to use before the switch may still
+ * increment begun, and then undoes that by incrementing ended.
  *
  * Context: Any.
  *
- * Return: true if all have ended. Their changes to the page table are visible
- * then.
+ * Return: true if all have ended. Their changes to the page table are then
+ * visible.
  */
 bool mmu_notifier_none_counted(struct mm_struct *mm, enum mmu_count which)
 {
@@ -227,10 +232,10 @@ void __mmu_notifier_check_ended(struct mm_struct *mm)
 		ended &= !inflight->used && !inflight->open && !inflight->closed;
 	}
 	if (!ended)
-		pr_warn("an invalidation was started and never ended; lockdep can tell by which function\n");
+		pr_warn("an invalidation was started and never ended; lockdep can report which function started it\n");
 }
 
-/* Was the subscription added before @registered was reached? */
+/* Is the subscription's number at most @registered, or no longer needed? */
 static bool mmu_notifier_concerned(const struct mmu_notifier *subscription,
 				   unsigned int registered)
 {
@@ -243,9 +248,9 @@ static bool mmu_notifier_concerned(const struct mmu_notifier *subscription,
  * mmu_notifier_range_update_to_read_only() - is only write access lost?
  * @range: the argument of a callback
  *
- * If so, the device may go on reading the pages that it has mapped, after it
- * stops writing to them. The callback must still make readers retry, as they
- * may have read that the range is writable.
+ * If so, the device may continue to read the pages that it has mapped, but must
+ * stop writing to them. The callback must still make readers retry, as they may
+ * have seen writable entries.
  *
  * Context: Any.
  *
@@ -324,14 +329,18 @@ mmu_notifier_counted_end(struct mmu_notifier_subscriptions *subscriptions,
 	mmu_notifier_range_put_slot(range);
 	mmu_notifier_count_end(mmu_notifier_count(range->mm, MMU_COUNT_LISTED));
 	/*
-	 * If a task has begun to wait for it, this sees that, as at the start.
+	 * As at the start: if a task waits for this invalidation, it is seen
+	 * here.
 	 */
 	barrier();
 	if (unlikely(READ_ONCE(subscriptions->intervals.tracked)))
 		mmu_notifier_wake(subscriptions);
 }
 
-/* A callback would have to sleep. All starts were called: call their ends. */
+/*
+ * A callback would have to sleep. The start callbacks of all subscriptions were
+ * called, so call all end callbacks.
+ */
 static noinline int mmu_notifier_refused(struct mmu_notifier_range *range,
 					 unsigned int registered)
 {
@@ -400,7 +409,7 @@ mmu_notifier_restart(struct mmu_notifier_range *range,
 	struct mm_struct *mm = range->mm;
 
 	mmu_notifier_count_end(count);
-	/* A sum may have included it. */
+	/* A waiter may have seen begun++ in its sum. */
 	mmu_notifier_wake(mm->notifier_subscriptions);
 	count = READ_ONCE(mm->notifier_count);
 	this_cpu_inc(count->begun);
@@ -408,7 +417,7 @@ mmu_notifier_restart(struct mmu_notifier_range *range,
 	return __mmu_notifier_invalidate_range_start(range, count);
 }
 
-/* With tail calls only, the common cases save no registers. */
+/* All calls are tail calls, so that the common cases save no registers. */
 int
 __mmu_notifier_invalidate_range_start(struct mmu_notifier_range *range,
 				      struct mmu_invalidation_count __percpu *count)
@@ -548,8 +557,8 @@ bool __mmu_notifier_test_young(struct mm_struct *mm, unsigned long address)
 /* Teardown of an address space */
 
 /*
- * Callbacks may call mmu_notifier_put(), which changes the list during the
- * walk.
+ * Callbacks may call mmu_notifier_put(), which removes entries from the list
+ * during the walk.
  */
 static void
 mmu_notifier_list_release(struct mmu_notifier_subscriptions *subscriptions,
@@ -563,7 +572,7 @@ mmu_notifier_list_release(struct mmu_notifier_subscriptions *subscriptions,
 		if (subscription->ops->release)
 			subscription->ops->release(subscription, mm);
 
-	/* mmu_notifier_unregister() sees by this that release was called. */
+	/* This tells mmu_notifier_unregister() that release was called. */
 	spin_lock(&subscriptions->intervals.lock);
 	hlist_for_each_entry_safe(subscription, next, &subscriptions->list,
 				  hlist)
@@ -614,7 +623,10 @@ static struct mmu_notifier_subscriptions *mmu_notifier_alloc_head(void)
 	return subscriptions;
 }
 
-/* Publish @made, unless @mm has subscriptions already. Returns those of @mm. */
+/*
+ * Publish @made, or free it if @mm has subscriptions already. Returns those of
+ * @mm.
+ */
 static struct mmu_notifier_subscriptions *
 mmu_notifier_publish(struct mm_struct *mm,
 		     struct mmu_notifier_subscriptions *made)
@@ -668,8 +680,10 @@ static void mmu_notifier_add(struct mmu_notifier_subscriptions *subscriptions,
  *
  * Does nothing while an invalidation is in flight.
  *
- * Called by the task whose invalidation has ended, since the next one may start
- * before a waiter runs.
+ * Called by waiters, and by the task whose invalidation has ended: the next one
+ * may start before a waiter runs.
+ *
+ * Context: The lock of @intervals is held.
  */
 void mmu_notifier_add_pending(struct mmu_intervals *intervals)
 {
@@ -704,7 +718,9 @@ static bool mmu_notifier_none_unseen(struct mmu_intervals *intervals, void *mm)
 	return mmu_notifier_none_counted(mm, MMU_COUNT_UNSEEN);
 }
 
-/* The first subscription was added to the list before that was published. */
+/*
+ * Wait after the list was published with the first subscription on it already.
+ */
 static void mmu_notifier_wait_first(struct mmu_intervals *intervals,
 				    struct mm_struct *mm)
 {
@@ -736,7 +752,10 @@ static bool mmu_notifier_entry_over(struct mmu_intervals *intervals, void *arg)
 	       mmu_inflight_wait_over(&entry->wait, &intervals->inflight);
 }
 
-/* Add a subscription with invalidations in flight after this many rounds. */
+/*
+ * After this many rounds, add a subscription even if invalidations are in
+ * flight.
+ */
 #define MMU_ENTRY_ROUNDS	2
 
 /*
@@ -808,8 +827,8 @@ static int mmu_notifier_add_and_wait(struct mmu_notifier *subscription,
 		if (!made)
 			return -ENOMEM;
 		/*
-		 * Only a hint: if an invalidation has just started, it is
-		 * waited for.
+		 * Only a hint: an invalidation may have started since, and is
+		 * waited for below.
 		 */
 		if (mmu_notifier_none_counted(mm, MMU_COUNT_UNSEEN))
 			mmu_notifier_add(made, subscription, &none);
@@ -827,9 +846,10 @@ static int mmu_notifier_add_and_wait(struct mmu_notifier *subscription,
 	if (ret)
 		return ret;
 	/*
-	 * This callback is called without a lock after an entry is cleared,
-	 * even after the end: either its caller sees this subscription, or the
-	 * device sees the cleared entry.
+	 * This callback may be called with no lock held after an entry is
+	 * cleared, even after the end of the invalidation. The fence ensures
+	 * that its caller sees this subscription, or that the device sees the
+	 * cleared entry.
 	 */
 	if (subscription->ops->arch_invalidate_secondary_tlbs)
 		mmu_notifier_fence();
@@ -868,16 +888,17 @@ EXPORT_SYMBOL_GPL(__mmu_notifier_register);
  * mmget_not_zero() tells whether its address space still exists.
  *
  * Context: Process context, may sleep. Waits until no invalidation of this
- * address space is in flight; that wait is killable. If invalidations never
- * cease, it waits for some of them after callbacks have begun, which is not
- * killable. The caller holds no lock that these invalidations or the callbacks
- * take: an invalidation may wait for another one that calls a callback.
- * mmap_lock may be held, but need not be. The caller has a reference to the
+ * address space is in flight; that wait is killable. If there is always one in
+ * flight, it adds the subscription nevertheless, and then waits for those that
+ * do not call it; that wait is not killable, since callbacks may be running.
+ * The caller must hold no lock that these invalidations or the callbacks take:
+ * an invalidation may wait for another one that calls a callback. mmap_lock may
+ * be held, but need not be. The caller has a reference to the
  * address space, from mmget().
  *
  * Return: 0, -ENOMEM, -EINTR after a fatal signal, or -EINVAL if the callbacks
  * exclude each other or the address space is being torn down. After an error,
- * no callback was called and @subscription is not in use.
+ * no callback was called, and the caller may free @subscription.
  */
 int mmu_notifier_register(struct mmu_notifier *subscription,
 			  struct mm_struct *mm)
@@ -922,7 +943,7 @@ EXPORT_SYMBOL_GPL(mmu_notifier_register);
  * Calls &mmu_notifier_ops.release, unless the teardown of the address space has
  * done so. No callback is running when this returns, and none will be called.
  *
- * Context: Process context, may sleep. Not from a callback.
+ * Context: Process context, may sleep. Must not be called from a callback.
  */
 void mmu_notifier_unregister(struct mmu_notifier *subscription,
 			     struct mm_struct *mm)
@@ -1052,9 +1073,10 @@ EXPORT_SYMBOL_GPL(mmu_notifier_put);
 /**
  * mmu_notifier_synchronize() - wait until subscriptions are freed
  *
- * Waits for &mmu_notifier_ops.free_notifier of subscriptions that were put, and
- * until release functions of mmu_interval_notifier_remove_async() that were
- * called have returned. For the exit functions of modules.
+ * Waits for &mmu_notifier_ops.free_notifier of all subscriptions whose last
+ * reference was dropped, and for release functions that
+ * mmu_interval_notifier_remove_async() deferred and that are running. For the
+ * exit functions of modules.
  *
  * Context: Process context, may sleep.
  */

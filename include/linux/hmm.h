@@ -115,17 +115,17 @@ static inline phys_addr_t hmm_pfn_to_phys(unsigned long hmm_pfn)
  * @hmm_pfn: an answer with %HMM_PFN_VALID set
  *
  * With an order of n, the CPU maps the naturally aligned block of 2^n pages
- * around this address with one entry (PMD, PUD or hugetlb): all its pages have
- * the same permissions and are contiguous in physical memory. The block may
- * begin before the range or end after it; slots exist only for the part inside,
- * and the notifier need not cover the rest.
+ * that contains this address with one entry (PMD, PUD or hugetlb): all its
+ * pages have the same permissions and are contiguous in physical memory. The
+ * block may begin before the range or end after it; slots exist only for the
+ * part inside, and the notifier's interval need not cover the rest.
  *
  * With %HMM_RANGE_PTE_ORDERS it may also be a large folio that is mapped by
  * PTEs that are alike; such a block is inside the range.
  *
  * Context: As for hmm_pfn_to_page().
  *
- * Return: the order, in powers of two pages; 0 for a single page.
+ * Return: n, for a block of 2^n pages; 0 for a single page.
  */
 static inline unsigned int hmm_pfn_to_map_order(unsigned long hmm_pfn)
 {
@@ -141,16 +141,16 @@ static inline unsigned int hmm_pfn_to_map_order(unsigned long hmm_pfn)
  * @notifier: subscription whose interval holds all of [@start, @end)
  * @notifier_seq: what mmu_interval_read_begin() returned for @notifier
  * @start: first address; usually page aligned
- * @end: first address after the range; usually page aligned
- * @hmm_pfns: one slot a page, see &enum hmm_pfn_flags; slot n is for the page
+ * @end: end of the range, exclusive; usually page aligned
+ * @hmm_pfns: one slot per page, see &enum hmm_pfn_flags; slot n is for the page
  *	that holds byte @start + n * PAGE_SIZE
- * @default_flags: requests that hold for every page of the range, and
+ * @default_flags: requests that apply to every page of the range, and
  *	%HMM_RANGE_SPARSE or %HMM_RANGE_PTE_ORDERS
  * @pfn_flags_mask: which request bits of the slots themselves have an effect;
  *	with 0, only the sticky flags of the slots must be initialised
- * @dev_private_owner: &dev_pagemap.owner whose device private pages are
- *	reported as they are; requested pages of others are faulted back to
- *	system memory. %NULL if the driver has no such memory.
+ * @dev_private_owner: &dev_pagemap.owner whose device-private pages are
+ *	reported as present; requested pages of other owners are migrated back
+ *	to system memory by a fault. %NULL if the driver has no such memory.
  */
 struct hmm_range {
 	struct mmu_interval_notifier *notifier;

@@ -141,7 +141,7 @@ enum migrate_holdout {
  * struct migrate_evict - eviction of a range of device memory
  * @start: page frame number of the first page
  * @npages: number of pages
- * @timeout: in jiffies; %MAX_SCHEDULE_TIMEOUT for none
+ * @timeout: in jiffies; %MAX_SCHEDULE_TIMEOUT for no limit
  * @supply: for each of the @npages entries of @src that can be migrated,
  *	allocate and lock a destination, copy, and store the destination in
  *	@dst, as between migrate_vma_setup() and migrate_vma_pages()

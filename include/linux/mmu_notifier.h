@@ -54,7 +54,10 @@ enum mmu_notifier_event {
 #define MMU_NOTIFIER_RANGE_BLOCKABLE	BIT(0)
 /* With MMU_NOTIFY_PROTECTION_VMA: only write access is lost. */
 #define MMU_NOTIFIER_RANGE_WRITE_LOST	BIT(1)
-/* Private, from start to end: there were subscriptions, and the slot */
+/*
+ * Private, from start to end: whether there were subscriptions at the start,
+ * and the slot
+ */
 #define MMU_NOTIFIER_RANGE_SEEN		BIT(2)
 #define MMU_NOTIFIER_RANGE_SLOT		GENMASK(15, 8)
 
@@ -66,7 +69,8 @@ enum mmu_notifier_event {
  *	@release, the device must have stopped by the time that the last thread
  *	of the process exits.
  * @clear_flush_young: Test and clear the accessed bits of the range, so that
- *	the next access sets them again.
+ *	the next access sets them again. Like the next two callbacks, it may be
+ *	called under a page table lock, and must not sleep.
  * @clear_young: The same, but the device's TLB need not be flushed.
  * @test_young: Test whether the page was accessed, without changing anything.
  * @invalidate_range_start: From here to @invalidate_range_end, the device must
@@ -76,11 +80,12 @@ enum mmu_notifier_event {
  *	can fail must not have an @invalidate_range_end callback: the end would
  *	run without its start.
  * @invalidate_range_end: The page table has changed, and the pages may be
- *	freed. Called after each start that was called, unless the subscription
- *	is removed in between.
+ *	freed. Called once for each call of @invalidate_range_start, unless the
+ *	subscription is removed in between.
  * @arch_invalidate_secondary_tlbs: For a device that walks the CPU's page
- *	table: called wherever the CPU's TLB is flushed, with page table locks
- *	held. A subscription has either this or the two callbacks before.
+ *	table: called wherever the CPU's TLB is flushed. Page table locks may be
+ *	held, but need not be; must not sleep. Excludes @invalidate_range_start
+ *	and @invalidate_range_end.
  * @alloc_notifier: Allocate a subscription, for mmu_notifier_get().
  * @free_notifier: Free the subscription, after the last mmu_notifier_put(),
  *	when no callback can be running any more. Must not sleep.
@@ -117,13 +122,14 @@ struct mmu_notifier_ops {
 
 /**
  * struct mmu_notifier - a subscription to an address space
- * @hlist: in the list of the address space; read under SRCU
+ * @hlist: in the list of the address space; read under SRCU, changed under the
+ *	lock of its subscriptions
  * @ops: the callbacks, set by the user
  * @mm: the address space
- * @rcu: to free it
- * @users: number of references, from mmu_notifier_get()
- * @since: the number of this registration, while an invalidation may be in
- *	flight that started before it; then 0
+ * @rcu: defers mmu_notifier_ops.free_notifier
+ * @users: number of references, from mmu_notifier_get(); under the same lock
+ * @since: the number of this registration, until all invalidations that started
+ *	before it have ended; then 0. Read without the lock.
  */
 struct mmu_notifier {
 	struct hlist_node hlist;
@@ -147,11 +153,13 @@ extern struct lockdep_map __mmu_notifier_invalidate_range_start_map;
  * @end: the last address + 1
  * @flags: MMU_NOTIFIER_RANGE_*
  * @event: why
- * @owner: with MMU_NOTIFY_MIGRATE and MMU_NOTIFY_EXCLUSIVE, and for pages that
- *	migrate back from a device: identifies the driver; otherwise %NULL
+ * @owner: identifies the driver with MMU_NOTIFY_MIGRATE and
+ *	MMU_NOTIFY_EXCLUSIVE, and for pages that migrate back from a device;
+ *	otherwise %NULL
  *
  * Set up by mmu_notifier_range_init() or mmu_notifier_range_init_owner(). From
- * the start to the end it must not be moved, and belongs to one task.
+ * the start to the end, it must stay at the same address, and only the task
+ * that started the invalidation may use it.
  */
 struct mmu_notifier_range {
 	struct mm_struct *mm;
@@ -245,7 +253,7 @@ static inline bool mmu_notifier_test_young(struct mm_struct *mm,
 }
 
 #ifdef CONFIG_SCHED_MM_CID
-/* In the padding of per-CPU memory that each mm has anyway */
+/* The counters use padding in per-CPU memory that each mm has anyway. */
 static inline struct mmu_invalidation_counts __percpu *
 mmu_notifier_counts(struct mm_struct *mm)
 {
@@ -280,9 +288,9 @@ static inline int mmu_notifier_alloc_counts(struct mm_struct *mm)
 
 #ifdef CONFIG_LOCKDEP
 /*
- * Held from start to end, so that lockdep reports a task that returns to user
- * space with an invalidation in flight, and where that started. It has no order
- * with other locks.
+ * Held from start to end: lockdep reports a task that returns to user space
+ * with an invalidation in flight, and where that invalidation started. It is
+ * not ordered against other locks.
  */
 extern struct lockdep_map __mmu_notifier_inflight_map;
 #endif
@@ -293,8 +301,9 @@ extern struct lockdep_map __mmu_notifier_inflight_map;
 	lock_release(&__mmu_notifier_inflight_map, _THIS_IP_)
 
 /*
- * Count the invalidation before looking for subscriptions; registration does
- * these in the opposite order, see mm/mmu_notifier.c.
+ * Count the invalidation, then look for subscriptions. A subscriber does the
+ * reverse: it publishes its subscription, then reads the counters. See
+ * mm/mmu_notifier.c.
  *
  * @blockable: MMU_NOTIFIER_RANGE_BLOCKABLE, or 0
  */
@@ -307,8 +316,8 @@ mmu_notifier_start(struct mmu_notifier_range *range, unsigned int blockable)
 
 	lock_map_acquire(&__mmu_notifier_invalidate_range_start_map);
 	/*
-	 * Pairs with the release that sets another counter: a CPU that reads
-	 * that one also sees that there are subscriptions.
+	 * Pairs with the release in mmu_notifier_count_as(): a CPU that reads
+	 * the new counter also sees that there are subscriptions.
 	 */
 	count = smp_load_acquire(&mm->notifier_count);
 	this_cpu_inc(count->begun);
@@ -329,7 +338,7 @@ mmu_notifier_start(struct mmu_notifier_range *range, unsigned int blockable)
  * @range: the range and the reason
  *
  * Context: Process context, may sleep. The caller holds a lock that keeps the
- * VMA, and calls mmu_notifier_invalidate_range_end() in the same task.
+ * VMA stable, and calls mmu_notifier_invalidate_range_end() in the same task.
  */
 static __always_inline void
 mmu_notifier_invalidate_range_start(struct mmu_notifier_range *range)
@@ -344,6 +353,9 @@ mmu_notifier_invalidate_range_start(struct mmu_notifier_range *range)
  *
  * For the OOM reaper.
  *
+ * Context: Process context. Does not sleep; otherwise as
+ * mmu_notifier_invalidate_range_start().
+ *
  * Return: 0, or -EAGAIN if a callback would have to sleep. In that case no
  * entry may be changed, and the end must not be called.
  */
@@ -356,6 +368,9 @@ mmu_notifier_invalidate_range_start_nonblock(struct mmu_notifier_range *range)
 /**
  * mmu_notifier_invalidate_range_end() - call after page table entries changed
  * @range: as passed to the start
+ *
+ * Context: Process context, in the task that called the start. May sleep if the
+ * start could.
  */
 static __always_inline void
 mmu_notifier_invalidate_range_end(struct mmu_notifier_range *range)

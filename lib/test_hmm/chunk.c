@@ -9,7 +9,7 @@
  *
  * Invariants, under the device's lock:
  *  - a block is on free_blocks if none of its pages is in use, on neither list
- *    if all are, and on partial_blocks else;
+ *    if all are, and on partial_blocks otherwise;
  *  - each in_use counts the bits set in its part of the chunk's bitmap;
  *  - a device with pages in use holds a reference to the module.
  */
@@ -87,7 +87,9 @@ static bool dmirror_block_alloc(struct dmirror_block *block, unsigned int order,
  * @order: of the contiguous, aligned pages
  * @pfn: receives the first page
  *
- * Return: false if there is none.
+ * Context: Interrupts enabled. Takes the device's lock.
+ *
+ * Return: true, or false if no chunk has enough free memory.
  */
 bool dmirror_chunk_alloc(struct dmirror_device *device, unsigned int order, unsigned long *pfn)
 {
@@ -116,6 +118,8 @@ bool dmirror_chunk_alloc(struct dmirror_device *device, unsigned int order, unsi
  *	   caller holds a reference to its pagemap
  * @pfn: first page
  * @nr: number of pages, within one block
+ *
+ * Context: Any. Takes the device's lock.
  */
 void dmirror_chunk_free(struct dmirror_chunk *chunk, unsigned long pfn, unsigned int nr)
 {
@@ -224,7 +228,10 @@ free:
  * dmirror_chunk_add() - add a chunk to a device
  * @device: the device; the caller holds its chunk_lock
  *
- * Return: 0 or an errno, as -ENOMEM when a coherent device has no more memory.
+ * Context: Process context, may sleep.
+ *
+ * Return: 0 or an errno, such as -ENOMEM if a coherent device has no more
+ * memory.
  */
 int dmirror_chunk_add(struct dmirror_device *device)
 {
@@ -273,6 +280,8 @@ static bool dmirror_chunk_retire(struct dmirror_chunk *chunk)
 /**
  * dmirror_chunk_remove_idle() - free the chunks without pages in use
  * @device: the device; the caller holds its chunk_lock
+ *
+ * Context: Process context, may sleep.
  *
  * Return: the number of chunks that could not be freed.
  */

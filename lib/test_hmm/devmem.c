@@ -94,7 +94,10 @@ static bool dmirror_devmem_find(struct dmirror_device *device, unsigned int orde
  * @device: of this device
  * @order: no larger than the device takes
  *
- * Return: the folio, locked, with one reference and undefined content, or NULL.
+ * Context: Process context, may sleep. Takes the device's chunk_lock.
+ *
+ * Return: the folio, locked, with one reference and undefined contents, or
+ * NULL.
  */
 struct folio *dmirror_devmem_alloc(struct dmirror_device *device, unsigned int order)
 {
@@ -154,7 +157,7 @@ static void dmirror_folio_free(struct folio *folio)
 		dmirror_folio_dissolve(folio, &chunk->pagemap);
 
 	dmirror_count(device, DMIRROR_FREED, nr);
-	/* After this, the chunk, and with it the device, may be freed. */
+	/* Last: after this, another task may allocate the pages. */
 	dmirror_chunk_free(chunk, folio_pfn(folio), nr);
 }
 

@@ -18,6 +18,8 @@
  *
  * The device does not grow during this.
  *
+ * Context: Process context, may sleep. Takes the device's chunk_lock.
+ *
  * Return: the number of pages that are still in use.
  */
 unsigned long dmirror_evict(struct dmirror_device *device, struct dmirror_file *file,
@@ -41,6 +43,8 @@ unsigned long dmirror_evict(struct dmirror_device *device, struct dmirror_file *
  * dmirror_release() - evict all pages of a device and free its memory
  * @device: the device
  * @file: the file whose fault points apply, or NULL
+ *
+ * Context: Process context, may sleep. Takes the device's chunk_lock.
  *
  * Return: 0, or -EBUSY if chunks with pages in use could not be freed.
  */

@@ -63,8 +63,8 @@ static int dmirror_exclusive_reserve(struct dmirror_call *call, unsigned long ad
 }
 
 /*
- * One attempt: returns how many pages were made exclusive, at least one, or
- * -EAGAIN if an invalidation collided.
+ * One attempt. Returns how many pages were made exclusive, at least one, or
+ * -EAGAIN if an invalidation collided, or another errno.
  */
 static long dmirror_exclusive_try(struct dmirror_call *call, unsigned long addr,
 				  struct page **pages,

@@ -10,7 +10,7 @@
 #include "test_hmm.h"
 
 /**
- * dmirror_fails() - fault point before a step
+ * dmirror_fails() - check a fault point before a step
  * @file: the file whose fault points apply
  * @point: HMM_DMIRROR_FAIL_*
  *
@@ -39,10 +39,12 @@ bool dmirror_fails_alloc(struct dmirror_file *file, unsigned int point, unsigned
 
 /**
  * dmirror_mm_fails() - fault point before a step for a process
- * @device: on this device
+ * @device: the device
  * @mm: the process
  * @point: HMM_DMIRROR_FAIL_*
  * @order: for an allocation as in dmirror_fails_alloc(), otherwise 0
+ *
+ * Context: Does not sleep. Takes the device's files_lock.
  *
  * Return: true if a file that mirrors the process makes it fail.
  */
@@ -79,7 +81,7 @@ int dmirror_failpoint_set(struct dmirror_file *file, struct hmm_dmirror_failpoin
 
 /**
  * dmirror_mark_dirty() - mark a page dirty that the device has written to
- * @file: the file; may request a driver that never marks pages
+ * @file: the file; with HMM_DMIRROR_FLAG_NEVER_DIRTY, nothing is marked
  * @page: the page
  */
 void dmirror_mark_dirty(struct dmirror_file *file, struct page *page)

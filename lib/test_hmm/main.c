@@ -88,7 +88,7 @@ static int dmirror_call_init(struct dmirror_call *call, const struct hmm_dmirror
 	return 0;
 }
 
-/* Run a command on a range while its process cannot exit. */
+/* Run a command on a range, with a reference that keeps the address space. */
 static int dmirror_run_on_range(struct dmirror_file *file, int (*run)(struct dmirror_call *call),
 				struct hmm_dmirror_cmd *cmd)
 {
@@ -223,7 +223,7 @@ static int dmirror_open(struct inode *inode, struct file *filp)
 	return 0;
 }
 
-/* The last close of a device frees its memory. */
+/* The last close of a device evicts its pages. Its chunks stay. */
 static int dmirror_close(struct inode *inode, struct file *filp)
 {
 	struct dmirror_file *file = filp->private_data;
@@ -281,7 +281,7 @@ static void dmirror_device_free(struct device *dev)
 	kfree(container_of(dev, struct dmirror_device, dev));
 }
 
-/* The structure only */
+/* Allocates and initialises the structure only. */
 static struct dmirror_device *dmirror_device_alloc(unsigned int minor)
 {
 	struct dmirror_device *device = kzalloc_obj(*device);
@@ -315,7 +315,10 @@ static struct dmirror_device *dmirror_device_alloc(unsigned int minor)
 	return device;
 }
 
-/* Minor @minor with its first chunk, so that wrong parameters are found early */
+/*
+ * Create the device with its first chunk, so that wrong parameters are found
+ * early.
+ */
 static int dmirror_device_create(unsigned int minor)
 {
 	struct dmirror_device *device = dmirror_device_alloc(minor);
@@ -401,7 +404,7 @@ static int __init dmirror_init(void)
 	int ret;
 
 	if (!dmirror_parameters_valid(nr_devices)) {
-		pr_err("sizes and addresses must be aligned, apart, and no system memory\n");
+		pr_err("sizes and addresses must be aligned; ranges must not overlap each other or system memory\n");
 		return -EINVAL;
 	}
 	ret = alloc_chrdev_region(&dmirror_first_dev, 0, DEVICES, "HMM_DMIRROR");

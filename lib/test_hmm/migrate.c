@@ -34,8 +34,8 @@
  * @dst: to the core: where to
  * @npages: entries in both
  * @faulting: a CPU fault waits for one of the pages
- * @failed: for want of memory, or of a working copy engine, pages stay
- * @copy_failed: the latter
+ * @failed: an allocation or a copy failed, so that pages stay
+ * @copy_failed: a copy failed
  */
 struct dmirror_batch {
 	struct dmirror_device	*device;
@@ -270,7 +270,7 @@ static enum migrate_vma_direction dmirror_select_flag(const struct dmirror_devic
 				  MIGRATE_VMA_SELECT_DEVICE_PRIVATE;
 }
 
-/* A part of one VMA; returns the pages moved, or an errno */
+/* Migrate a part of one VMA. Returns the number of pages moved, or an errno. */
 static long dmirror_migrate_part(struct dmirror_batch *batch, unsigned long start,
 				 unsigned long end, bool to_device)
 {
@@ -293,7 +293,10 @@ static long dmirror_migrate_part(struct dmirror_batch *batch, unsigned long star
 	return ret ?: moved;
 }
 
-/* One step of a command, up to the end of the VMA at *@addr; returns the same */
+/*
+ * One step of a command, at most to the end of the VMA at *@addr. Returns the
+ * number of pages moved, or an errno.
+ */
 static long dmirror_migrate_step(struct dmirror_call *call, struct dmirror_batch *batch,
 				 bool to_device,
 				 unsigned long *addr)

@@ -116,6 +116,8 @@ struct dmirror *dmirror_create(struct dmirror_device *device, struct mm_struct *
  * dmirror_get() - what a file mirrors now
  * @file: the file; it may be attached to another process at the same time
  *
+ * Context: Does not sleep. Takes the device's files_lock.
+ *
  * Return: the mirror, with a reference for the caller.
  */
 struct dmirror *dmirror_get(struct dmirror_file *file)
@@ -140,7 +142,10 @@ static void dmirror_destroy(struct kref *ref)
 
 /**
  * dmirror_put() - drop a reference
- * @mirror: the mirror; the last reference frees it, which may sleep
+ * @mirror: the mirror; dropping the last reference frees it
+ *
+ * Context: Process context, may sleep. The caller does not hold the mirror's
+ * lock.
  */
 void dmirror_put(struct dmirror *mirror)
 {
@@ -152,7 +157,7 @@ void dmirror_put(struct dmirror *mirror)
  * @mirror: the mirror; the caller holds its lock
  * @index: page index in the mirrored mm
  * @page: backing page
- * @access: what for
+ * @access: what the device may do with it
  *
  * Return: 0, or -ENOMEM; dmirror_reserve() avoids that.
  */
@@ -166,7 +171,7 @@ int dmirror_table_set(struct dmirror *mirror, unsigned long index, struct page *
 }
 
 /**
- * dmirror_table_get() - look a page up as the device does
+ * dmirror_table_get() - look up a page as the device does
  * @mirror: the mirror; the caller holds its lock for as long as it uses the page
  * @index: page index in the mirrored mm
  * @access: receives what the device may do with it; can be NULL
@@ -242,6 +247,8 @@ static int dmirror_visit_if_current(struct dmirror_call *call, struct hmm_range 
  * @visit: called with the mirror's lock held and @range current; returns an
  *	   errno, but never -EAGAIN, and is called again after -ENOMEM
  * @arg: for @visit
+ *
+ * Context: Process context, may sleep. Takes mmap_lock and the mirror's lock.
  *
  * Return: what @visit returned, or an errno of hmm_range_fault(); -EBUSY if
  * invalidations collided for a second, -EINTR after a fatal signal.
@@ -342,8 +349,10 @@ static int dmirror_visit_map(struct dmirror *mirror, const struct hmm_range *ran
  * @call: the command; it has a reference to the address space
  * @start: first address
  * @end: end of the range, exclusive
- * @write: writable
+ * @write: request write access, too
  * @unlocked: as for dmirror_walk()
+ *
+ * Context: As for dmirror_walk().
  *
  * Return: 0, or an errno; pages before the one that failed may be in the table.
  */

@@ -35,6 +35,9 @@
  *					dropped in an interrupt
  *	dmirror_device.files_lock	open files and their mirrors
  *
+ * Eviction is the exception: it holds chunk_lock and locks folios of the device
+ * under it. This cannot deadlock, because it only trylocks them.
+ *
  * Where to extend it: sparse output of a walk in dmirror_table_map();
  * invalidations that only remove write access in dmirror_revoke(); folio orders
  * between a page and a PMD in the *_max_order parameters; the rest handles any
@@ -93,7 +96,7 @@ enum dmirror_counter {
  * @chunks: all its memory; additions and removals under @chunk_lock and @lock
  * @lock: see the list of locks
  * @free_blocks: blocks with no page in use; @lock
- * @partial_blocks: blocks with pages of both kinds; @lock
+ * @partial_blocks: blocks with some pages in use and some free; @lock
  * @in_use: pages in use; written under @lock
  * @capacity: pages in @chunks; @lock
  * @files_lock: see the list of locks
@@ -145,7 +148,7 @@ struct dmirror_block {
  * @first_pfn: of its first page; constant
  * @nr_blocks: its length; constant
  * @in_use: pages in use; the device's lock
- * @used: a bit a page, set while it is in use; the device's lock
+ * @used: one bit per page, set while the page is in use; the device's lock
  * @blocks: its blocks
  */
 struct dmirror_chunk {
@@ -206,10 +209,10 @@ struct dmirror_file {
  * @start: first address
  * @end: end of the range, exclusive
  * @ptr: the caller's buffer
- * @cpages: for the caller
- * @faults: for the caller
- * @faulted_at: where the last fault was made
- * @faulted_pages: how much it was about, 0 before the first one
+ * @cpages: number of pages processed, returned to the caller
+ * @faults: number of device faults, returned to the caller
+ * @faulted_at: the first address of the last fault
+ * @faulted_pages: its number of pages; 0 before the first fault
  */
 struct dmirror_call {
 	struct dmirror_file	*file;

@@ -10,8 +10,8 @@
  *
  *	page table lock
  *	entry is still there: page is in use
- *	trylock the folio: fails		has it locked
- *	on its wait queue, unlock		  :
+ *	trylock the folio: fails		holds the folio lock
+ *	add to its wait queue, unlock		  :
  *	sleep					unlock the folio, wake
  *	fault again
  *
@@ -19,8 +19,9 @@
  * to the folio, which would keep it from migrating.
  *
  * Entries have no bit for read-only pages that are exclusive to their mapping:
- * a page whose entry is not writable may be shared. They have the other bits of
- * swap entries, soft-dirty and uffd, and never lose them.
+ * a page whose entry is not writable may be shared. They have the soft-dirty
+ * and uffd bits of swap entries, which write protection keeps. UFFDIO_MOVE sets
+ * both anew, for the destination.
  */
 #include <linux/memremap.h>
 #include <linux/migrate.h>

@@ -5,8 +5,8 @@
  * The address of an entry is one of the following, the same for all of a map:
  *
  *	IOVA	 the map has IOVA space of its own: base + index * entry size
- *	listed	 the DMA layer requires that an address is unmapped, so each is
- *		 stored in dma_list
+ *	listed	 the DMA layer requires that each address is unmapped later, so
+ *		 it is stored in dma_list
  *	derived	 addresses follow from physical ones, and nothing is stored
  *
  * Peer-to-peer pages may bypass all three and be accessed by their bus address.
@@ -165,9 +165,9 @@ static dma_addr_t hmm_dma_map_phys(struct device *dev, struct hmm_dma_map *map,
  * @p2pdma_state: peer-to-peer state, which the caller passes for each page
  *
  * On success %HMM_PFN_DMA_MAPPED is set in the slot, and one of the
- * peer-to-peer flags if the page is another device's. For an entry that is
- * already mapped, the same address is returned, so that a driver may add
- * permissions.
+ * peer-to-peer flags if the page is mapped for peer-to-peer DMA. For an entry
+ * that is already mapped, the same address is returned, so that a driver may
+ * add permissions.
  *
  * Context: As for hmm_pfn_to_page(). Does not sleep.
  *

@@ -21,7 +21,7 @@
  *						entry: present
  *
  * Both sides make progress: the device accesses the page at least once, and the
- * CPU cannot be overtaken at the folio lock forever.
+ * CPU cannot be starved at the folio lock.
  *
  * Folio locks have no order. Only the first folio is waited for, with no other
  * locked; the rest are trylocked.
@@ -117,8 +117,8 @@ static bool exclusive_pte_ready(struct vm_area_struct *vma, unsigned long addr,
 /* Faulting in, before anything is locked */
 
 /*
- * The end of the PTEs from @ptep on that are alike: all @ready, as below, or
- * all not
+ * The end of the run of PTEs from @ptep on that are all ready, as below, or all
+ * not ready. @ready receives which.
  */
 static unsigned long exclusive_ready_ptes(struct vm_area_struct *vma,
 					  pte_t *ptep, unsigned long addr,
@@ -134,8 +134,8 @@ static unsigned long exclusive_ready_ptes(struct vm_area_struct *vma,
 }
 
 /*
- * The end of the entries from @addr on, below one PMD, that are alike: all
- * @ready, so that no fault is needed, or all not
+ * The end of the run of entries from @addr on, below one PMD, that are all
+ * ready (need no fault) or all not ready. @ready receives which.
  */
 static unsigned long exclusive_ready_until(struct vm_area_struct *vma,
 					   unsigned long addr,
@@ -271,8 +271,9 @@ static struct folio *exclusive_find_first(const struct exclusive_call *c)
 }
 
 /*
- * Wait for its lock. c->first stays NULL if the page changed after it was
- * faulted in. For a single page, try the page table before the fault.
+ * Lock the folio of the first page. c->first stays NULL if the page changed
+ * after it was faulted in. For a single page, read the page table first, and
+ * fault only if necessary.
  */
 static long exclusive_lock_first(struct exclusive_call *c)
 {
@@ -372,8 +373,8 @@ static void exclusive_replace_ptes(struct vm_area_struct *vma, pte_t *ptep,
 	}
 	/*
 	 * The device may write to the folio, whether or not its driver marks it
-	 * dirty later. If it stayed clean, reclaim could drop it after it is
-	 * restored, as unchanged or as lazily freed.
+	 * dirty later. If the folio stayed clean, reclaim could drop it after
+	 * its entry is restored, as unmodified or lazily freed.
 	 */
 	hmm_folio_mark_dirty(page_folio(page));
 }
@@ -415,7 +416,10 @@ static unsigned int exclusive_make_run(struct exclusive_call *c,
 	return nr;
 }
 
-/* One flush for all, before the lock is dropped; restoring needs no flush. */
+/*
+ * Flush once for all PTEs, before the lock is dropped. Restoring them later
+ * needs no flush.
+ */
 static void exclusive_make_ptes(struct exclusive_call *c,
 				struct vm_area_struct *vma, pmd_t *pmd,
 				unsigned long addr, unsigned long end)
@@ -441,7 +445,7 @@ static void exclusive_make_ptes(struct exclusive_call *c,
 	pte_unmap_unlock(first, ptl);
 }
 
-/* The huge page as a whole. The page table lock is held. */
+/* Make the huge page exclusive as a whole. The page table lock is held. */
 static void exclusive_make_huge(struct exclusive_call *c,
 				struct vm_area_struct *vma, pmd_t *pmd,
 				unsigned long addr)
@@ -547,13 +551,14 @@ static long exclusive_try(struct exclusive_call *c)
  *	   must ignore if it has this owner
  *
  * Faults the pages in for writing first. The folio of each page in @pages is
- * locked and referenced, once a folio. Until it is unlocked, no CPU can get the
- * page back. The page may still be unmapped, after an invalidation.
+ * locked and referenced, once per folio. Until it is unlocked, no CPU fault can
+ * restore the entry. The page may still be unmapped, after an invalidation.
+ *
  * The caller programs its device under a lock of its own, as after
  * hmm_range_fault(), and passes @pages to device_exclusive_put_range(). It must
  * do so before it calls this again, or waits for anything that may need one of
- * the folios: only the lock of the first page's folio is waited for, the others
- * are trylocked.
+ * the folios: this waits for the lock of the first page's folio, and trylocks
+ * the others.
  *
  * A CPU access restores the page, and with it the other exclusive pages of its
  * folio, after an invalidation with MMU_NOTIFY_CLEAR.
@@ -631,6 +636,8 @@ static unsigned long exclusive_put_stretch(struct page **pages,
  *
  * The device may continue to use the pages until its driver's notifier is
  * called.
+ *
+ * Context: Process context. mmap_lock need not be held.
  */
 void device_exclusive_put_range(struct page **pages, unsigned long npages)
 {

@@ -270,12 +270,13 @@ unsigned int device_exclusive_run(pte_t *ptep, unsigned int max)
  * @addr: the address
  * @ptep: the exclusive entry
  *
- * Restores the exclusive entries of the folio after it, too.
+ * Also restores the exclusive entries after it that are restored in the same
+ * way.
  *
  * Context: fork(), under the page table lock.
  *
- * Return: 0, or -EBUSY if the folio is locked: drop the page table lock and
- * call wait_device_exclusive() then.
+ * Return: 0, or -EBUSY if the folio is locked. In that case, the caller must
+ * drop the page table lock and call wait_device_exclusive().
  */
 int copy_device_exclusive(struct vm_area_struct *vma, unsigned long addr,
 			  pte_t *ptep)
@@ -322,8 +323,8 @@ static struct folio *exclusive_get_folio(struct vm_area_struct *vma, pmd_t *pmd,
  * Restores the PTE while it holds the folio lock. fork() holds mmap_lock for
  * writing, so that the PTE cannot become exclusive again: one wait is enough.
  *
- * The holder of the folio lock does not wait for fork(): drivers, which must
- * wait for an invalidation of the range, do that before they lock folios.
+ * The holder of the folio lock does not wait for fork(): a driver has to wait
+ * for invalidations of the range, but does so before it locks folios.
  *
  * Context: fork(), under mmap_lock only. May sleep.
  *

@@ -155,7 +155,10 @@ static enum hmm_outcome hmm_fault_one(struct hmm_faulter *faulter,
 		/* It must not drop the lock unless it is allowed to. */
 		if (WARN_ON_ONCE(!faulter->may_unlock))
 			return HMM_COLLIDED;
-		/* Under a VMA's lock, some handlers return without a try. */
+		/*
+		 * Under the VMA lock, some handlers return VM_FAULT_RETRY
+		 * before they have tried anything.
+		 */
 		faulter->tried = ret & VM_FAULT_RETRY && !faulter->vma_locked ?
 				 addr : HMM_NOT_TRIED;
 		return HMM_UNLOCKED;
@@ -172,9 +175,9 @@ static enum hmm_outcome hmm_fault_one(struct hmm_faulter *faulter,
  * @faulter: how to fault
  * @span: the pages
  *
- * An invalidation that collides with the range does not end the loop: a fault
- * that copies a page, or migrates one from a device, is such an invalidation
- * itself, and the caller would have to start again for each page.
+ * A collision with an invalidation does not end the loop: a fault that copies a
+ * page, or migrates one from a device, causes such an invalidation itself, and
+ * the caller would have to start again for each page.
  *
  * Context: Process context. mmap_lock is held, or the VMA's lock, and no page
  * table lock is.

@@ -107,7 +107,7 @@ static bool migrate_collect_is_huge(unsigned long start, unsigned long end)
 	       end - start == HPAGE_PMD_SIZE;
 }
 
-/* Do folios of the size of a PMD? */
+/* Do folios of the size of a PMD migrate as a whole? */
 static bool migrate_collect_huge(const struct migrate_walk *w)
 {
 	return w->migrate->flags & (MIGRATE_VMA_SELECT_COMPOUND |
@@ -304,7 +304,10 @@ static unsigned int migrate_collect_run(struct folio *folio, pte_t *ptep,
 	return hmm_softleaf_run(ptep, pte, max);
 }
 
-/* Does @pte map page @pfn, which must be in @folio, in the form of the run? */
+/*
+ * Does @pte continue the run: map page @pfn, which must be in @folio, and be
+ * present, or device-private, like the PTEs before it?
+ */
 static bool migrate_collect_continues(struct folio *folio, pte_t pte,
 				      unsigned long pfn, bool present)
 {
@@ -393,8 +396,8 @@ migrate_collect_exclusive_run(struct page *page, bool writable, bool exclusive,
  * read the PTE again		clear PageAnonExclusive()
  *
  * Either this sees the pin, or GUP-fast sees the cleared PTE. That holds for
- * all PTEs that were cleared before the barrier, so that one check of the folio
- * is enough.
+ * all PTEs that were cleared before the barrier, so one check of the folio is
+ * enough.
  */
 static __always_inline bool migrate_collect_share_run(struct folio *folio,
 						      struct page *page,
@@ -612,7 +615,10 @@ static unsigned int migrate_collect_pte(struct migrate_walk *w, pte_t *ptep,
 	return nr;
 }
 
-/* Returns @end, or the address of a folio that must be split first. */
+/*
+ * Returns @end, or the address of a folio that must be split first, or @addr if
+ * the page table is gone and the PMD must be read again.
+ */
 static unsigned long migrate_collect_ptes(struct migrate_walk *w, pmd_t *pmd,
 					  unsigned long addr, unsigned long end)
 {
@@ -794,7 +800,7 @@ void migrate_collect(struct migrate_vma *migrate)
 	struct migrate_walk w = { .migrate = migrate, .vma = migrate->vma };
 	struct mmu_notifier_range range;
 
-	/* By the owner, drivers recognize their own migrations. */
+	/* Drivers recognise their own migrations by the owner. */
 	mmu_notifier_range_init_owner(&range, MMU_NOTIFY_MIGRATE, 0,
 				      migrate->vma->vm_mm, migrate->start,
 				      migrate->end, migrate->pgmap_owner);

@@ -91,9 +91,9 @@ unsigned long migrate_device_pfn_lock(unsigned long pfn)
 	if (!folio)
 		return 0;
 	/*
-	 * If ours is the last reference by now, the folio is not locked any
-	 * more: the holder of the lock had a reference. Keep the reference, and
-	 * migrate_device_unmap() will free the folio.
+	 * If ours is the last reference by now, the folio is no longer locked:
+	 * the holder of the lock had a reference. In that case, keep ours and
+	 * lock the folio; migrate_device_unmap() will free it.
 	 */
 	while (!folio_trylock(folio))
 		if (atomic_add_unless(&folio->_refcount, -1, 1))
@@ -157,7 +157,7 @@ unsigned long migrate_device_unmap(unsigned long *src_pfns,
 }
 EXPORT_SYMBOL(migrate_device_unmap);
 
-/* Are the first entries, of @left, all pages of the folio in order? */
+/* Do the first of the @left entries list all pages of the folio, in order? */
 static bool migrate_device_is_all_listed(const struct folio *folio,
 					 const unsigned long *pfns,
 					 unsigned long left)
@@ -173,7 +173,8 @@ static bool migrate_device_is_all_listed(const struct folio *folio,
 }
 
 /*
- * How many of the first entries, of @left, are consecutive pages of the folio?
+ * How many of the @left entries, from the first on, are consecutive pages of
+ * the folio?
  */
 static unsigned long migrate_device_count_listed(const struct folio *folio,
 						 const unsigned long *pfns,

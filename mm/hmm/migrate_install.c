@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * Install: after the driver's copy, the destination replaces the source in its
- * mapping, and gets its flags and its memory cgroup. Page tables do not change,
- * except that holes are filled.
+ * mapping, and gets its flags and its memory cgroup. Page tables keep their
+ * migration entries, but holes are filled, and if a source is split, its PMD
+ * migration entries become PTEs.
  *
  * Source and destination must have the same order. If the driver supplies
  * smaller destinations than the source, the source is split.
@@ -244,7 +245,8 @@ static void migrate_install_holes(struct migrate_vma *migrate,
  * migrate_install() - replace sources by destinations
  * @migrate: the migration; its dst as filled by the driver
  *
- * Afterwards, MIGRATE_PFN_MIGRATE is set in src where that was done.
+ * Afterwards, MIGRATE_PFN_MIGRATE is still set in each entry of src whose page
+ * has migrated or whose hole is filled.
  *
  * Context: Process context, may sleep. With holes, mmap_lock is held, or the
  * VMA's lock.
@@ -261,7 +263,7 @@ void migrate_install(struct migrate_vma *migrate)
 		nr = migrate_entry_pages(migrate->src[i]);
 		if (state != MIGRATE_ENTRY_HOLE || hole < i)
 			continue;
-		/* Without a hole to fill, no invalidation is needed. */
+		/* If no hole has a destination, no invalidation is needed. */
 		if (migrate_install_has_dst(migrate, i, nr))
 			hole = i;
 		else

@@ -23,7 +23,10 @@ struct migrate_mapped {
 	int nr;
 };
 
-/* Do they count in the same statistics? RCU is held by the page table lock. */
+/*
+ * Do they count in the same statistics? folio_memcg() needs the RCU read lock,
+ * which pte_offset_map_lock() has taken.
+ */
 static inline bool migrate_mapped_together(struct folio *a, struct folio *b)
 {
 	return folio_pgdat(a) == folio_pgdat(b) &&

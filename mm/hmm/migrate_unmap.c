@@ -85,8 +85,10 @@ static void migrate_unmap_mapped(struct migrate_vma *migrate)
 }
 
 /*
- * Is the folio unmapped and isolated, with no unexpected reference? The answer
- * does not change while the folio is locked.
+ * Is the folio unmapped and isolated, with no unexpected reference? While the
+ * folio is locked, it is not mapped or put on the LRU again. References may
+ * still change: lru_add_drain_all() drops those of batches, and lookups by page
+ * frame or in the page cache may take new ones. Install checks them again.
  */
 static bool migrate_unmap_is_unreferenced(struct folio *folio,
 					  unsigned long entry)
@@ -100,10 +102,10 @@ static bool migrate_unmap_is_unreferenced(struct folio *folio,
 }
 
 /*
- * May an mlock batch of some CPU hold a reference? It can for a folio that is
- * mlocked, or that was munlocked by collect, or by another process that got a
- * copy. If one CPU batches the mlock and another the munlock, the only trace is
- * that the mapping is mlocked.
+ * May an mlock batch of some CPU hold a reference? This is possible for a folio
+ * that is mlocked, or that was munlocked by collect, or by another process that
+ * got a copy. If one CPU batches the mlock and another the munlock, the only
+ * trace is that the VMA is mlocked.
  */
 static bool migrate_unmap_may_be_batched(const struct migrate_vma *migrate,
 					 struct folio *folio)
@@ -204,7 +206,8 @@ static bool migrate_unmap_may_be_on_lru(const struct migrate_vma *migrate)
  *
  * Context: Process context, may sleep.
  *
- * Return: the number of entries that will be migrated; all others are 0.
+ * Return: the number of entries that will be migrated, holes included; all
+ * others are 0.
  */
 unsigned long migrate_unmap(struct migrate_vma *migrate)
 {

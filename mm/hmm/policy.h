@@ -12,7 +12,7 @@
 #include "request.h"
 
 /**
- * enum hmm_verdict - what to do with a page, the weakest first
+ * enum hmm_verdict - what to do with a page, weakest first
  * @HMM_RECORD: the request, if there is one, is met: write the answer
  * @HMM_READ_FAULT: the page must become readable first
  * @HMM_WRITE_FAULT: the page must become writable first

@@ -15,7 +15,10 @@
 #include <linux/mm.h>
 #include <linux/pgtable.h>
 
-/* Does @pte have a kind? Without marks for special PTEs, it is not known. */
+/*
+ * Does @pte have a kind? Where the architecture does not mark special PTEs, no
+ * PTE has one.
+ */
 static inline bool hmm_pte_has_kind(pte_t pte)
 {
 	return IS_ENABLED(CONFIG_ARCH_HAS_PTE_SPECIAL) && pte_present(pte) &&
@@ -59,7 +62,7 @@ static __always_inline unsigned long hmm_pte_differs(pte_t *ptep,
 	return differs;
 }
 
-/* Are these four of the kind? Then @pfns is what they map. One branch only. */
+/* Are these four of the kind? Then @pfns is what they map. Uses one branch. */
 static __always_inline bool hmm_ptes_are_kind(pte_t *ptep,
 					      struct hmm_pte_kind kind,
 					      unsigned long *pfns)

@@ -39,7 +39,7 @@
  * The lock is mmap_lock, or in the unlocked form that of the VMA, if one holds
  * the rest of the range, so that it does not wait for changes of other parts of
  * the address space. Like mmap_lock, it keeps the VMA and the page tables above
- * the PTEs: removing either needs the VMA write-locked.
+ * the PTEs: the VMA must be write-locked before either is removed.
  */
 #include <linux/export.h>
 #include <linux/hmm.h>
@@ -373,7 +373,8 @@ static noinline int hmm_range_try_unaligned(struct hmm_range *range,
  *
  * Return: as for hmm_range_fault(); -EBUSY only after @timeout, -EINTR also if
  * a fatal signal ended the wait for an invalidation or for a lock, -ENOMEM also
- * if there was no memory to store the requests of the slots.
+ * if there was no memory to store the requests of the slots, -EFAULT also if
+ * the address space is unstable, as after the OOM reaper has begun.
  */
 int hmm_range_fault_unlocked_timeout(struct hmm_range *range,
 				     unsigned long timeout)

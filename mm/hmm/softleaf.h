@@ -43,7 +43,10 @@ static inline unsigned int hmm_softleaf_run(pte_t *ptep, pte_t pte,
 	return nr;
 }
 
-/* Outside of the swap cache, anonymous folios have only the flag. */
+/*
+ * An anonymous folio outside the swap cache has no mapping to notify: setting
+ * its dirty flag is enough.
+ */
 static __always_inline void hmm_folio_mark_dirty(struct folio *folio)
 {
 	if (!folio_test_anon(folio) || folio_test_swapcache(folio))

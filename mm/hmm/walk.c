@@ -23,7 +23,9 @@
  *	shared zero page			VALID, pfn
  *	device private, own			VALID, WRITE as the entry, pfn
  *	none, swap, migration, protnone,	0
- *	  device private of another owner,
+ *	  device private of another owner
+ *	  or marked by userfaultfd in a VMA
+ *	  with userfaultfd_rwp(),
  *	  device exclusive, uffd-wp marker
  *	poisoned, guard or poison marker,	ERROR
  *	  special mapping, no VMA, VM_IO,
@@ -211,7 +213,7 @@ static int hmm_walk_hole(unsigned long start, unsigned long end, int depth,
 
 	if (!vma)
 		return hmm_walk_whole(w, NULL, start, end, hmm_leaf_error());
-	/* One huge page at a time, though it has no entry yet. */
+	/* The walk passes one huge page at a time, even without an entry. */
 	if (is_vm_hugetlb_page(vma))
 		return hmm_walk_whole(w, vma, start, end, hmm_leaf_absent());
 	return hmm_walk_unmapped(w, vma, start, end);

@@ -18,8 +18,8 @@
  * enum hmm_outcome - how a step of hmm_range_fault() ended
  * @HMM_DONE: every slot of the range is recorded
  * @HMM_FAULT_NEEDED: the walk stopped at &hmm_walk.span
- * @HMM_FAULTED: the span was faulted in; walk on
- * @HMM_UNLOCKED: the fault handler dropped mmap_lock
+ * @HMM_FAULTED: the span was faulted in; continue the walk
+ * @HMM_UNLOCKED: the fault handler dropped mmap_lock, or the VMA lock
  * @HMM_COLLIDED: an invalidation made the recorded slots invalid
  * @HMM_NO_ACCESS: a requested page cannot be accessed
  * @HMM_READ_ONLY: write access is requested, and the VMA does not allow it
@@ -66,7 +66,8 @@ struct hmm_span {
  * @span: after HMM_FAULT_NEEDED, what must be faulted in
  * @outcome: why the walk stopped, while it unwinds
  *
- * On the stack of the calling task; the lock keeps @span.vma.
+ * On the stack of the calling task. mmap_lock or the VMA lock keeps @span.vma
+ * valid.
  */
 struct hmm_walk {
 	struct hmm_range *range;
