@@ -32,7 +32,7 @@ class Tree:
         return self.src.is_dir() and self.source.is_file() and self.source.read_text() == source
 
     def copy_base(self, source):
-        """A whole copy; built folders beside it belong to the tree before, so they go too."""
+        """A whole copy. Build directories beside it belong to the previous tree and are removed."""
         say(f"copying the base kernel to {self.src.relative_to(TOP)}")
         self.folder.mkdir(parents=True, exist_ok=True)
         for old in self.folder.iterdir():
@@ -40,7 +40,7 @@ class Tree:
                 shutil.rmtree(old)
         self.memory.unlink(missing_ok=True)
         fresh = self.src.with_name("src.new")
-        # What it holds: it may be a link to a tree that is not ours to change.
+        # "/.": BASE_SRC may be a link to a tree that must not be changed, so copy what it holds.
         run_with_pulse(["cp", "-a", "--reflink=auto", f"{BASE_SRC}/.", fresh], lambda: "copying")
         fresh.rename(self.src)
         write_atomically(self.source, source.encode())

@@ -176,7 +176,7 @@ TEST_F_TIMEOUT(aging, idle_marks_of_all_memory, 180)
 		SKIP(return, "no idle page tracking");
 	for (pfn = 0; !idle_access(pfn, &bits, true); pfn += IDLE_BITS)
 		bits = ~0ULL;
-	/* It ends where memory does. */
+	/* The bitmap ends where memory does. */
 	EXPECT_LT(HUGE_PAGES, pfn);
 	EXPECT_STILL_WHOLE(before);
 	EXPECT_USABLE();
@@ -273,7 +273,9 @@ static void leave_group(struct group *group)
 	group_unmount(group);
 }
 
-/* How many pages go when the old generations do; -1 if that cannot be done */
+/*
+ * Pages that are evicted with the old generations; -1 if that is not possible
+ */
 static long evict_old(struct owned *owned, const char *path)
 {
 	long gone = 0;
@@ -336,8 +338,8 @@ TEST_F(aging, eviction_of_old_generations)
 }
 
 /*
- * There is a reference: reclaim scans the memory and asks whether it has been
- * accessed, but cannot evict it. False if it does not scan.
+ * The pages are referenced: reclaim scans them and asks whether they have been
+ * accessed, but cannot evict them. False if it does not scan.
  */
 static bool scan_pinned(struct owned *owned, struct group *group)
 {
@@ -705,7 +707,7 @@ TEST_F(aging, damon_migrates_between_nodes)
 	EXPECT_USABLE();
 }
 
-/* Where it is, with the CPU's access to it */
+/* The node of the page, after the CPU has read it */
 static int node_of(char *map)
 {
 	read_pages(map, 1);
@@ -733,7 +735,10 @@ static bool damon_migrates(struct owned *owned, int node)
 			 start + owned->bytes, DAMON_ROUNDS);
 }
 
-/* By page frame an exclusive page is found, moved, and not exclusive then. */
+/*
+ * DAMON finds and migrates exclusive pages by page frame, which ends exclusive
+ * access.
+ */
 TEST_F(aging, damon_migrates_page_frames)
 {
 	const char *reason = why_no_frames(&self->owned);
@@ -822,7 +827,7 @@ TEST_F(aging, numa_balancing)
 	ASSERT_EQ(HUGE_PAGES, count_status(own, HUGE_PAGES, 1));
 	changes = vm_event("numa_pte_updates");
 	faults = vm_event("numa_hint_faults");
-	/* A task is scanned by the time that it runs. */
+	/* NUMA balancing scans a task at intervals of its run time. */
 	for (tries = 0; tries < NUMA_READS; tries++) {
 		read_pages(own, HUGE_PAGES);
 		if (tries % 100 == 0 && vm_event("numa_hint_faults") > faults &&

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Range faulting, and exclusive access, while memory runs out: each scenario is
- * run with its first allocation failing, then with its second, and so on until
- * it gets through without a failure. A call may then say -ENOMEM, and nothing else; it leaves
- * memory as it was, and the same call made once more succeeds.
+ * Range faults and exclusive access when memory runs out: each scenario is run
+ * with its first allocation failing, then with its second, and so on until it
+ * completes without a failure. A call that fails must return -ENOMEM and leave
+ * memory as it was, and the same call must succeed when it is repeated.
  *
  * Needs a kernel with fault injection (CONFIG=debug); skips on others.
  */
@@ -61,10 +61,10 @@ FIXTURE_TEARDOWN(hmm_failure)
 }
 
 /**
- * struct scenario - memory and what is asked of it
+ * struct scenario - memory and the requests for it
  * @prepare: maps it; NULL when the kernel cannot give it
  * @npages: how much
- * @each: the slots carry the requests, every other page wants to write
+ * @each: each slot has its own request, to write for every other page
  * @is_intact: whether the memory still holds what @prepare put there
  * @clean: undoes @prepare
  */

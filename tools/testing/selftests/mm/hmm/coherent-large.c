@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Large folios of coherent memory: whatever splits them, data is right, all of
- * the memory comes back, and none of it gets where the kernel reclaims memory.
+ * Large folios of coherent memory: however they are split, the data is right,
+ * all device pages are freed, and none of them ends up on a list that reclaim
+ * scans.
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -65,7 +66,7 @@ FIXTURE_TEARDOWN(coherent_large)
 	close(self->probe);
 }
 
-/* Make the kernel look for memory in all places that it knows. */
+/* Run all shrinkers, including the one that splits deferred folios. */
 static void reclaim_slabs(void)
 {
 	vm_order("drop_caches", "2");
@@ -141,7 +142,7 @@ TEST_F(coherent_large, a_part_is_evicted)
 	EXPECT_TRUE(pattern_is(self->map, HUGE_PAGES, SEED));
 }
 
-/* What is mapped in part is no candidate for reclaim, nor is it lost. */
+/* A folio that is mapped in part must not be reclaimed, nor be leaked. */
 
 TEST_F(coherent_large, a_part_is_unmapped)
 {
@@ -205,7 +206,7 @@ TEST_F(coherent_large, is_split_into_64k)
 	split_in_place(_metadata, self->fd, self->map, 4);
 }
 
-/* A page of zeroes on the device is not replaced by the one that all share. */
+/* A device page full of zeroes is not replaced by the shared zero page. */
 TEST_F(coherent_large, zeroes_stay_when_it_is_split)
 {
 	memset(self->map, 0, HALF_BYTES);
@@ -256,7 +257,7 @@ TEST_F(coherent_large, long_term_pin_moves_it)
 	pin_for_long(_metadata, self->fd, self->map);
 }
 
-/* A page in the middle is another one, in the system. */
+/* A page in the middle was replaced by one in system memory. */
 TEST_F(coherent_large, long_term_pin_moves_the_remainder)
 {
 	char *middle = self->map + 5 * PAGE_BYTES;

@@ -86,7 +86,10 @@ TEST_F(hmm_coherent, cpu_reads_and_writes_in_place)
 	EXPECT_ON_DEVICE(N);
 }
 
-/* Entries that the CPU has lost, it faults in again from where the page is. */
+/*
+ * mprotect() leaves the pages on the device; CPU and device keep to the new
+ * protection.
+ */
 TEST_F(hmm_coherent, protection_changes)
 {
 	ASSERT_EQ(0, mprotect(self->map, BYTES, PROT_NONE));
@@ -126,7 +129,9 @@ TEST_F(hmm_coherent, read_and_written_through_proc)
 	EXPECT_TRUE(device_reads(self->fd, self->map, N, OTHER));
 }
 
-/* A page that a transfer holds does not come back before that is done. */
+/*
+ * A page that a transfer references does not migrate until the transfer ends.
+ */
 TEST_F(hmm_coherent, referenced_stays)
 {
 	struct pinned pinned;
@@ -156,7 +161,9 @@ TEST_F(hmm_coherent, referenced_outlives_the_mapping)
 	EXPECT_TRUE(device_in_use_is(self->fd, self->before.in_use));
 }
 
-/* No processor puts its munlock off, and keeps the page until then. */
+/*
+ * The munlock must not wait in a processor's batch, which would keep the page.
+ */
 TEST_F(hmm_coherent, mlocked_is_freed_at_once)
 {
 	if (mlock(self->map, BYTES))
@@ -165,7 +172,7 @@ TEST_F(hmm_coherent, mlocked_is_freed_at_once)
 	EXPECT_TRUE(device_in_use_is(self->fd, self->before.in_use));
 }
 
-/* A pin for long would keep the page from its device's driver: it has to leave. */
+/* The driver could not evict a page with a long-term pin, so it is migrated. */
 TEST_F(hmm_coherent, long_term_pin_moves_it)
 {
 	struct pin_longterm_test pin = {
@@ -209,7 +216,7 @@ TEST_F(hmm_coherent, others_use_it_in_place)
 	}
 }
 
-/* Threads need not stop for pages that come and go: no count is lost. */
+/* Threads need not stop while pages migrate: no count is lost. */
 TEST_F(hmm_coherent, while_threads_write)
 {
 	struct adders adders;

@@ -185,7 +185,7 @@ TEST_F(hmm_two_devices, one_writes_to_the_other)
 	EXPECT_TRUE(pattern_is(self->map + BYTES / 2, N / 2, SEED + N / 2));
 }
 
-/* A look moves nothing; it shows what the device could use as it is. */
+/* A snapshot migrates nothing; it shows what the device could use in place. */
 TEST_F(hmm_two_devices, one_looks_at_the_other)
 {
 	unsigned char bytes[N];
@@ -201,7 +201,7 @@ TEST_F(hmm_two_devices, one_looks_at_the_other)
 	EXPECT_EQ(0, since(&self->side[0]).cpu_faults);
 }
 
-/* In turn, many times: both tables stay true. */
+/* In turn, many times: the page tables of both devices stay correct. */
 TEST_F(hmm_two_devices, alternate_migrations)
 {
 	__u64 turn;
@@ -288,7 +288,7 @@ TEST_F(hmm_two_files, see_the_same)
 	EXPECT_TRUE(device_reads(self->fd[1], self->map, N, SEED));
 }
 
-/* What a test makes fail through one file does not fail through the other. */
+/* A failure that is injected through one file does not affect the other. */
 TEST_F(hmm_two_files, fail_for_themselves)
 {
 	device_fail(self->fd[0], HMM_DMIRROR_FAIL_DEVICE_ALLOC, 1);
@@ -399,7 +399,7 @@ static size_t refused(int fd, void *addr)
 	return n;
 }
 
-/* The zombie is no process any more, nor is what is left of it afterwards. */
+/* The device refuses a zombie, and a process that has been reaped. */
 TEST_F(hmm_attach, exits)
 {
 	siginfo_t info;
@@ -445,7 +445,7 @@ static bool becomes_another(struct child *child)
 	return !read(child->answers, &answer, sizeof(answer));
 }
 
-/* The old memory is gone with its program, the process is there. */
+/* exec() has replaced the old memory, but the process is still there. */
 TEST_F(hmm_attach, executes_a_program)
 {
 	ASSERT_EQ(0, device_take(self->fd, self->map, N).rc);

@@ -255,7 +255,7 @@ TEST_F(dirty_tracking, cpu_writes_are_soft_dirty_after_migration)
 	cpu_write_shows(_metadata, self);
 }
 
-/* Neither the way there nor the way back is a write. */
+/* Migration is not a write, in either direction. */
 TEST_F(dirty_tracking, migration_is_not_soft_dirty)
 {
 	if (variant->kind == HOLES || variant->kind == ZEROES)
@@ -386,7 +386,10 @@ TEST_F(dirty_tracking, device_writes_are_scanned_after_migration)
 	EXPECT_TRUE(pattern_is(self->map, self->npages, 3));
 }
 
-/* No access at all, wherever the pages are, and none by going somewhere else */
+/*
+ * The device has no access, wherever the pages are, and gains none by migrating
+ * them.
+ */
 TEST_F(dirty_tracking, device_cannot_access_protected_pages)
 {
 	size_t bytes = self->npages * PAGE_BYTES;
@@ -417,7 +420,10 @@ TEST_F(dirty_tracking, device_cannot_access_protected_pages)
 
 static void free_lazily(struct __test_metadata *_metadata, char *map, size_t n)
 {
-	/* Pages wait in batches, to be on the LRU, and to be freed lazily. */
+	/*
+	 * Drain the batches: pages wait there to be added to the LRU, and to
+	 * become lazily freeable.
+	 */
 	vm_order("drop_caches", "1");
 	ASSERT_EQ(0, madvise(map, n * PAGE_BYTES, MADV_FREE));
 	vm_order("drop_caches", "1");
@@ -460,7 +466,7 @@ TEST_F(dirty_tracking, written_after_madv_free_and_migrated_back)
 	what_was_written_is_kept(_metadata, self, true);
 }
 
-/* Nor need a device that has it for itself say that it writes. */
+/* A driver with exclusive access need not mark pages as dirty, either. */
 TEST(exclusive_memory_is_not_freed_lazily)
 {
 	const size_t n = SMALL_PAGES;

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Defects of 7.3's dummy driver, test by test; the tests of other programs
- * need commands which that driver lacks, these run with both.
+ * Defects of 7.3's dummy driver, one test for each. The tests of other programs
+ * need commands which that driver lacks; these run with both drivers.
  *
- * It uses memory without looking whether it got any, and reads through
- * addresses without memory. A process that meets such a defect dies in
- * the kernel, with what it has locked. So each test runs in a process of its
- * own, which is given up after a time, and leaves dangerous commands to a
- * child that has the file alone and shares none of the memory: when that one
- * dies, the file is closed, and its locks go with it.
+ * That driver does not check whether its allocations succeed, and reads through
+ * the addresses of pages that have no memory. A process that hits such a defect
+ * dies in the kernel, with its locks held. So each test runs in a process of
+ * its own, which is abandoned after a time limit, and leaves dangerous commands
+ * to a child that alone has the file and shares none of the memory: when the
+ * child dies, the file is closed, and its locks go with it.
  */
 #include <errno.h>
 #include <signal.h>
@@ -114,7 +114,7 @@ static int take(int fd, void *map, size_t npages)
 	return device_ask(fd, HMM_DMIRROR_MIGRATE_TO_DEV, map, data, npages).rc;
 }
 
-/* Children do not get them. */
+/* Small pages that fork() does not copy */
 static char *small_pages(void)
 {
 	char *map = map_anon_small(BYTES);
@@ -127,7 +127,9 @@ static char *small_pages(void)
 
 typedef bool (*question_t)(int fd, char *map);
 
-/* A child runs a command on our memory with a file that we have no more. */
+/*
+ * A child runs a command on our memory, through a file that only it has open.
+ */
 static enum outcome ask_apart(int fd, question_t question, char *map)
 {
 	enum outcome outcome;
@@ -161,8 +163,8 @@ static bool writes(int fd, char *map)
 }
 
 /*
- * An invalidation empties the device's page table. What it reads next to fill
- * it are the device's own pages, at whose addresses there is no memory.
+ * An invalidation empties the device's page table. To fill it again, the driver
+ * reads the device's own pages, whose addresses have no memory behind them.
  */
 static enum outcome do_read_after_invalidation(void)
 {
@@ -218,7 +220,7 @@ FIXTURE_VARIANT_ADD(driver_regression, second_file_writes)
 	.job = do_second_file_writes,
 };
 
-/* A page of a huge one has its data in a page of that one's memory. */
+/* The data of a page within a huge page is within the huge page's memory. */
 static bool reads_inside(int fd, char *map)
 {
 	return device_reads(fd, map + 100 * PAGE_BYTES, N, SEED + 100);
@@ -270,7 +272,7 @@ FIXTURE_VARIANT_ADD(driver_regression, small_pages_run_out)
 	.job = do_small_pages_run_out,
 };
 
-/* A migration that one file asks for is news to the others. */
+/* A migration through one file must reach the mirrors of the others. */
 static enum outcome do_second_file_sees_migration(void)
 {
 	int fd = dmirror_open(PRIVATE), second = dmirror_open(PRIVATE);
@@ -331,7 +333,7 @@ FIXTURE_VARIANT_ADD(driver_regression, closing_one_file_of_two)
 	.job = do_closing_one_file_of_two,
 };
 
-/* A length in pages that is 4096 when it is cut off to bytes */
+/* A number of pages that overflows to 4096 when it is converted to bytes */
 static enum outcome do_range_longer_than_all_memory(void)
 {
 	int fd = dmirror_open(PRIVATE);

@@ -71,7 +71,10 @@ FIXTURE_VARIANT_ADD(evict_race, 2m)
 	.rounds = 8,
 };
 
-/* For all of it, twice, and a bit; the device keeps what it once had. */
+/*
+ * Is there memory for twice the range, and a bit more? What the device has
+ * allocated counts as free: it is kept and reused.
+ */
 static bool has_memory(int fd, size_t bytes)
 {
 	size_t backed = move_served(fd).backed * PAGE_BYTES;
@@ -151,7 +154,7 @@ static void touch_all(void *arg)
 	}
 }
 
-/* All is on the device, and the threads begin. */
+/* Migrate everything to the device, then start the threads. */
 static void touchers_start(struct toucher *touchers, int fd, char *map,
 			   size_t npages, bool again, int *phase)
 {
@@ -201,7 +204,7 @@ TEST_F_TIMEOUT(evict_race, ends_empty, TIMEOUT)
 	unsigned int round;
 	int phase, rc;
 
-	/* Until the threads have left something to it */
+	/* Repeat until the threads have left some pages for the eviction. */
 	for (round = 0; round < variant->rounds ||
 	     (!moved && round < MOST_ROUNDS); round++) {
 		struct hmm_move move = eviction(self->fd, 0);
@@ -263,7 +266,10 @@ static __noreturn void evict_for_ever(void)
 	_exit(move_try(fd, &move) ? 1 : 0);
 }
 
-/* The device gets them once more, and something is taken away again. */
+/*
+ * Migrate the pages to the device again: true once some have left it again,
+ * false if the eviction has ended.
+ */
 static bool refill(int fd, char *map, pid_t evictor, int *status)
 {
 	unsigned int polls;

@@ -292,7 +292,10 @@ TEST_F(hmm_evict, closing)
 	EXPECT_TRUE(pattern_is(self->map, N, SEED));
 }
 
-/* A page without memory to go to, or that is not copied, goes in a later pass. */
+/*
+ * A page that has no destination, or cannot be copied, migrates in a later
+ * pass.
+ */
 TEST_F(hmm_evict, steps_fail)
 {
 	static const unsigned int points[] = {
@@ -351,7 +354,7 @@ TEST_F(hmm_evict, referenced_page_stays)
 	EXPECT_TRUE(pattern_is(self->map, N, SEED));
 }
 
-/* Private pages that a transfer wants come back for it at once. */
+/* A transfer that needs a private page has it migrated back at once. */
 TEST_F(hmm_evict, referenced_private_page)
 {
 	struct pinned pinned;

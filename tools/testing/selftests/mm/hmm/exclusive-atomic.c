@@ -56,18 +56,18 @@
  * @npages: its length
  * @stride: from one word to the next
  * @take: how many pages the device takes together
- * @saved: what the pattern has where the words are
+ * @saved: data of the pattern that the words replace
  * @by_cpu: what each CPU thread has added to each word
  * @by_device: what each device has
- * @part: what the least of each that must be seen is divided by
+ * @part: divisor of the minimum counts that a run must reach
  * @takes: how often the devices had to take pages
  * @fd: the devices
- * @shared: the devices use pages that they do not have for themselves
- * @idle: additions are of 0 but for one in each @phase, so that pages stay alike
+ * @shared: the devices use pages without exclusive access
+ * @idle: all additions but one in each @phase add 0: pages stay equal
  * @phase: a number that @disturb changes then
  * @behind: workers that have not added in this phase yet
  * @may_fault: the memory is not always writable
- * @disturb: something else that happens again and again; NULL for nothing
+ * @disturb: called repeatedly, to disturb the additions; NULL for nothing
  * @events: how often it has happened
  * @arg: for @disturb
  * @stop: the end
@@ -237,7 +237,7 @@ static __u64 expected(struct count *count, unsigned int k)
 	return sum;
 }
 
-/* Additions that are missing; a surplus is not less wrong. */
+/* Additions that are missing, or too many */
 static __u64 lost(struct count *count)
 {
 	__u64 missing = 0;
@@ -261,7 +261,7 @@ static void words_clear(struct count *count)
 	}
 }
 
-/* And all that is no such word is what it was. */
+/* Restore the words; true if all other data is unchanged. */
 static bool words_restore(struct count *count)
 {
 	unsigned int k;
@@ -562,7 +562,7 @@ TEST_F_TIMEOUT(atomic, mprotect, TIMEOUT)
 	sums_are_exact();
 }
 
-/* An event is that pages went. */
+/* An event is a round that migrated pages. */
 static void disturb_by_migration(struct count *count)
 {
 	struct hmm_dmirror_counters before = device_counters(count->fd[1]);
@@ -578,7 +578,7 @@ TEST_F_TIMEOUT(atomic, migration, TIMEOUT)
 	sums_are_exact();
 }
 
-/* madvise() passes over what a device has for itself, real reclaim does not. */
+/* MADV_PAGEOUT skips exclusive pages, reclaim does not. */
 static void disturb_by_reclaim(struct count *count)
 {
 	long before = vm_event("pswpout");

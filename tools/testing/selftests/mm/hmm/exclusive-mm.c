@@ -186,7 +186,7 @@ TEST_F(exclusive_mm, mprotect_of_a_part)
 		    SEED + self->quarter);
 }
 
-/* A permission that is there already changes nothing of the data. */
+/* Granting a permission again does not change the data. */
 TEST_F(exclusive_mm, mprotect_without_a_change)
 {
 	ASSERT_EQ(0, mprotect(self->map, self->bytes, PROT_READ));
@@ -251,7 +251,7 @@ static bool split_all(char *start, size_t bytes)
 	return done;
 }
 
-/* The CPU has the first page back, by which the folio can be found. */
+/* The CPU faults in the first page, through which the folio can be found. */
 TEST_F(exclusive_mm, split)
 {
 	long before = vm_event("thp_split_page");
@@ -266,7 +266,7 @@ TEST_F(exclusive_mm, split)
 	EXPECT_USABLE(self->map, self->npages, SEED);
 }
 
-/* Pages that go somewhere else */
+/* Pages that are swapped out or migrated */
 
 #define RECLAIM_TRIES	50
 #define SWAP_BYTES	(64 * HUGE_BYTES)
@@ -379,7 +379,10 @@ TEST_F(exclusive_mm, compaction)
 	}
 }
 
-/* From the device's memory to exclusive access, as anything that the CPU wants */
+/*
+ * Exclusive access to device memory migrates it back first, as a CPU access
+ * does.
+ */
 TEST_F(exclusive_mm, after_migration_to_the_device)
 {
 	pattern_fill(self->map, self->npages, OTHER);
@@ -404,7 +407,7 @@ TEST_F(exclusive_mm, ksm)
 	ASSERT_EQ(0, madvise(self->map, self->bytes, MADV_MERGEABLE));
 	ASSERT_EQ(0, madvise(twin, self->bytes, MADV_MERGEABLE));
 	EXPECT_TRUE(ksm_scans(5));
-	/* Those that the device has, it can still write to. */
+	/* The device can still write to pages that are exclusive to it. */
 	EXPECT_EQ(0, device_writes(self->fd, self->map, self->npages, OTHER));
 	EXPECT_TRUE(pattern_is(twin, self->npages, SEED));
 	EXPECT_DATA(self->map, self->npages, OTHER);

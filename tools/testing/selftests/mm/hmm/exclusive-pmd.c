@@ -169,7 +169,7 @@ TEST_F(exclusive_huge, some_of_its_pages)
 	must_not_be_huge(self->map);
 	ASSERT_EQ(0, make_exclusive(self->fd, self->map, N, 1));
 	EXPECT_EQ(N, exclusive_pages(self->fd, self->map, N));
-	/* The folio is whole, and comes back so. */
+	/* The folio was not split, and is restored as a whole. */
 	read_pages(self->map, 1);
 	EXPECT_EQ(0, exclusive_pages(self->fd, self->map, N));
 	EXPECT_TRUE(pattern_is(self->map, N, 1));
@@ -208,7 +208,7 @@ TEST_F(exclusive_huge, fork)
 	child_stop(&child);
 }
 
-/* Pages of the huge one have become others, in the middle of it. */
+/* Pages in the middle of the huge one are replaced by copies. */
 TEST_F(exclusive_huge, partly_copied)
 {
 	struct child child;
@@ -341,7 +341,7 @@ TEST_F(exclusive_huge, split)
 	if (file < 0)
 		SKIP(return, "no split_huge_pages in debugfs");
 	make_huge_exclusive();
-	/* Of the LRU's folios, all: those in batches are none of them. */
+	/* This splits the folios on the LRU only: drain the batches before. */
 	vm_order("drop_caches", "1");
 	EXPECT_EQ(1, write(file, "1", 1));
 	close(file);
@@ -355,7 +355,7 @@ TEST_F(exclusive_huge, split)
 	EXPECT_TRUE(device_reads(self->fd, self->map, N, 2));
 }
 
-/* It fails before any entry is looked for. */
+/* The split fails before it looks for any entry. */
 TEST_F(exclusive_huge, split_while_referenced)
 {
 	int file = open("/sys/kernel/debug/split_huge_pages",

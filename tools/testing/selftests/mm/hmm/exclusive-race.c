@@ -175,7 +175,7 @@ TEST_F(exclusive_race, two_devices)
 	contend(_metadata, parties, ARRAY_SIZE(parties), self->map);
 }
 
-/* Files of one device are as strange to each other as devices are. */
+/* Files of one device compete for exclusive access as devices do. */
 TEST_F(exclusive_race, two_files_of_a_device)
 {
 	struct party parties[] = {
@@ -207,9 +207,9 @@ TEST_F(exclusive_race, two_devices_and_two_cpus)
 }
 
 /*
- * fork() while the lock of an exclusive folio is taken: a folio that two VMAs
- * map, of which fork() copies the lower one while a thread makes the device let
- * go of the upper one, page by page. That locks the folio each time.
+ * fork() while an exclusive folio is locked: two VMAs map the folio, and fork()
+ * copies the entries of the lower one while a thread restores those of the
+ * upper one, page by page. That locks the folio each time.
  */
 
 #define FORKS		40
@@ -284,7 +284,7 @@ TEST_F_TIMEOUT(exclusive_fork, never_fails, 120)
 		if (!map)
 			SKIP(return, "no huge page");
 		toucher.upper = map + LOWER_PAGES * PAGE_BYTES;
-		/* Harmless advice makes a VMA of its own. */
+		/* This splits the VMA, and has no other effect here. */
 		ASSERT_EQ(0, madvise(toucher.upper, UPPER_PAGES * PAGE_BYTES,
 				     MADV_SEQUENTIAL));
 		ASSERT_EQ(0, device_seize(self->fd, map, HUGE_PAGES));

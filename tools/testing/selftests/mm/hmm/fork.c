@@ -145,7 +145,7 @@ TEST_F(hmm_fork, device_writes)
 			       SEED + self->npages / 2));
 }
 
-/* Pages that are shared already move for both. */
+/* Pages that are already shared migrate for both processes. */
 TEST_F(hmm_fork, migrated_while_shared)
 {
 	child_start(&self->child);
@@ -186,7 +186,7 @@ TEST_F(hmm_fork, migrated_back_while_shared)
 	EXPECT_OWN(OTHER);
 }
 
-/* The child's device moves pages that the parent's has. */
+/* The child's device migrates pages that it shares with the parent. */
 TEST_F(hmm_fork, child_migrates)
 {
 	child_start(&self->child);
@@ -287,7 +287,7 @@ TEST_F(hmm_fork, grandchild)
 	EXPECT_OWN(SEED);
 }
 
-/* No copy of anything: what the child writes is the parent's. */
+/* vfork() copies nothing: the child writes to the parent's memory. */
 TEST_F(hmm_fork, vfork)
 {
 	char first = self->map[0];

@@ -47,11 +47,11 @@
 #define CHANGES_AHEAD	32
 #define CALLS_A_CHANGE	3
 
-/* Bits of /proc/sys/kernel/tainted: the kernel died a little, or warned. */
+/* Bits of /proc/sys/kernel/tainted: there was an oops, or a warning. */
 #define TAINT_DIE	0x80UL
 #define TAINT_WARN	0x200UL
 
-/* What the worker tells the program; in memory that both share */
+/* What the worker reports to the program, in memory that they share */
 struct tally {
 	unsigned long calls;
 	unsigned long succeeded;
@@ -335,7 +335,7 @@ static __noreturn void child(__u64 which)
 	}
 }
 
-/* Let one of the children go, or come. */
+/* Kill a child or await its end, or start a new one. */
 static void replace_child(__u64 which)
 {
 	unsigned int slot = below(CHILDREN);
@@ -417,7 +417,7 @@ static void move(void)
 	(void)!mremap(from, bytes, bytes, flags, to);
 }
 
-/* A huge page in one piece, which chance alone would rarely leave */
+/* Map a whole huge page: random changes would rarely leave one. */
 static void map_huge(void)
 {
 	char *at = arena + below(ARENA_BYTES / HUGE_BYTES) * HUGE_BYTES;
@@ -547,7 +547,7 @@ static void worker_set_up(void)
 		pidfds[i] = -1;
 }
 
-/* Everything that may go wrong happens in here. */
+/* The worker: all that may crash or hang runs in this process. */
 static __noreturn void worker(void)
 {
 	pthread_t callers[CALLERS], change_thread;

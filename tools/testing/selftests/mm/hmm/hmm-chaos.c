@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Run a program while the dummy HMM devices play with its memory.
+ * Run a program while the dummy HMM devices migrate and access its memory.
  *
- * The program knows nothing of it. It runs in a control group of its own, and
+ * The program does not notice. It runs in a control group of its own, and
  * threads of this one pick processes from there, let a device mirror each for
  * a while, and move random ranges of it to the device and back, read them,
- * take them exclusively and empty devices. Nothing of that may change what the
+ * make them exclusive, and empty devices. None of this may change what the
  * program computes, so its output must be that of an undisturbed run.
  *
  * usage: hmm-chaos -g CGROUP -o OUTPUT [-s SEED] PROGRAM [ARGUMENT...]
@@ -69,7 +69,7 @@ struct range {
 	unsigned long pages;
 };
 
-/* A thread that disturbs, with a file of its own on each device */
+/* A thread that disturbs the program, with its own file of each device */
 struct agent {
 	pthread_t thread;
 	uint64_t state;		/* of its random numbers */
@@ -192,13 +192,18 @@ static int command(struct agent *agent, int device, enum action action)
 	range = pick_range(agent, actions[action].most_pages);
 	cmd.addr = range.start;
 	cmd.npages = range.pages;
-	/* No data is wanted of what moves; the program itself tells of any loss. */
+	/*
+	 * These need no buffer: the program's own output shows any loss of
+	 * data.
+	 */
 	if (action != TO_DEVICE && action != EXCLUSIVE)
 		cmd.ptr = (uintptr_t)agent->buffer;
 	return ioctl(device, actions[action].request, &cmd);
 }
 
-/* No large folio for the next migration: it has to do with small ones. */
+/*
+ * Fail the next allocation of a large folio: the migration must use small ones.
+ */
 static void fail_next_large(int device)
 {
 	struct hmm_dmirror_cmd cmd = { .npages = HMM_DMIRROR_FLAG_FAIL_ALLOC };

@@ -181,7 +181,10 @@ void *change(void *argument)
 				fork_once();
 			break;
 		case 4:
-			/* All of it, so that it does not fall to pieces. */
+			/*
+			 * The whole arena, so that it does not become many
+			 * small mappings
+			 */
 			if (!below(&state, 16))
 				map_anew(ARENA, HMM_TORTURE_PAGES * page_size);
 			break;
@@ -272,7 +275,7 @@ static noreturn void failed(const char *what, const char *which)
 	_exit(1);
 }
 
-/* What says nothing about notifiers is no failure of theirs. */
+/* An error that says nothing about the notifiers is not a failure of theirs. */
 noreturn void give_up(const char *what)
 {
 	printf("hmm-torture: ERROR: %s: %s\n", what, strerror(errno));
@@ -348,9 +351,9 @@ static void check_all(const struct hmm_torture_state *state)
 }
 
 /*
- * Killed, a process is at its end while it is subscribed. Its memory is taken
- * before it has ended, without sleeping. Not with the copy, which might not hear
- * of the end of an invalidation that outlasts the process.
+ * A killed process exits while it has subscriptions. process_mrelease() reaps
+ * its memory before it has exited, without sleeping. Not with the copy, which
+ * might miss the end of an invalidation that outlasts the process.
  */
 static void kill_process(pid_t process)
 {
@@ -378,7 +381,7 @@ static void end_process(pid_t process)
 	}
 }
 
-/* One process, from its birth to its end */
+/* One process, from fork() to its end */
 static void one_life(unsigned int flags, double until)
 {
 	double end = now() + LIFE_SECONDS;

@@ -30,10 +30,10 @@
 #define CGROUP		CGROUPS "/hmm_torture"
 #define CHANGERS	2
 #define LISTERS		3
-#define SHORT_REST_US	300	/* of a changer; life is short */
+#define SHORT_REST_US	300	/* a changer's pauses */
 #define LONG_LEAD_US	20000	/* from a long invalidation to a subscription */
 
-/* What the watching process learns */
+/* What is reported to the process that watches */
 static struct {
 	unsigned long long count;	/* atomic */
 	int subscribed;			/* atomic: the one that lives has */
@@ -146,7 +146,7 @@ static void *list(void *unused)
 	return NULL;
 }
 
-/* There are few places, and all are empty: soon a read finds something. */
+/* There are few slots, all empty at first: a read soon finds a subscription. */
 static void *mirror(void *unused)
 {
 	for (;;) {
@@ -206,7 +206,7 @@ static void *unbalance(void *unused)
 	return NULL;
 }
 
-/* The real thing takes long as a fork that is throttled. */
+/* The real invalidation that takes long: a fork that is throttled */
 
 static void *fork_long(void *unused)
 {

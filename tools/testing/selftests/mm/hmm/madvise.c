@@ -219,7 +219,7 @@ TEST_F(madvise, guard_in_the_middle)
 	EXPECT_TRUE(pattern_is(middle + PAGE_BYTES, half - 1, 2 + half));
 }
 
-/* Pages that fail, or are about to */
+/* Pages that fail (MADV_HWPOISON), or are about to (MADV_SOFT_OFFLINE) */
 
 #define BAD_PAGE	3
 

@@ -74,7 +74,7 @@ void complain(const char *format, ...)
 	va_start(args, format);
 	vsnprintf(line, sizeof(line), format, args);
 	va_end(args);
-	/* The first ones tell; a wrong page seldom comes alone. */
+	/* A wrong page seldom comes alone: the first few are enough. */
 	if (__atomic_fetch_add(&complaints, 1, __ATOMIC_RELAXED) < 8)
 		printf("# %s (HMM_SEED=%lu)\n", line, from_environment("HMM_SEED", 1));
 }

@@ -353,8 +353,8 @@ static bool mapped_is(struct _test_data_memcg *self, long before, long pages)
 }
 
 /*
- * Every second page is another group's. Those of one group stay, those of the
- * other move: the statistics of both groups, too.
+ * Every second page is charged to another group. The pages of one group
+ * migrate, those of the other stay; the statistics of both must be right.
  */
 TEST_F(memcg, mapped_memory_of_two_groups)
 {
@@ -379,7 +379,7 @@ TEST_F(memcg, mapped_memory_of_two_groups)
 	EXPECT_TRUE(mapped_is(self, before, 0));
 }
 
-/* The teardown sees what is left when the process is killed. */
+/* The fixture's teardown checks what is left after the process is killed. */
 TEST_F(memcg, killed_with_memory_on_the_device)
 {
 	child_does(work_fill, FILL_SEED);
@@ -447,8 +447,8 @@ TEST_F(memcg, reclaim_of_what_the_device_has)
 }
 
 /*
- * Not all of a command's range can be there at the same time. The device gets
- * through it in parts, or gives up; it does not go round for ever.
+ * Not all of a command's range fits in memory at the same time. The device
+ * handles it in parts, or gives up; it does not retry for ever.
  */
 TEST_F_TIMEOUT(memcg, access_under_a_tight_limit, 120)
 {

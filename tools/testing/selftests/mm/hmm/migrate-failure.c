@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Migration while something fails: each way to the device and back is gone with
- * its first step failing, then with its second, and so on until it gets through
- * without a failure. Whatever fails, data is intact, no page is left between the
- * two places, and the device's counters agree with the page table.
+ * Migration when something fails: each kind of migration to the device and back
+ * is run with its first step failing, then with its second, and so on until it
+ * completes without a failure. Whatever fails, data is intact, no migration
+ * entry is left, and the device's counters agree with the page table.
  *
- * Steps are allocations of the kernel's, which needs fault injection
- * (CONFIG=debug), and what the dummy device can make fail. Locks and references:
- * see migrate-folios.
+ * A step is an allocation by the kernel, which needs fault injection
+ * (CONFIG=debug), or something that the dummy device can make fail. For locks
+ * and references see migrate-folios.
  *
  *	HMM_QUICK	1 leaves out most steps of many
  */
@@ -78,9 +78,9 @@ FIXTURE_TEARDOWN(migrate_failure)
 }
 
 /**
- * struct path - a way to go
- * @back: it begins on the device
- * @go: goes it; 0 or a negative errno
+ * struct path - a kind of migration
+ * @back: from the device to system memory
+ * @go: migrates; returns 0 or a negative errno
  */
 struct path {
 	bool back;
@@ -104,7 +104,7 @@ static int go_by_faults(int fd, char *map, size_t npages)
 		-errno : 0;
 }
 
-/* The same by a thread that knows nothing of it, and has to survive it */
+/* The same by plain reads, which must not be ended by a signal */
 static int go_by_touch(int fd, char *map, size_t npages)
 {
 	read_pages(map, npages);
@@ -126,8 +126,8 @@ static const struct path by_eviction = { .back = true, .go = go_by_eviction };
 
 /**
  * struct saboteur - makes the nth step fail
- * @arm: the nth from now on
- * @disarm: has it failed?
+ * @arm: makes the nth step from now on fail
+ * @disarm: ends that; true if the step has failed
  * @arg: for both
  */
 struct saboteur {
@@ -172,7 +172,7 @@ static bool disarm_point_of_small(int fd, unsigned int point)
 	return !device_fail(fd, point, 0);
 }
 
-/* Where the pages are: on the device, or in between */
+/* Count the pages on the device, and the migration entries. */
 static void look_at(int probe, char *map, size_t npages, size_t *on_device,
 		    size_t *between)
 {

@@ -50,7 +50,10 @@ FIXTURE_VARIANT_ADD(migrate_files, records)
 	.moves_dirty = true,
 };
 
-/* What it does not say how to move, moves if it is clean and has nothing. */
+/*
+ * Without a migrate_folio operation, a folio migrates only if it is clean and
+ * has no private data.
+ */
 FIXTURE_VARIANT_ADD(migrate_files, plain_unmoved)
 {
 	.flags = HMM_FILE_UNMOVED,
@@ -155,7 +158,7 @@ TEST_F(migrate_files, dirty_pages)
 		       variant->moves_dirty ? N : 0);
 	EXPECT_TRUE(pattern_is(self->map, N, SEED));
 	EXPECT_RECORDS_IN_PLACE();
-	/* And once more, as others see it */
+	/* And once more, through a new mapping */
 	munmap(self->map, BYTES);
 	self->map = map_file(self->file);
 	EXPECT_TRUE(pattern_is(self->map, N, SEED));
@@ -233,7 +236,7 @@ FIXTURE_VARIANT_ADD(shared, small_stays)
 	.flags = HMM_MOVE_WITHIN | HMM_MOVE_NOWHERE,
 };
 
-/* As drivers do that do not say where all goes */
+/* As drivers migrate that do not set MIGRATE_VMA_TO_DEVICE */
 FIXTURE_VARIANT_ADD(shared, small_to_the_device)
 {
 	.flags = HMM_MOVE_TO_DEVICE,

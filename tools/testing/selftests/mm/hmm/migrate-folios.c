@@ -100,7 +100,9 @@ TEST_F(migrate_folios, fill_pages_of_zeroes)
 	EXPECT_TRUE(is_zero(self->map, 4 * PAGES));
 }
 
-/* One of the pages is none: then the folio for them goes back, and no other. */
+/*
+ * One of the pages is not a hole: the folio for its part is returned, no other.
+ */
 TEST_F(migrate_folios, not_all_are_holes)
 {
 	char *there = self->map + (PAGES + 5) * PAGE_BYTES;
@@ -167,10 +169,10 @@ TEST_F(migrate_folios, huge_page_over_a_page_table)
 }
 
 /*
- * What has moved, and is not freed yet because of a passing reference, is not
- * moved again: it has no data, and no memory cgroup is charged. A kernel that offers it
- * gives the memory that takes its place to the LRU without a memory cgroup, and
- * comes to a stop there.
+ * A source that has migrated but is not freed yet, because of a passing
+ * reference, must not migrate again: it has no data, and is charged to no
+ * memory cgroup. A kernel that offers it adds its replacement to the LRU
+ * without a memory cgroup, and stops there.
  */
 TEST_F(migrate_folios, already_migrated_pages_stay)
 {

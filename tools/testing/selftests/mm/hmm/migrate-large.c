@@ -115,8 +115,9 @@ static bool make_active(char *map, size_t bytes)
 }
 
 /*
- * What small pages on the device were, large folios in their place are not: the
- * bit of an active page, in the second one, would say that memory is poisoned.
+ * Large folios must not inherit flags of the small pages that were in their
+ * place on the device: the active flag, in the second page, would mean that
+ * memory is poisoned.
  */
 TEST_F(migrate_large, moves_as_one_where_active_pages_were)
 {
@@ -222,7 +223,7 @@ TEST_F(migrate_large, part_migrates_back)
 	EXPECT_TRUE(pattern_is(self->map, 2 * HUGE_PAGES, SEED));
 }
 
-/* Small pages are used instead, once. */
+/* This migration uses small pages instead; the next one does not. */
 TEST_F(migrate_large, no_large_page_on_the_device)
 {
 	struct answer answer;
@@ -301,7 +302,7 @@ TEST_F(migrate_large, fallback_fails)
 	EXPECT_ALL(self->map, HUGE_PAGES, LOCAL, true);
 }
 
-/* Cut up while it is on the device */
+/* Split while it is on the device */
 
 TEST_F(migrate_large, part_is_protected)
 {
@@ -485,7 +486,7 @@ TEST_F(migrate_mthp, there_and_back)
 	EXPECT_TRUE(pattern_is(self->map, 2 * HUGE_PAGES, SEED));
 }
 
-/* All folios are what they were, wherever they are now. */
+/* All folios have the size that they had, wherever they are now. */
 #define EXPECT_WHOLE()								\
 do {										\
 	EXPECT_EQ(self->existing, folios(variant->size, "nr_anon"));		\

@@ -276,8 +276,9 @@ TEST_F(migrate_regression, folio_lock_is_only_trylocked)
 /* Eviction */
 
 /*
- * What begins in the middle of a folio says nothing about what is behind it.
- * From an empty device, the huge page lies in front of the small ones.
+ * A range that begins in the middle of a folio continues after it: the pages
+ * there must be evicted, too. As the device is empty at first, the huge page
+ * lies directly before the small ones.
  */
 TEST_F(migrate_regression, range_begins_inside_a_folio)
 {
@@ -473,7 +474,7 @@ TEST_F(migrate_regression, soft_dirty_survives_mprotect)
 	munmap(map, 64 * PAGE_BYTES);
 }
 
-/* What mremap() moves is dirty, whatever it was. */
+/* mremap() makes what it moves soft-dirty, whatever it was before. */
 TEST_F(migrate_regression, mremapped_huge_page_is_soft_dirty)
 {
 	char *map = thp_with_pattern(self->probe, HUGE_BYTES);
@@ -491,7 +492,7 @@ TEST_F(migrate_regression, mremapped_huge_page_is_soft_dirty)
 	munmap(to, HUGE_BYTES);
 }
 
-/* By their numbers, each by itself: they are anywhere on the device. */
+/* By page frame, one at a time: they are scattered over the device. */
 static size_t evict_pages(int probe, int fd, char *map, size_t npages)
 {
 	size_t i, moved = 0;
@@ -614,14 +615,14 @@ static long work_flushes(char *map, size_t npages, __u64 processor)
 		run_on(processor);
 		fd = move_open();
 	}
-	/* Uses what others will flush. */
+	/* Fill this processor's TLB with entries that others will flush. */
 	read_pages(map, npages);
 	return move_served(fd).flushes;
 }
 
 /*
- * Another address space, which another processor uses, is flushed together with
- * all others when all is unmapped.
+ * The TLB of another processor, which uses another address space, is flushed
+ * together with all others, after everything is unmapped.
  */
 TEST_F(migrate_regression, no_flush_for_each_shared_page)
 {
@@ -705,10 +706,10 @@ TEST_F(large_folios, migrate_both_ways_unsplit)
 }
 
 /*
- * Other processors' work is not waited for. They are disturbed only for the
- * sake of pages that lie in their batches, and 7.3 does the same: what differs is
- * that it does so before anything is unmapped, which cannot be seen from here. So
- * this passes there too. Break it by draining all, or nothing.
+ * A migration does not wait for work on other processors, except to drain their
+ * batches, and only if pages of the range lie in these. 7.3 drains them too,
+ * but before anything is unmapped. That cannot be seen from here, so this
+ * passes there, too. Break it by draining always, or never.
  */
 
 static bool is_on_lru(char *page)
@@ -824,7 +825,7 @@ TEST_F(migrate_regression, destination_is_too_large)
 	munmap(map, HUGE_BYTES);
 }
 
-/* What is about no page stays 0, as drivers that look for that expect. */
+/* Entries without a page stay 0: drivers rely on that. */
 TEST_F(migrate_regression, free_device_pages_are_skipped)
 {
 	char *map = map_anon_small(PAGE_BYTES);
@@ -910,7 +911,7 @@ TEST_F(migrate_regression, merged_pages_stay)
 	twin = map_to_merge();
 	ASSERT_TRUE(ksm_scans(5));
 	EXPECT_LE(MERGED, ksm_sharing());
-	/* With and without a word where they go to */
+	/* With and without MIGRATE_VMA_TO_DEVICE */
 	EXPECT_EQ(0, move_to_device(self->fd, map, MERGED).moved);
 	EXPECT_EQ(0, move_pages_to(self->fd, map, MERGED, HMM_MOVE_TO_DEVICE,
 				   0).moved);

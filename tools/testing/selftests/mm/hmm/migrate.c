@@ -346,7 +346,7 @@ TEST_F(hmm_migrate, unmapped_and_inaccessible)
 	EXPECT_TRUE(pattern_is(hole + PAGE_BYTES, N - 11, SEED + 11));
 }
 
-/* The test's time limit ends what looks at each page that could be. */
+/* A walk that looks at every address would exceed the test's time limit. */
 TEST_F(hmm_migrate, range_of_terabytes)
 {
 	const __u64 npages = 1UL << 34;

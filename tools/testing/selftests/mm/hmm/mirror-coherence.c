@@ -330,7 +330,7 @@ TEST_F(reclaim, swapped_out_memory_migrates)
 	ASSERT_EQ(0, munmap(map, BYTES));
 }
 
-/* What a child still has in swap cannot be given up, and stays. */
+/* A swap entry that a child shares cannot be freed, and its page stays. */
 TEST_F(reclaim, shared_swapped_out_memory_migrates_when_all_have_it)
 {
 	char *map = map_anon_small(BYTES);
@@ -436,7 +436,7 @@ static void *device_watches(void *arg)
 	return NULL;
 }
 
-/* Entries come and go meanwhile. */
+/* Meanwhile, pages are unmapped and mapped. */
 static void *mapping_changes(void *arg)
 {
 	struct both *both = arg;

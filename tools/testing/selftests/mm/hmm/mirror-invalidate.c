@@ -192,7 +192,7 @@ TEST_F(invalidate, dontneed)
 		must_find_zero(variant->npages);
 }
 
-/* Until memory is short, the data is there; a write keeps it. */
+/* The data is kept until memory is short; a write cancels the lazy free. */
 TEST_F(invalidate, free)
 {
 	if (variant->shared)

@@ -79,8 +79,9 @@ FIXTURE_TEARDOWN(hmm_mlock)
 }
 
 /*
- * Moves the pages by means of a file of the caller's; how many are there then?
- * It stays open: they would come back.
+ * Migrates the pages through a file of the calling process; returns how many
+ * are on the device then. The file stays open: closing it would migrate them
+ * back.
  */
 static long work_move(char *map, size_t npages, __u64 request)
 {
@@ -159,9 +160,10 @@ TEST_F(hmm_mlock, migrates_back_after_munlock_on_another_cpu)
 }
 
 /*
- * Swapped in by the child, and mapped by the parent, where it is mlocked: the
- * processor puts that off. Another one, which has only the munlock to do, is not
- * to let go of the pages before.
+ * The child swaps the pages in, and the parent, in whose mapping they are
+ * mlocked, maps them: the mlock waits in this processor's batch. Another
+ * processor, which has only the munlock in its batch, must not release the
+ * pages before.
  */
 TEST_F(hmm_mlock, migrates_after_mlock_on_another_cpu)
 {

@@ -354,7 +354,7 @@ TEST_F(hmm_failed_insert, leaves_no_trace)
 	EXPECT_EQ(0, call.is_changed);
 }
 
-/* Want of memory, and sizes */
+/* Allocation failures, and sizes of structs */
 
 FIXTURE(notifier_out_of_tree)
 {
@@ -469,7 +469,7 @@ TEST_F(notifier_out_of_tree, intervals_after_register_without_subscription)
 	told_and_removed(self->a, self->map);
 }
 
-/* 7.3 takes the lock for writing, in vain. */
+/* 7.3 deadlocks: it waits for the same lock for writing. */
 TEST_F(notifier_out_of_tree, first_interval_inserted_under_mmap_read_lock)
 {
 	int there = sub_open();

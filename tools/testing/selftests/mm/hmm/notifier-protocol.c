@@ -172,7 +172,7 @@ FIXTURE(hmm_storm)
 	struct storm storm;
 };
 
-/* As long as this is true, whatever has happened has happened in the storm. */
+/* True if the storm still goes on: what the test did, it did in the storm. */
 static bool storm_goes_on(int fd)
 {
 	__u64 pairs = sub_state(fd).pairs;
@@ -227,7 +227,7 @@ FIXTURE_TEARDOWN(hmm_storm)
 
 TEST_F(hmm_storm, read_begin_elsewhere)
 {
-	/* Something has happened to it, so that it may be a reason to wait. */
+	/* Invalidate it once: that could be a reason for a reader to wait. */
 	drop(self->map + HALF * PAGE_BYTES, 1);
 	EXPECT_EQ(1, sub_state(self->other).starts);
 	EXPECT_EQ(0, sub_try(self->other, HMM_NOTIFY_READ, SOON_MS));
@@ -366,7 +366,7 @@ TEST_F(hmm_notifier, reader_waits_for_the_end)
 	EXPECT_EQ(0, sub_do(self->a, HMM_NOTIFY_RETRY, &seq));
 }
 
-/* It either waits, or learns later that it has read in vain. */
+/* The reader waits, or read_retry() makes it start again later. */
 TEST_F(hmm_notifier, reader_sees_a_later_collision)
 {
 	struct hmm_notify_call call = {
@@ -412,7 +412,10 @@ TEST_F(hmm_notifier, reader_with_a_timeout)
 		SKIP(return, "no read_begin with a timeout");
 	settle(self->a);
 	hold(self->map, self->a, START);
-	/* Not that of the patience: then there would be a call to be awaited. */
+	/*
+	 * This is the timeout of read_begin, not the test's patience: after the
+	 * latter the call would still be running.
+	 */
 	EXPECT_EQ(-ETIMEDOUT, sub_call(self->a, HMM_NOTIFY_CALL, &call));
 	EXPECT_FALSE(sub_is_waiting(self->a));
 	EXPECT_EQ(1, sub_state(self->a).running);
@@ -618,7 +621,7 @@ TEST_F(hmm_notifier, remove_in_a_callback_elsewhere)
 	EXPECT_EQ(0, sub_state(self->b).starts);
 }
 
-/* The same invalidation is about to tell it, and then does not. */
+/* The invalidation that is in flight would call it next, and must not. */
 TEST_F(hmm_notifier, remove_of_the_next_to_be_called)
 {
 	interval(self->a, self->map, 2);

@@ -34,7 +34,7 @@
 #define NO_KIND		(~0ULL)
 #define STACK_BYTES	(16 * PAGE_BYTES)
 
-/* More than an implementation may have a place for, each */
+/* Of each kind, more than an implementation may have slots for */
 #define MANY		100
 
 /* Invalidations in flight that begin together and end together */
@@ -836,7 +836,10 @@ TEST_F(hmm_killed, waiting_register)
 	kill_register(_metadata, self, &self->flights);
 }
 
-/* There is no moment without an invalidation: it waits for the second one, too. */
+/*
+ * Some invalidation is always in flight: the call waits for the second one,
+ * too.
+ */
 TEST_F(hmm_killed, waiting_for_a_later_one)
 {
 	start_waiting_register(_metadata, self, variant->kind);
@@ -848,7 +851,7 @@ TEST_F(hmm_killed, waiting_for_a_later_one)
 	kill_register(_metadata, self, &self->second);
 }
 
-/* Which may be waiting for a lock that is held across the register. */
+/* The callback may be waiting for a lock that is held across the register. */
 TEST_F(hmm_killed, beside_a_callback_of_another_process)
 {
 	pid_t other;
@@ -935,9 +938,9 @@ TEST_F(hmm_consecutive, register_in_between)
 }
 
 /*
- * Callbacks come as soon as a subscription is in place, and may wait for the caller
- * that subscribes. That is no reason to hang, as long as nothing older waits for
- * the callback. Here a callback stays until the call has returned.
+ * Callbacks may run as soon as a subscription is in place, and may wait for the
+ * task that subscribes. That must not deadlock, as long as nothing older waits
+ * for the callback. Here a callback returns only after the call.
  */
 
 FIXTURE(hmm_callback_needs_caller)

@@ -130,7 +130,9 @@ TEST_F(soft_dirty, device_writes_show_after_clearing_and_migration)
 	must_show(_metadata, &self->placed);
 }
 
-/* What is exclusive to the device is not the CPU's to write to, nor unseen. */
+/*
+ * The CPU has no write access to exclusive pages, but the device's writes show.
+ */
 TEST_F(soft_dirty, exclusive_writes_show_after_clearing)
 {
 	write_to(_metadata, &self->placed);
@@ -340,7 +342,10 @@ TEST_F(lazily_freed, device_write_survives_reclaim)
 	if (device_is_ours(self->fd))
 		device_flags(self->fd, HMM_DMIRROR_FLAG_NEVER_DIRTY);
 	pattern_fill(self->map, self->npages, 1);
-	/* Pages wait in batches, to be on the LRU, and to be freed lazily. */
+	/*
+	 * Drain the batches: pages wait there to be added to the LRU, and to
+	 * become lazily freeable.
+	 */
 	vm_order("drop_caches", "1");
 	ASSERT_EQ(0, madvise(self->map, self->npages * PAGE_BYTES, MADV_FREE));
 	vm_order("drop_caches", "1");
@@ -360,7 +365,7 @@ TEST_F(lazily_freed, device_write_survives_reclaim)
 	EXPECT_TRUE(pattern_is(self->map, self->npages, 2));
 }
 
-/* What may be dropped at any time is, and never swapped, wherever it has been. */
+/* Droppable memory is dropped, never swapped out, wherever it has been. */
 TEST(droppable_memory_is_not_swapped)
 {
 	const size_t n = 16;

@@ -657,7 +657,7 @@ TEST_F(uffd_exclusive, one_page_in_the_middle)
 	EXPECT_TRUE(device_reads(self->fd, to, 1, 2));
 }
 
-/* It has some, and some it has not. */
+/* The device has exclusive access to every second page only. */
 TEST_F(uffd_exclusive, every_second_page)
 {
 	size_t i, n = variant->npages;
@@ -673,7 +673,7 @@ TEST_F(uffd_exclusive, every_second_page)
 	EXPECT_TRUE(device_reads_zero(self->fd, self->from, n));
 }
 
-/* The device takes again and again what is being moved there and back. */
+/* The device makes pages exclusive again and again while they are moved. */
 struct taker {
 	int fd;
 	char *map[2];
@@ -697,7 +697,7 @@ static void *keep_taking(void *arg)
 	return NULL;
 }
 
-/* Whatever it takes: a folio that is being split just then is busy. */
+/* Retries until all are moved: a folio that is just being split is busy. */
 static bool moves_all(struct uffd *uffd, char *to, char *from, size_t bytes)
 {
 	size_t done = 0;

@@ -23,8 +23,8 @@
  * @npages: entries of both
  * @order: of the largest destination
  * @join: they are all of that order
- * @to_device: where to
- * @nowhere: nowhere at all
+ * @to_device: to device memory, not to system memory
+ * @nowhere: without destinations: all is put back
  * @mover: the caller, which owns the first page
  * @stay: where it stays
  * @flags: HMM_MOVE_* of the order

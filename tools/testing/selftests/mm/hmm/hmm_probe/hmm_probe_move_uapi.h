@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note */
 /*
- * /dev/hmm_probe_move: a device with private memory that migrates by command
- * to, also as no good driver would. It uses the public API only, so that one
- * module shows what any implementation of it does.
+ * /dev/hmm_probe_move: a device with private memory, which migrates pages by
+ * command, also in ways that no good driver would. It uses the public API only,
+ * so that one module shows what any implementation of it does.
  *
  * An ioctl fails only when it could not do what was asked; what the API under
  * test answered is a field (rc), negative errno included.
@@ -28,7 +28,7 @@
 #define HMM_MOVE_COMPOUND	_BITULL(2)
 /* And all other large folios, where the API knows this. */
 #define HMM_MOVE_FOLIOS		_BITULL(3)
-/* Say where all goes, where the API knows this. */
+/* Set MIGRATE_VMA_TO_DEVICE, where the API has it. */
 #define HMM_MOVE_HINT		_BITULL(4)
 /* Folios of this order also for smaller holes, where the API knows this */
 #define HMM_MOVE_JOIN		_BITULL(5)
@@ -36,7 +36,7 @@
 #define HMM_MOVE_EVICT		_BITULL(6)
 /* No destination: all is put back. */
 #define HMM_MOVE_NOWHERE	_BITULL(7)
-/* Hold a reference to the first page, that was moved, until HMM_MOVE_LET_GO. */
+/* Hold a reference to the first page that was moved until HMM_MOVE_LET_GO. */
 #define HMM_MOVE_KEEP		_BITULL(8)
 /*
  * With BY_PFN: lock the pages, let go what is held, and then unmap them, where the
@@ -50,7 +50,7 @@
  */
 #define HMM_MOVE_STAY_UNMAPPED	_BITULL(10)
 #define HMM_MOVE_STAY_MOVED	_BITULL(11)
-/* Do not say of large destinations that they are. */
+/* Do not mark large destinations as such. */
 #define HMM_MOVE_UNMARKED	_BITULL(12)
 /* Destinations of @order also for smaller pages */
 #define HMM_MOVE_OVERSIZED	_BITULL(13)
@@ -86,11 +86,11 @@
  * @whole: (out) how many of them in large folios
  * @flushes: (out) TLB flushes of the file's address space, see struct hmm_serve
  * @supplies: (out) rounds: how often HMM_MOVE_EVICT asked for destinations
- * @locked: (out) pages that held out because they are locked
+ * @locked: (out) pages that did not move because they are locked
  * @referenced: (out) ... because they are referenced; or pages of folios that
  *	others than the device still have, at the end of exclusive access
  * @unsupplied: (out) ... because there was no destination
- * @stray: (out) entries that are not 0 although they are about nothing
+ * @stray: (out) entries that are not 0 although they have no page
  * @undefined: (out) entries with bits that the API does not define, and what was
  *	written after the last one
  * @reserved: must be zero

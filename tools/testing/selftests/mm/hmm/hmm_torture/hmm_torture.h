@@ -56,7 +56,7 @@ struct torture_range {
  * @quiet: nothing is removed
  * @crowd: what is invalidated outside of the arena takes long
  * @ending: nothing is inserted any more; set before the slots are emptied
- * @dice: how often they were thrown
+ * @dice: how many random numbers were drawn
  * @slots: where subscriptions are
  * @subs: how many have not been buried yet
  * @idle: woken when there are none

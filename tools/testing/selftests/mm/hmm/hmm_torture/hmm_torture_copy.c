@@ -191,8 +191,8 @@ void torture_copy_exit(struct mm_struct *mm)
 }
 
 /*
- * An invalidation that nothing real stands behind, for what real ones do too
- * seldom: not being allowed to sleep, and taking long.
+ * An invalidation of the copy alone, without a real one, for what real ones do
+ * too seldom: be forbidden to sleep, and take long.
  */
 int torture_sham(struct torture *torture)
 {

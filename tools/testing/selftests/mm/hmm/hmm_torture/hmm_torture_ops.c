@@ -10,7 +10,7 @@
 
 #include "hmm_torture.h"
 
-/* A fast walk gives up when an entry changes before its eyes; not every time. */
+/* A lockless walk fails if an entry changes under it: try it this often. */
 #define LOOKS	100
 
 static unsigned long address_of(const struct torture *torture,
@@ -141,7 +141,7 @@ static int do_read(struct torture *torture)
 /* Checking */
 
 /*
- * Without any lock, for the driver's lock is held, for which callbacks wait with
+ * Takes no lock: the driver's lock is held, for which callbacks wait with
  * mmap_lock held.
  */
 unsigned long torture_pfn_now(unsigned long address)
@@ -281,7 +281,10 @@ static void resize(struct torture_sub *sub)
 	WRITE_ONCE(sub->moved, true);
 	/* Pairs with the barrier in begin_callback(). */
 	smp_wmb();
-	/* Only what both ranges have is looked after all the time. */
+	/*
+	 * During the resize, callbacks are only certain for pages of both
+	 * ranges.
+	 */
 	set_pages(sub, max(first, old_first), min(last, old_last));
 	if (mmu_interval_notifier_resize(&sub->notifier,
 					 address_of(torture, first),

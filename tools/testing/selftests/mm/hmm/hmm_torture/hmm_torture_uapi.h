@@ -56,7 +56,7 @@ enum hmm_torture_count {
 
 /* Subscriptions stay, so that only ends of invalidations wake readers. */
 #define HMM_TORTURE_QUIET	0x1
-/* Invalidations outside of the arena take long: many are in invalidation at once. */
+/* Invalidations outside of the arena take long: many are in flight at once. */
 #define HMM_TORTURE_CROWD	0x2
 
 /**

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What tests of the mirror side share beyond hmm_device.h: plain accesses by
+ * What tests of the mirror side share beyond device.h: plain accesses by
  * the device, and what it takes to look at what came of them.
  */
 #ifndef _HMM_ACCESS_H

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* What hmm-notifier looks at; see hmm_changes.h. */
+/* What notifier-events looks at; see changes.h. */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>

@@ -519,8 +519,8 @@ void setting_restore(struct setting *setting)
 }
 
 /*
- * The scans of NUMA balancing are invalidations at any time, and take from devices
- * what a test has just given them: they are off, but where they are the subject.
+ * NUMA balancing scans cause invalidations at any time, and take from devices
+ * what a test has just given them: they are off except where they are tested.
  */
 static struct setting balancing;
 static pid_t balancing_stopped_by;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What the hmm-* tests share: the probe, the dummy devices, userfaultfd,
+ * What the tests share: the probe, the dummy devices, userfaultfd,
  * a forked process that keeps shared pages shared, and memory of each kind.
  *
  * A helper that cannot do its work because of the environment returns -1 (the

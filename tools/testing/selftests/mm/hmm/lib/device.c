@@ -142,7 +142,10 @@ void *buffer_of(size_t bytes)
 
 	if (!buffer)
 		fatal("no memory");
-	/* Should the driver write nothing: neither our data nor a page's place */
+	/*
+	 * If the driver writes nothing, this is neither our data nor a page's
+	 * place.
+	 */
 	memset(buffer, 0x72, bytes);
 	return buffer;
 }

@@ -36,7 +36,7 @@ struct ksm {
 
 bool fast_ksm_start(struct ksm *ksm);
 void fast_ksm_stop(struct ksm *ksm);
-/* Pages that are spared at the moment */
+/* Pages that merging saves at the moment */
 long ksm_sharing(void);
 /* ksmd goes through all memory @times times; false if that takes too long. */
 bool ksm_scans(long times);

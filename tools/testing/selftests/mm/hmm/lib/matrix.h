@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * The two sides of the program matrix: how the devices are used (matrix.c) and
- * what memory they are used on (hmm_matrix_memory.c).
+ * what memory they are used on (matrix_memory.c).
  *
  * An *area* is the memory of one cell. Its pages hold *patterns*: numbered,
  * page-sized, seemingly random contents that differ from page to page. Pattern

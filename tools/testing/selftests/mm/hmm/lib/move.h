@@ -40,7 +40,7 @@ __u64 pfn_at(int probe, void *addr);
 /* How many pages of the range are on the probe's device */
 size_t pages_on_device(int probe, void *addr, size_t npages);
 
-/* Work that a thread of its own does */
+/* Work for a thread of its own */
 struct worker {
 	pthread_t thread;
 	void (*work)(void *arg);
@@ -57,7 +57,7 @@ void worker_start(struct worker *worker, void (*work)(void *arg), void *arg);
 bool worker_is_stuck(struct worker *worker, long most);
 void worker_join(struct worker *worker);
 
-/* A migration that stays between two steps, HMM_MOVE_STAY_*, until it is let on */
+/* A migration that stays between two steps, HMM_MOVE_STAY_*, until released */
 struct held {
 	int fd;
 	struct hmm_move move;
