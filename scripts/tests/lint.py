@@ -94,7 +94,7 @@ def lint():
     """The script as a module; its last line would run it."""
     loader = importlib.machinery.SourceFileLoader("lint_script", str(SCRIPTS / "lint"))
     module = importlib.util.module_from_spec(importlib.util.spec_from_loader(loader.name, loader))
-    with mock.patch("lib.tree.main"):
+    with mock.patch("hmm.tree.main"):
         loader.exec_module(module)
     return module
 
