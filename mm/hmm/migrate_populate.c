@@ -21,7 +21,7 @@
 /* May the VMA get memory without a fault? The page table lock is held. */
 static bool migrate_populate_allowed(struct vm_area_struct *vma)
 {
-	/* userfaultfd must be told of missing pages by a fault. */
+	/* Without a fault, userfaultfd cannot handle missing pages. */
 	return !check_stable_address_space(vma->vm_mm) &&
 	       !userfaultfd_missing(vma);
 }
