@@ -334,7 +334,7 @@ TEST_F_TIMEOUT(hmm_coherent_all, full_device_is_used_again, 240)
 	EXPECT_TRUE(pattern_is(more, N, SEED));
 	EXPECT_LT(0, device_counters(self->fd[0]).alloc_failures);
 
-	/* As much as its largest folios have: it may have taken some. */
+	/* Free a whole huge page: memory of the device may be fragmented. */
 	mark(self->map[0], HUGE_PAGES, SEED);
 	ASSERT_EQ(0, munmap(self->map[0], HUGE_BYTES));
 	EXPECT_TRUE(device_in_use_is(self->fd[0], rest - HUGE_PAGES));

@@ -280,7 +280,7 @@ static int collapse(char *map, size_t bytes)
 	return collapse_pages(map, bytes);
 }
 
-/* There is nothing to collapse, or it is the device's. */
+/* Fails unless it is a huge page already; the device's pages stay. */
 TEST_F(madvise, collapse)
 {
 	bool is_huge = self->placed.huge && !self->placed.on_device;

@@ -201,7 +201,7 @@ static bool again(unsigned int *tries)
 	return true;
 }
 
-/* What the command hands out is right in any case, as far as it goes. */
+/* Even if the command moves only a part, the data it returns must be right. */
 static void move_to_device(int device, void *addr, size_t npages, char *data, enum moving moving)
 {
 	unsigned int tries = moving == MOVES ? TRIES : 1;

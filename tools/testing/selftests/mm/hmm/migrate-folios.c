@@ -172,7 +172,7 @@ TEST_F(migrate_folios, huge_page_over_a_page_table)
  * A source that has migrated but is not freed yet, because of a passing
  * reference, must not migrate again: it has no data, and is charged to no
  * memory cgroup. A kernel that offers it adds its replacement to the LRU
- * without a memory cgroup, and stops there.
+ * without a memory cgroup.
  */
 TEST_F(migrate_folios, already_migrated_pages_stay)
 {
