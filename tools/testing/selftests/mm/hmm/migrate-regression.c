@@ -305,6 +305,48 @@ TEST_F(migrate_regression, range_begins_inside_a_folio)
 	munmap(small, n * PAGE_BYTES);
 }
 
+/*
+ * MADV_DONTNEED passes over an empty PMD without a lock. One that is empty while
+ * a private entry becomes a migration entry would come back afterwards, with
+ * the data that was zapped.
+ */
+
+static void trip_by_pfn(void *arg)
+{
+	struct trip *trip = arg;
+
+	run_on(0);
+	trip->result = move_pages_to(trip->fd, trip->map, trip->npages,
+				     HMM_MOVE_BY_PFN, HUGE_ORDER);
+}
+
+TEST_F(migrate_regression, zapped_while_its_pmd_is_written)
+{
+	struct trip trip = { .fd = self->fd, .npages = HUGE_PAGES };
+	struct hmm_probe_stall stall = { .ms = 100 };
+	struct worker worker;
+	int holder = probe_open();
+	char *map;
+
+	if (sysconf(_SC_NPROCESSORS_ONLN) < 2)
+		SKIP(return, "one processor");
+	map = thp_on_device(self->probe, self->fd);
+	if (!map)
+		SKIP(return, "no huge page");
+	trip.map = (char *)pfn_at(self->probe, map);
+	stall.addr = (__u64)map;
+	if (ioctl(holder, HMM_PROBE_STALL, &stall))
+		SKIP(return, "no breakpoints");
+	run_on(1);
+	worker_start(&worker, trip_by_pfn, &trip);
+	EXPECT_EQ(0, ioctl(holder, HMM_PROBE_AWAIT_STALL));
+	EXPECT_EQ(0, madvise(map, HUGE_BYTES, MADV_DONTNEED));
+	worker_join(&worker);
+	EXPECT_TRUE(is_zero(map, HUGE_PAGES));
+	close(holder);
+	munmap(map, HUGE_BYTES);
+}
+
 /* 7.3 gives the same entry for a page that is free and one that is locked. */
 TEST_F(migrate_regression, pages_that_stay_are_reported)
 {

@@ -8,10 +8,11 @@
  *	hmm_oracle.c		the page tables, one page at a time
  *
  * hmm_probe_map.c, the device's special mappings, hmm_probe_hold.c, which holds
- * the mmap lock, and hmm_probe_dma.c, a driver that maps for DMA, stand alone. So
- * do the second device, for subscriptions (hmm_probe_notify.h), the third one,
- * for migration (hmm_probe_move.h), and the fourth one, for invalidations in
- * flight (hmm_probe_flight.h).
+ * the mmap lock, hmm_probe_stall.c, which holds a CPU, and hmm_probe_dma.c, a
+ * driver that maps for DMA, stand alone. So do the second device, for
+ * subscriptions (hmm_probe_notify.h), the third one, for migration
+ * (hmm_probe_move.h), and the fourth one, for invalidations in flight
+ * (hmm_probe_flight.h).
  */
 #ifndef _HMM_PROBE_H
 #define _HMM_PROBE_H
@@ -25,7 +26,20 @@
 #include "hmm_probe_uapi.h"
 
 struct file;
+struct perf_event;
 struct vm_area_struct;
+
+/**
+ * struct probe_stall - a CPU that stands still once it has written a PMD
+ * @events: the breakpoint of each CPU, until the file is closed
+ * @ms: for how long
+ * @begun: the PMD has been written
+ */
+struct probe_stall {
+	struct perf_event * __percpu *events;
+	unsigned int ms;
+	atomic_t begun;
+};
 
 /**
  * struct probe_mirror - the mirror of an open file
@@ -38,6 +52,7 @@ struct vm_area_struct;
  * @invalidations: callbacks so far
  * @held: the mmap lock is held, or waited for
  * @let_go: and may stop to
+ * @stall: see hmm_probe_stall.c
  */
 struct probe_mirror {
 	struct mmu_interval_notifier notifier;
@@ -50,6 +65,7 @@ struct probe_mirror {
 	atomic64_t invalidations;
 	struct completion held;
 	struct completion let_go;
+	struct probe_stall stall;
 };
 
 /**
@@ -130,6 +146,10 @@ void probe_map_exit(void);
 int probe_hold(struct probe_mirror *mirror, const u64 __user *arg);
 int probe_await_hold(struct probe_mirror *mirror);
 int probe_let_go(struct probe_mirror *mirror);
+
+int probe_stall(struct probe_mirror *mirror, const void __user *arg);
+int probe_await_stall(struct probe_mirror *mirror);
+void probe_stall_end(struct probe_mirror *mirror);
 
 int probe_dma(struct probe_mirror *mirror, void __user *arg);
 int probe_dma_init(void);

@@ -435,6 +435,10 @@ static long probe_use_mirror(struct probe_mirror *mirror, unsigned int cmd,
 		rc = probe_let_go(mirror);
 	else if (cmd == HMM_PROBE_DMA)
 		rc = probe_dma(mirror, arg);
+	else if (cmd == HMM_PROBE_STALL)
+		rc = probe_stall(mirror, arg);
+	else if (cmd == HMM_PROBE_AWAIT_STALL)
+		rc = probe_await_stall(mirror);
 	up_read(&mirror->interval_lock);
 	return rc;
 }
@@ -480,6 +484,7 @@ static int probe_release(struct inode *inode, struct file *file)
 {
 	struct probe_mirror *mirror = file->private_data;
 
+	probe_stall_end(mirror);
 	mirror_unsubscribe(mirror);
 	kfree(mirror);
 	return 0;

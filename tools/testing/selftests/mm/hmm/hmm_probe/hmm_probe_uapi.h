@@ -184,6 +184,16 @@ struct hmm_probe_dma {
 	__u64 lost;
 };
 
+/**
+ * struct hmm_probe_stall - hold a CPU once it has written a PMD
+ * @addr: an address that the PMD is about
+ * @ms: for how long, up to 200
+ */
+struct hmm_probe_stall {
+	__u64 addr;
+	__u64 ms;
+};
+
 #define HMM_PROBE_FAULT		_IOWR('h', 0x80, struct hmm_probe_call)
 #define HMM_PROBE_ORACLE	_IOWR('h', 0x81, struct hmm_probe_oracle)
 /* A snapshot compared with the oracle under one hold of the mmap lock. */
@@ -197,6 +207,10 @@ struct hmm_probe_dma {
 #define HMM_PROBE_AWAIT_HOLD	_IO('h', 0x86)
 #define HMM_PROBE_LET_GO	_IO('h', 0x87)
 #define HMM_PROBE_DMA		_IOWR('h', 0x88, struct hmm_probe_dma)
+/* Once for each file; -EOPNOTSUPP or -ENOSPC: no breakpoint to do it with. */
+#define HMM_PROBE_STALL		_IOW('h', 0x89, struct hmm_probe_stall)
+/* Wait until a CPU stands still, or did so. */
+#define HMM_PROBE_AWAIT_STALL	_IO('h', 0x8a)
 
 /*
  * mmap() of the device: memory of which HMM must not hand out pages. The file

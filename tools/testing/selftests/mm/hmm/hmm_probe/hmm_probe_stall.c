@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * A window held open: the CPU that next writes a PMD stands still directly
+ * after that write, whatever code it was in.
+ */
+#include <linux/delay.h>
+#include <linux/hw_breakpoint.h>
+#include <linux/mm.h>
+#include <linux/mutex.h>
+#include <linux/pgtable.h>
+#include <linux/uaccess.h>
+
+#include "hmm_probe.h"
+
+#define MOST_MS		200
+#define AWAIT_MS	(10 * MSEC_PER_SEC)
+
+static DEFINE_MUTEX(stall_lock);
+
+/* In the debug exception, interrupts off, most likely under a PMD's lock */
+static void stand_still(struct perf_event *event, struct perf_sample_data *data,
+			struct pt_regs *regs)
+{
+	struct probe_stall *stall = event->overflow_handler_context;
+
+	if (!atomic_cmpxchg(&stall->begun, 0, 1))
+		mdelay(stall->ms);
+}
+
+/* The mmap lock is held. */
+static pmd_t *pmd_at(struct mm_struct *mm, unsigned long addr)
+{
+	pgd_t *pgdp = pgd_offset(mm, addr);
+	p4d_t *p4dp;
+	pud_t *pudp;
+
+	if (pgd_none(*pgdp))
+		return NULL;
+	p4dp = p4d_offset(pgdp, addr);
+	if (p4d_none(*p4dp))
+		return NULL;
+	pudp = pud_offset(p4dp, addr);
+	if (!pud_present(*pudp) || pud_leaf(*pudp))
+		return NULL;
+	return pmd_offset(pudp, addr);
+}
+
+static int watch_pmd(struct probe_stall *stall, const pmd_t *pmdp)
+{
+	struct perf_event * __percpu *events;
+	struct perf_event_attr attr;
+
+	hw_breakpoint_init(&attr);
+	attr.bp_addr = (unsigned long)pmdp;
+	attr.bp_len = HW_BREAKPOINT_LEN_8;
+	attr.bp_type = HW_BREAKPOINT_W;
+	events = register_wide_hw_breakpoint(&attr, stand_still, stall);
+	if (!events)
+		return -EOPNOTSUPP;
+	if (IS_ERR_PCPU(events))
+		return PTR_ERR_PCPU(events);
+	stall->events = events;
+	return 0;
+}
+
+/* The page table stays while the caller leaves its mapping alone. */
+int probe_stall(struct probe_mirror *mirror, const void __user *arg)
+{
+	struct probe_stall *stall = &mirror->stall;
+	struct mm_struct *mm = current->mm;
+	struct hmm_probe_stall from;
+	const pmd_t *pmdp;
+	int rc;
+
+	if (copy_from_user(&from, arg, sizeof(from)))
+		return -EFAULT;
+	if (from.ms > MOST_MS || mm != mirror->notifier.mm)
+		return -EINVAL;
+	rc = mmap_read_lock_killable(mm);
+	if (rc)
+		return rc;
+	pmdp = pmd_at(mm, from.addr);
+	mmap_read_unlock(mm);
+	if (!pmdp)
+		return -ENOENT;
+
+	guard(mutex)(&stall_lock);
+	if (stall->events)
+		return -EBUSY;
+	stall->ms = from.ms;
+	return watch_pmd(stall, pmdp);
+}
+
+/* Polls: the exception cannot wake anybody. */
+int probe_await_stall(struct probe_mirror *mirror)
+{
+	unsigned int ms;
+
+	for (ms = 0; ms < AWAIT_MS; ms++) {
+		if (atomic_read(&mirror->stall.begun))
+			return 0;
+		if (msleep_interruptible(1))
+			return -EINTR;
+	}
+	return -ETIMEDOUT;
+}
+
+void probe_stall_end(struct probe_mirror *mirror)
+{
+	if (mirror->stall.events)
+		unregister_wide_hw_breakpoint(mirror->stall.events);
+}
