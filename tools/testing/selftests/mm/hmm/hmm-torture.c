@@ -73,7 +73,7 @@ static const struct {
 	[HMM_TORTURE_CALLBACKS] = { "callbacks", ALWAYS },
 	[HMM_TORTURE_SECOND_PASSES] = { "second-passes", ALWAYS },
 	[HMM_TORTURE_EXITS] = { "exits", ALWAYS },
-	[HMM_TORTURE_SHAMS] = { "shams", IN_COPY },
+	[HMM_TORTURE_NOOPS] = { "noops", IN_COPY },
 	[HMM_TORTURE_NONBLOCKING] = { "nonblocking", IN_ALL },
 	[HMM_TORTURE_REFUSALS] = { "refusals", NEVER },
 	[HMM_TORTURE_UNBALANCED_STARTS] = { "unbalanced", NEVER },
@@ -98,7 +98,7 @@ static const struct worker workers[] = {
 	{ HMM_TORTURE_REMOVE_ASYNC, 1, 4000, false },
 	{ HMM_TORTURE_RESIZE, 1, 4000, true },
 	{ HMM_TORTURE_LIST, 1, 50000, true },
-	{ HMM_TORTURE_SHAM, 2, 8000, true },
+	{ HMM_TORTURE_NOOP, 2, 8000, true },
 };
 
 unsigned int below(unsigned int *state, unsigned int limit)
@@ -246,7 +246,7 @@ static void live(unsigned int flags)
 
 	for (i = 0; i < ARRAY_SIZE(workers); i++) {
 		if ((quiet && !workers[i].also_quiet) ||
-		    (!copy && workers[i].op == HMM_TORTURE_SHAM))
+		    (!copy && workers[i].op == HMM_TORTURE_NOOP))
 			continue;
 		for (j = 0; j < workers[i].number; j++)
 			begin_thread(work, (void *)&workers[i]);

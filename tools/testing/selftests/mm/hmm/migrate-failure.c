@@ -125,12 +125,12 @@ static const struct path by_touch = { .back = true, .go = go_by_touch };
 static const struct path by_eviction = { .back = true, .go = go_by_eviction };
 
 /**
- * struct saboteur - makes the nth step fail
+ * struct failure - makes the nth step fail
  * @arm: makes the nth step from now on fail
  * @disarm: ends that; true if the step has failed
  * @arg: for both
  */
-struct saboteur {
+struct failure {
 	void (*arm)(int fd, unsigned int arg, int nth);
 	bool (*disarm)(int fd, unsigned int arg);
 	unsigned int arg;
@@ -216,7 +216,7 @@ static bool all_is_well(struct _test_data_migrate_failure *self, char *map,
 }
 
 static bool run_step(struct _test_data_migrate_failure *self,
-		     const struct path *path, const struct saboteur *saboteur,
+		     const struct path *path, const struct failure *failure,
 		     char *map, size_t npages, int nth, bool *failed)
 {
 	int rc;
@@ -226,9 +226,9 @@ static bool run_step(struct _test_data_migrate_failure *self,
 		printf("# the pages do not go to the device\n");
 		return false;
 	}
-	saboteur->arm(self->fd, saboteur->arg, nth);
+	failure->arm(self->fd, failure->arg, nth);
 	rc = path->go(self->fd, map, npages);
-	*failed = saboteur->disarm(self->fd, saboteur->arg);
+	*failed = failure->disarm(self->fd, failure->arg);
 	if (!is_allowed(rc) || (!*failed && rc)) {
 		printf("# %s\n", strerror(-rc));
 		return false;
@@ -241,13 +241,13 @@ static int next_step(int nth)
 	return how_brief() && nth >= ALL_UP_TO ? nth + STRIDE : nth + 1;
 }
 
-#define SWEEP(path, saboteur)						\
-	run_sweep(_metadata, self, variant->size, variant->npages, path, saboteur)
+#define SWEEP(path, failure)						\
+	run_sweep(_metadata, self, variant->size, variant->npages, path, failure)
 
 static void run_sweep(struct __test_metadata *_metadata,
 		      struct _test_data_migrate_failure *self,
 		      const char *size, size_t npages, const struct path *path,
-		      const struct saboteur *saboteur)
+		      const struct failure *failure)
 {
 	int nth, failures = 0;
 	bool failed = true;
@@ -256,7 +256,7 @@ static void run_sweep(struct __test_metadata *_metadata,
 		char *map = map_folios(size, npages * PAGE_BYTES, 1);
 
 		ASSERT_NE(NULL, map);
-		ASSERT_TRUE(run_step(self, path, saboteur, map, npages, nth,
+		ASSERT_TRUE(run_step(self, path, failure, map, npages, nth,
 				     &failed)) {
 			TH_LOG("step %d failing", nth);
 		}
@@ -271,7 +271,7 @@ static void run_sweep(struct __test_metadata *_metadata,
 
 /* Allocations */
 
-static const struct saboteur allocations = {
+static const struct failure allocations = {
 	.arm = arm_allocation,
 	.disarm = disarm_allocation,
 };
@@ -316,13 +316,13 @@ TEST_F_TIMEOUT(migrate_failure, allocations_of_eviction, TIMEOUT)
 
 /* What the device can make fail */
 
-#define POINT(which) ((const struct saboteur) {				\
+#define POINT(which) ((const struct failure) {				\
 	.arm = arm_point,						\
 	.disarm = disarm_point,						\
 	.arg = HMM_DMIRROR_FAIL_##which,				\
 })
 
-#define SMALL_POINT(which) ((const struct saboteur) {			\
+#define SMALL_POINT(which) ((const struct failure) {			\
 	.arm = arm_point_of_small,					\
 	.disarm = disarm_point_of_small,				\
 	.arg = HMM_DMIRROR_FAIL_##which,				\

@@ -50,20 +50,20 @@
 #include "lib/common.h"
 #include "lib/inject.h"
 #include "lib/notify.h"
-#include "hmm_probe/hmm_probe_flight_uapi.h"
+#include "hmm_probe/hmm_probe_inval_uapi.h"
 
 #define N		16
 #define BYTES		(N * PAGE_BYTES)
 #define MAX_NTH		50	/* more allocations than an insert makes */
 
-static int flight_open(void)
+static int inval_open(void)
 {
-	return probe_device("hmm_probe_flight");
+	return probe_device("hmm_probe_inval");
 }
 
 static int odd(int fd, struct hmm_odd *call)
 {
-	if (ioctl(fd, HMM_FLIGHT_ODD, call))
+	if (ioctl(fd, HMM_INVAL_ODD, call))
 		fatal("call %llu: %s", call->call, strerror(errno));
 	return call->rc;
 }
@@ -254,9 +254,9 @@ static const char * const lock_names[] = { "-", "read", "write" };
 
 FIXTURE_SETUP(notifier_arguments)
 {
-	self->fd = flight_open();
+	self->fd = inval_open();
 	if (self->fd < 0)
-		SKIP(return, "no /dev/hmm_probe_flight");
+		SKIP(return, "no /dev/hmm_probe_inval");
 	if (variant->ready)
 		ASSERT_EQ(0, odd_plain(self->fd, HMM_ODD_REGISTER_NULL_LOCKED,
 				       HMM_ODD_WRITE_LOCKED));
@@ -335,9 +335,9 @@ FIXTURE_VARIANT_ADD(hmm_failed_insert, beyond_the_last_address_locked)
 
 FIXTURE_SETUP(hmm_failed_insert)
 {
-	self->fd = flight_open();
+	self->fd = inval_open();
 	if (self->fd < 0)
-		SKIP(return, "no /dev/hmm_probe_flight");
+		SKIP(return, "no /dev/hmm_probe_inval");
 }
 
 FIXTURE_TEARDOWN(hmm_failed_insert)
@@ -365,7 +365,7 @@ FIXTURE(notifier_out_of_tree)
 
 FIXTURE_SETUP(notifier_out_of_tree)
 {
-	self->fd = flight_open();
+	self->fd = inval_open();
 	self->a = sub_open();
 	if (self->fd < 0 || self->a < 0)
 		SKIP(return, "no hmm_probe");
@@ -415,7 +415,7 @@ TEST_F(notifier_out_of_tree, what_drivers_allocate_has_not_grown)
 {
 	struct hmm_sizes sizes;
 
-	ASSERT_EQ(0, ioctl(self->fd, HMM_FLIGHT_SIZES, &sizes));
+	ASSERT_EQ(0, ioctl(self->fd, HMM_INVAL_SIZES, &sizes));
 	TH_LOG("bytes: range %llu, interval %llu, list %llu (7.3: 40, 88, 56)",
 	       sizes.range, sizes.interval, sizes.list);
 	EXPECT_GE(56, sizes.range);

@@ -26,7 +26,7 @@
 #include "lib/common.h"
 #include "lib/group.h"
 #include "lib/notify.h"
-#include "hmm_probe/hmm_probe_flight_uapi.h"
+#include "hmm_probe/hmm_probe_inval_uapi.h"
 
 #define N		16
 #define HALF		(N / 2)
@@ -38,8 +38,8 @@
 #define MANY		100
 
 /* Invalidations in flight that begin together and end together */
-struct flights {
-	struct hmm_flight flight;
+struct invals {
+	struct hmm_inval inval;
 	pthread_t threads[MANY];
 	unsigned int n;
 	int fd;
@@ -48,7 +48,7 @@ struct flights {
 };
 
 /* What the probe needs to make them: a reader of that file takes its time. */
-static struct hmm_flight_symbols symbols;
+static struct hmm_inval_symbols symbols;
 
 static void __attribute__((constructor)) find_symbols(void)
 {
@@ -72,105 +72,105 @@ static void __attribute__((constructor)) find_symbols(void)
 		fclose(file);
 }
 
-static bool flights_open(struct flights *flights)
+static bool invals_open(struct invals *invals)
 {
-	memset(flights, 0, sizeof(*flights));
-	pthread_mutex_init(&flights->gate, NULL);
-	flights->fd = probe_device("hmm_probe_flight");
-	return flights->fd >= 0 &&
-	       !ioctl(flights->fd, HMM_FLIGHT_SYMBOLS, &symbols);
+	memset(invals, 0, sizeof(*invals));
+	pthread_mutex_init(&invals->gate, NULL);
+	invals->fd = probe_device("hmm_probe_inval");
+	return invals->fd >= 0 &&
+	       !ioctl(invals->fd, HMM_INVAL_SYMBOLS, &symbols);
 }
 
-static void flights_ioctl(struct flights *flights, unsigned long request,
-			  void *arg)
+static void invals_ioctl(struct invals *invals, unsigned long request,
+			 void *arg)
 {
-	if (ioctl(flights->fd, request, arg))
+	if (ioctl(invals->fd, request, arg))
 		fatal("ioctl %#lx: %s", request, strerror(errno));
 }
 
-static __u64 flights_count(struct flights *flights)
+static __u64 invals_count(struct invals *invals)
 {
 	__u64 count;
 
-	flights_ioctl(flights, HMM_FLIGHT_COUNT, &count);
+	invals_ioctl(invals, HMM_INVAL_COUNT, &count);
 	return count;
 }
 
-static void flights_await(struct flights *flights, __u64 count)
+static void invals_await(struct invals *invals, __u64 count)
 {
-	flights_ioctl(flights, HMM_FLIGHT_AWAIT, &count);
+	invals_ioctl(invals, HMM_INVAL_AWAIT, &count);
 }
 
 /* Of the calling task, until they end */
-static void flight_make(struct flights *flights, char *start, size_t npages,
-			__u64 flags)
+static void inval_make(struct invals *invals, char *start, size_t npages,
+		       __u64 flags)
 {
-	struct hmm_flight flight = {
+	struct hmm_inval inval = {
 		.start = (uintptr_t)start,
 		.end = (uintptr_t)start + npages * PAGE_BYTES,
 		.flags = flags,
 	};
 
-	flights_ioctl(flights, HMM_FLIGHT_MAKE, &flight);
+	invals_ioctl(invals, HMM_INVAL_MAKE, &inval);
 }
 
-static void *flights_run(void *arg)
+static void *invals_run(void *arg)
 {
-	struct flights *flights = arg;
+	struct invals *invals = arg;
 
-	pthread_mutex_lock(&flights->gate);
-	pthread_mutex_unlock(&flights->gate);
-	flights_ioctl(flights, HMM_FLIGHT_MAKE, &flights->flight);
+	pthread_mutex_lock(&invals->gate);
+	pthread_mutex_unlock(&invals->gate);
+	invals_ioctl(invals, HMM_INVAL_MAKE, &invals->inval);
 	return NULL;
 }
 
 /* Threads cannot be made while the mmap lock is held: make them before. */
-static void flights_prepare(struct flights *flights, unsigned int n,
-			    char *start, size_t npages, __u64 flags)
+static void invals_prepare(struct invals *invals, unsigned int n,
+			   char *start, size_t npages, __u64 flags)
 {
-	flights->flight = (struct hmm_flight) {
+	invals->inval = (struct hmm_inval) {
 		.start = (uintptr_t)start,
 		.end = (uintptr_t)start + npages * PAGE_BYTES,
 		.flags = flags,
 	};
-	pthread_mutex_lock(&flights->gate);
-	flights->closed = true;
-	for (flights->n = 0; flights->n < n; flights->n++)
-		if (pthread_create(&flights->threads[flights->n], NULL,
-				   flights_run, flights))
+	pthread_mutex_lock(&invals->gate);
+	invals->closed = true;
+	for (invals->n = 0; invals->n < n; invals->n++)
+		if (pthread_create(&invals->threads[invals->n], NULL,
+				   invals_run, invals))
 			fatal("no thread");
 }
 
-static void flights_go(struct flights *flights)
+static void invals_go(struct invals *invals)
 {
-	if (flights->closed)
-		pthread_mutex_unlock(&flights->gate);
-	flights->closed = false;
+	if (invals->closed)
+		pthread_mutex_unlock(&invals->gate);
+	invals->closed = false;
 }
 
-static void flights_begin(struct flights *flights)
+static void invals_begin(struct invals *invals)
 {
-	flights_go(flights);
-	flights_await(flights, flights->n);
+	invals_go(invals);
+	invals_await(invals, invals->n);
 }
 
-static void flights_end(struct flights *flights)
+static void invals_end(struct invals *invals)
 {
 	unsigned int i;
 
-	flights_ioctl(flights, HMM_FLIGHT_END, NULL);
-	flights_go(flights);
-	for (i = 0; i < flights->n; i++)
-		pthread_join(flights->threads[i], NULL);
-	flights->n = 0;
+	invals_ioctl(invals, HMM_INVAL_END, NULL);
+	invals_go(invals);
+	for (i = 0; i < invals->n; i++)
+		pthread_join(invals->threads[i], NULL);
+	invals->n = 0;
 }
 
-static void flights_close(struct flights *flights)
+static void invals_close(struct invals *invals)
 {
-	if (flights->fd < 0)
+	if (invals->fd < 0)
 		return;
-	flights_end(flights);
-	close(flights->fd);
+	invals_end(invals);
+	close(invals->fd);
 }
 
 /* Subscriptions to the pages at @map */
@@ -284,7 +284,7 @@ static bool wait_for_rc(int fd, int rc)
 
 FIXTURE(hmm_other_process)
 {
-	struct flights flights;
+	struct invals invals;
 	int theirs;
 	int a;
 	char *map;
@@ -315,23 +315,23 @@ FIXTURE_SETUP(hmm_other_process)
 {
 	self->theirs = sub_open();
 	self->a = sub_open();
-	if (!flights_open(&self->flights) || self->a < 0)
+	if (!invals_open(&self->invals) || self->a < 0)
 		SKIP(return, "no hmm_probe");
 	self->map = map_anon_small(BYTES);
 	write_pages(self->map, N, 1);
 	self->pid = fork_off();
 	if (!self->pid) {
 		subscribe_as(self->theirs, variant->kind, self->map);
-		flight_make(&self->flights, self->map, N, HMM_FLIGHT_MMAP_LOCK);
+		inval_make(&self->invals, self->map, N, HMM_INVAL_MMAP_LOCK);
 		_exit(0);
 	}
-	flights_await(&self->flights, 1);
+	invals_await(&self->invals, 1);
 }
 
 FIXTURE_TEARDOWN(hmm_other_process)
 {
-	EXPECT_EQ(1, flights_count(&self->flights));
-	flights_close(&self->flights);
+	EXPECT_EQ(1, invals_count(&self->invals));
+	invals_close(&self->invals);
 	EXPECT_EQ(0, wait_for_child(self->pid, SOON_MS / 1000));
 	close(self->theirs);
 	close(self->a);
@@ -529,7 +529,7 @@ TEST_F_TIMEOUT(hmm_long_invalidation, idle_mprotect_beside_busy_processors, 120)
 
 FIXTURE(hmm_own_process)
 {
-	struct flights flights;
+	struct invals invals;
 	int before;
 	int a;
 	char *map;
@@ -559,18 +559,18 @@ FIXTURE_SETUP(hmm_own_process)
 {
 	self->before = sub_open();
 	self->a = sub_open();
-	if (!flights_open(&self->flights) || self->a < 0)
+	if (!invals_open(&self->invals) || self->a < 0)
 		SKIP(return, "no hmm_probe");
 	self->map = map_anon_small(BYTES);
 	write_pages(self->map, N, 1);
-	flights_prepare(&self->flights, 1, self->map, N, HMM_FLIGHT_MMAP_LOCK);
+	invals_prepare(&self->invals, 1, self->map, N, HMM_INVAL_MMAP_LOCK);
 	subscribe_as(self->before, variant->kind, self->map);
-	flights_begin(&self->flights);
+	invals_begin(&self->invals);
 }
 
 FIXTURE_TEARDOWN(hmm_own_process)
 {
-	flights_close(&self->flights);
+	invals_close(&self->invals);
 	close(self->before);
 	close(self->a);
 	munmap(self->map, BYTES);
@@ -585,8 +585,8 @@ TEST_F(hmm_own_process, reader_waits)
 	if (!rc)
 		EXPECT_EQ(-ETIMEDOUT, sub_try(self->a, HMM_NOTIFY_READ,
 					      A_WHILE_MS));
-	EXPECT_EQ(1, flights_count(&self->flights));
-	flights_end(&self->flights);
+	EXPECT_EQ(1, invals_count(&self->invals));
+	invals_end(&self->invals);
 	ASSERT_EQ(0, sub_await(self->a, &seq));
 	if (rc) {
 		EXPECT_EQ(-ETIMEDOUT, rc);
@@ -603,8 +603,8 @@ TEST_F(hmm_own_process, register_waits)
 {
 	EXPECT_EQ(-ETIMEDOUT, try_place(self->a, HMM_NOTIFY_LIST, self->map,
 					A_WHILE_MS));
-	EXPECT_EQ(1, flights_count(&self->flights));
-	flights_end(&self->flights);
+	EXPECT_EQ(1, invals_count(&self->invals));
+	invals_end(&self->invals);
 	ASSERT_EQ(0, sub_await(self->a, NULL));
 	EXPECT_EQ(0, sub_state(self->a).starts);
 	EXPECT_EQ(0, sub_state(self->a).ends);
@@ -697,7 +697,7 @@ TEST_F(hmm_never_idle, first_register_with_mmap_lock_returns)
 /* The invalidation is made by another process with the same address space. */
 
 struct partner {
-	struct flights *flights;
+	struct invals *invals;
 	char *map;
 	int *gate;	/* a pipe, to be read from first; or NULL */
 };
@@ -713,14 +713,14 @@ static int partner_run(void *arg)
 		if (read(partner->gate[0], &byte, 1) != 1)
 			_exit(0);
 	}
-	flight_make(partner->flights, partner->map, N, HMM_FLIGHT_MMAP_LOCK);
+	inval_make(partner->invals, partner->map, N, HMM_INVAL_MMAP_LOCK);
 	_exit(0);
 }
 
 FIXTURE(hmm_killed)
 {
-	struct flights flights;
-	struct flights second;
+	struct invals invals;
+	struct invals second;
 	int gate[2];
 	int before;
 	int elsewhere;
@@ -756,7 +756,7 @@ FIXTURE_SETUP(hmm_killed)
 	self->elsewhere = sub_open();
 	self->a = sub_open();
 	self->second.fd = -1;
-	if (!flights_open(&self->flights) || !flights_open(&self->second) ||
+	if (!invals_open(&self->invals) || !invals_open(&self->second) ||
 	    self->a < 0)
 		SKIP(return, "no hmm_probe");
 	ASSERT_EQ(0, pipe(self->gate));
@@ -768,8 +768,8 @@ FIXTURE_SETUP(hmm_killed)
 
 FIXTURE_TEARDOWN(hmm_killed)
 {
-	flights_close(&self->flights);
-	flights_close(&self->second);
+	invals_close(&self->invals);
+	invals_close(&self->second);
 	kill_child(self->pid);
 	close(self->gate[0]);
 	close(self->gate[1]);
@@ -791,11 +791,11 @@ static void __noreturn
 register_beside_partners(struct _test_data_hmm_killed *self, __u64 kind)
 {
 	struct partner first = {
-		.flights = &self->flights,
+		.invals = &self->invals,
 		.map = self->map,
 	};
 	struct partner second = {
-		.flights = &self->second,
+		.invals = &self->second,
 		.map = self->map,
 		.gate = self->gate,
 	};
@@ -803,7 +803,7 @@ register_beside_partners(struct _test_data_hmm_killed *self, __u64 kind)
 	subscribe_as(self->before, kind, self->map);
 	partner_start(&first, self->stack);
 	partner_start(&second, self->stack + STACK_BYTES);
-	flights_await(&self->flights, 1);
+	invals_await(&self->invals, 1);
 	try_place(self->a, HMM_NOTIFY_LIST, self->map, 0);
 	_exit(1);
 }
@@ -815,25 +815,25 @@ static void start_waiting_register(struct __test_metadata *_metadata,
 	self->pid = fork_off();
 	if (!self->pid)
 		register_beside_partners(self, kind);
-	flights_await(&self->flights, 1);
+	invals_await(&self->invals, 1);
 	ASSERT_TRUE(wait_until_process_is(self->pid, 'D'));
 }
 
 static void kill_register(struct __test_metadata *_metadata,
 			  struct _test_data_hmm_killed *self,
-			  struct flights *in_flight)
+			  struct invals *in_flight)
 {
 	ASSERT_EQ(0, kill(self->pid, SIGKILL));
 	EXPECT_TRUE(wait_for_rc(self->a, -EINTR));
 	EXPECT_EQ(SIGKILL, wait_for_child(self->pid, SOON_MS / 1000));
-	EXPECT_EQ(1, flights_count(in_flight));
+	EXPECT_EQ(1, invals_count(in_flight));
 	self->pid = 0;
 }
 
 TEST_F(hmm_killed, waiting_register)
 {
 	start_waiting_register(_metadata, self, variant->kind);
-	kill_register(_metadata, self, &self->flights);
+	kill_register(_metadata, self, &self->invals);
 }
 
 /*
@@ -844,8 +844,8 @@ TEST_F(hmm_killed, waiting_for_a_later_one)
 {
 	start_waiting_register(_metadata, self, variant->kind);
 	ASSERT_EQ(1, write(self->gate[1], "", 1));
-	flights_await(&self->second, 1);
-	flights_ioctl(&self->flights, HMM_FLIGHT_END, NULL);
+	invals_await(&self->second, 1);
+	invals_ioctl(&self->invals, HMM_INVAL_END, NULL);
 	usleep(A_WHILE_MS * 1000);
 	ASSERT_TRUE(process_is(self->pid, 'D'));
 	kill_register(_metadata, self, &self->second);
@@ -865,7 +865,7 @@ TEST_F(hmm_killed, beside_a_callback_of_another_process)
 	}
 	sub_ioctl(self->elsewhere, HMM_NOTIFY_AWAIT_HOLD, NULL);
 	start_waiting_register(_metadata, self, variant->kind);
-	kill_register(_metadata, self, &self->flights);
+	kill_register(_metadata, self, &self->invals);
 	sub_ioctl(self->elsewhere, HMM_NOTIFY_LET_GO, NULL);
 	EXPECT_EQ(0, wait_for_child(other, SOON_MS / 1000));
 }
@@ -877,7 +877,7 @@ TEST_F(hmm_killed, beside_a_callback_of_another_process)
 
 FIXTURE(hmm_consecutive)
 {
-	struct flights flights[2];
+	struct invals invals[2];
 	int reader;
 	int a;
 	char *map;
@@ -885,11 +885,11 @@ FIXTURE(hmm_consecutive)
 
 FIXTURE_SETUP(hmm_consecutive)
 {
-	self->flights[1].fd = -1;
+	self->invals[1].fd = -1;
 	self->reader = sub_open();
 	self->a = sub_open();
-	if (!flights_open(&self->flights[0]) ||
-	    !flights_open(&self->flights[1]) || self->a < 0)
+	if (!invals_open(&self->invals[0]) ||
+	    !invals_open(&self->invals[1]) || self->a < 0)
 		SKIP(return, "no hmm_probe");
 	self->map = map_anon_small(BYTES);
 	write_pages(self->map, N, 1);
@@ -900,8 +900,8 @@ FIXTURE_SETUP(hmm_consecutive)
 
 FIXTURE_TEARDOWN(hmm_consecutive)
 {
-	flights_close(&self->flights[0]);
-	flights_close(&self->flights[1]);
+	invals_close(&self->invals[0]);
+	invals_close(&self->invals[1]);
 	close(self->reader);
 	close(self->a);
 	munmap(self->map, BYTES);
@@ -911,8 +911,8 @@ static void *one_after_another(void *arg)
 {
 	struct _test_data_hmm_consecutive *self = arg;
 
-	flight_make(&self->flights[0], self->map, N, 0);
-	flight_make(&self->flights[1], self->map, N, 0);
+	inval_make(&self->invals[0], self->map, N, 0);
+	inval_make(&self->invals[1], self->map, N, 0);
 	return NULL;
 }
 
@@ -922,15 +922,15 @@ TEST_F(hmm_consecutive, register_in_between)
 	bool waited;
 
 	ASSERT_EQ(0, pthread_create(&thread, NULL, one_after_another, self));
-	flights_await(&self->flights[0], 1);
+	invals_await(&self->invals[0], 1);
 	waited = try_place(self->a, HMM_NOTIFY_LIST, self->map, A_WHILE_MS);
-	flights_ioctl(&self->flights[0], HMM_FLIGHT_END, NULL);
-	flights_await(&self->flights[1], 1);
+	invals_ioctl(&self->invals[0], HMM_INVAL_END, NULL);
+	invals_await(&self->invals[1], 1);
 	if (waited) {
 		EXPECT_EQ(0, sub_await(self->a, NULL));
 		EXPECT_EQ(1, sub_state(self->a).starts);
 	}
-	flights_ioctl(&self->flights[1], HMM_FLIGHT_END, NULL);
+	invals_ioctl(&self->invals[1], HMM_INVAL_END, NULL);
 	pthread_join(thread, NULL);
 	if (!waited)
 		SKIP(return, "does not wait for anything");
@@ -945,10 +945,10 @@ TEST_F(hmm_consecutive, register_in_between)
 
 FIXTURE(hmm_callback_needs_caller)
 {
-	struct flights first;
-	struct flights second;
-	struct flights meanwhile;
-	struct flights later;
+	struct invals first;
+	struct invals second;
+	struct invals meanwhile;
+	struct invals later;
 	int reader;
 	int a;
 	char *map;
@@ -976,27 +976,27 @@ FIXTURE_SETUP(hmm_callback_needs_caller)
 	self->later.fd = -1;
 	self->reader = sub_open();
 	self->a = sub_open();
-	if (!flights_open(&self->first) || !flights_open(&self->second) ||
-	    !flights_open(&self->meanwhile) ||
-	    !flights_open(&self->later) || self->a < 0)
+	if (!invals_open(&self->first) || !invals_open(&self->second) ||
+	    !invals_open(&self->meanwhile) ||
+	    !invals_open(&self->later) || self->a < 0)
 		SKIP(return, "no hmm_probe");
 	self->map = map_anon_small(BYTES);
 	write_pages(self->map, N, 1);
-	flights_prepare(&self->first, 1, self->map, N, 0);
-	flights_prepare(&self->second, 1, self->map, N, 0);
-	flights_prepare(&self->meanwhile, 1, self->map, N, 0);
-	flights_prepare(&self->later, 1, self->map, N, 0);
+	invals_prepare(&self->first, 1, self->map, N, 0);
+	invals_prepare(&self->second, 1, self->map, N, 0);
+	invals_prepare(&self->meanwhile, 1, self->map, N, 0);
+	invals_prepare(&self->later, 1, self->map, N, 0);
 	interval(self->reader, self->map);
 	settle(self->reader);
 }
 
 FIXTURE_TEARDOWN(hmm_callback_needs_caller)
 {
-	flights_close(&self->first);
-	flights_close(&self->second);
-	flights_close(&self->meanwhile);
+	invals_close(&self->first);
+	invals_close(&self->second);
+	invals_close(&self->meanwhile);
 	sub_ioctl(self->a, HMM_NOTIFY_LET_GO, NULL);
-	flights_close(&self->later);
+	invals_close(&self->later);
 	close(self->reader);
 	close(self->a);
 	munmap(self->map, BYTES);
@@ -1004,21 +1004,21 @@ FIXTURE_TEARDOWN(hmm_callback_needs_caller)
 
 TEST_F(hmm_callback_needs_caller, does_not_wait_for_its_own_callback)
 {
-	flights_begin(&self->first);
+	invals_begin(&self->first);
 	plan(self->a, HMM_NOTIFY_HOLD_START, 0);
 	if (!try_place(self->a, variant->kind, self->map, A_WHILE_MS))
 		SKIP(return, "does not wait for anything");
 	/* The thread may need the mmap lock to exit. */
-	flights_begin(&self->second);
-	flights_ioctl(&self->first, HMM_FLIGHT_END, NULL);
+	invals_begin(&self->second);
+	invals_ioctl(&self->first, HMM_INVAL_END, NULL);
 	EXPECT_TRUE(waits_on(self->a));
-	flights_begin(&self->meanwhile);
-	flights_ioctl(&self->second, HMM_FLIGHT_END, NULL);
+	invals_begin(&self->meanwhile);
+	invals_ioctl(&self->second, HMM_INVAL_END, NULL);
 	/* By then it is on the list: there was no moment without any. */
 	EXPECT_TRUE(waits_on(self->a));
-	flights_go(&self->later);
+	invals_go(&self->later);
 	sub_ioctl(self->a, HMM_NOTIFY_AWAIT_HOLD, NULL);
-	flights_ioctl(&self->meanwhile, HMM_FLIGHT_END, NULL);
+	invals_ioctl(&self->meanwhile, HMM_INVAL_END, NULL);
 	EXPECT_EQ(0, sub_await(self->a, NULL));
 	EXPECT_EQ(1, sub_state(self->a).running);
 }
@@ -1040,7 +1040,7 @@ enum joined {
 
 FIXTURE(hmm_overlapping)
 {
-	struct flights flights[JOINED];
+	struct invals invals[JOINED];
 	int reader;
 	int a;
 	char *map;
@@ -1054,14 +1054,14 @@ FIXTURE_SETUP(hmm_overlapping)
 	self->reader = sub_open();
 	self->a = sub_open();
 	for (i = 0; i < JOINED; i++)
-		opened &= flights_open(&self->flights[i]);
+		opened &= invals_open(&self->invals[i]);
 	if (!opened || self->a < 0)
 		SKIP(return, "no hmm_probe");
 	self->map = map_anon_small(BYTES);
 	write_pages(self->map, N, 1);
 	for (i = 0; i < JOINED; i++)
-		flights_prepare(&self->flights[i], i == PLACES ? MANY : 1,
-				self->map, N, 0);
+		invals_prepare(&self->invals[i], i == PLACES ? MANY : 1,
+			       self->map, N, 0);
 	interval(self->reader, self->map);
 	settle(self->reader);
 }
@@ -1071,7 +1071,7 @@ FIXTURE_TEARDOWN(hmm_overlapping)
 	unsigned int i;
 
 	for (i = 0; i < JOINED; i++)
-		flights_close(&self->flights[i]);
+		invals_close(&self->invals[i]);
 	close(self->reader);
 	close(self->a);
 	munmap(self->map, BYTES);
@@ -1081,33 +1081,33 @@ TEST_F(hmm_overlapping, register_in_between)
 {
 	__u64 told;
 
-	flights_begin(&self->flights[ZEROTH]);
+	invals_begin(&self->invals[ZEROTH]);
 	if (!try_place(self->a, HMM_NOTIFY_LIST, self->map, A_WHILE_MS))
 		SKIP(return, "does not wait for anything");
-	flights_begin(&self->flights[FIRST]);
-	flights_end(&self->flights[ZEROTH]);
+	invals_begin(&self->invals[FIRST]);
+	invals_end(&self->invals[ZEROTH]);
 	EXPECT_TRUE(waits_on(self->a));
-	flights_begin(&self->flights[PLACES]);
+	invals_begin(&self->invals[PLACES]);
 	/* Others do not keep this waiting, and so are counted apart. */
 	EXPECT_EQ(-ETIMEDOUT, sub_try(self->reader, HMM_NOTIFY_READ, A_WHILE_MS));
-	flights_begin(&self->flights[BEFORE]);
-	flights_end(&self->flights[FIRST]);
+	invals_begin(&self->invals[BEFORE]);
+	invals_end(&self->invals[FIRST]);
 	ASSERT_TRUE(wait_until_told(self->a, self->map));
 	told = sub_state(self->a).starts;
 
 	/* The place of the first, which is free again */
-	flights_begin(&self->flights[PLACE]);
+	invals_begin(&self->invals[PLACE]);
 	EXPECT_EQ(told + 1, sub_state(self->a).starts);
-	flights_begin(&self->flights[AFTER]);
+	invals_begin(&self->invals[AFTER]);
 	EXPECT_EQ(told + 1, sub_state(self->a).starts);
-	flights_end(&self->flights[BEFORE]);
-	flights_end(&self->flights[AFTER]);
+	invals_end(&self->invals[BEFORE]);
+	invals_end(&self->invals[AFTER]);
 	EXPECT_EQ(told, sub_state(self->a).ends);
 	EXPECT_TRUE(waits_on(self->a));
-	flights_end(&self->flights[PLACES]);
+	invals_end(&self->invals[PLACES]);
 	EXPECT_EQ(0, sub_await(self->a, NULL));
 	EXPECT_EQ(0, sub_await(self->reader, NULL));
-	flights_end(&self->flights[PLACE]);
+	invals_end(&self->invals[PLACE]);
 	EXPECT_EQ(told + 1, sub_state(self->a).ends);
 }
 
@@ -1115,8 +1115,8 @@ TEST_F(hmm_overlapping, register_in_between)
 
 FIXTURE(hmm_reader)
 {
-	struct flights first;
-	struct flights later;
+	struct invals first;
+	struct invals later;
 	int a;
 	char *map;
 };
@@ -1140,22 +1140,22 @@ FIXTURE_SETUP(hmm_reader)
 {
 	self->later.fd = -1;
 	self->a = sub_open();
-	if (!flights_open(&self->first) || !flights_open(&self->later) ||
+	if (!invals_open(&self->first) || !invals_open(&self->later) ||
 	    self->a < 0)
 		SKIP(return, "no hmm_probe");
 	self->map = map_anon_small(BYTES);
 	write_pages(self->map, N, 1);
-	flights_prepare(&self->first, variant->n, self->map, N, 0);
-	flights_prepare(&self->later, variant->n, self->map, N, 0);
+	invals_prepare(&self->first, variant->n, self->map, N, 0);
+	invals_prepare(&self->later, variant->n, self->map, N, 0);
 	interval(self->a, self->map);
 	settle(self->a);
-	flights_begin(&self->first);
+	invals_begin(&self->first);
 }
 
 FIXTURE_TEARDOWN(hmm_reader)
 {
-	flights_close(&self->first);
-	flights_close(&self->later);
+	invals_close(&self->first);
+	invals_close(&self->later);
 	close(self->a);
 	munmap(self->map, BYTES);
 }
@@ -1172,13 +1172,13 @@ TEST_F(hmm_reader, does_not_wait_for_later_ones)
 	__u64 seq = 0;
 
 	EXPECT_EQ(-ETIMEDOUT, sub_try(self->a, HMM_NOTIFY_READ, A_WHILE_MS));
-	flights_begin(&self->later);
-	flights_end(&self->first);
+	invals_begin(&self->later);
+	invals_end(&self->first);
 	ASSERT_EQ(0, sub_await(self->a, &seq));
-	EXPECT_EQ(variant->n, flights_count(&self->later));
+	EXPECT_EQ(variant->n, invals_count(&self->later));
 	/* The later ones have called back. */
 	EXPECT_EQ(1, sub_do(self->a, HMM_NOTIFY_RETRY, &seq));
-	flights_end(&self->later);
+	invals_end(&self->later);
 	reads_anew(self->a);
 }
 
@@ -1186,11 +1186,11 @@ TEST_F(hmm_reader, waits_for_all_from_before)
 {
 	__u64 seq = 0;
 
-	flights_begin(&self->later);
+	invals_begin(&self->later);
 	EXPECT_EQ(-ETIMEDOUT, sub_try(self->a, HMM_NOTIFY_READ, A_WHILE_MS));
-	flights_end(&self->first);
+	invals_end(&self->first);
 	EXPECT_TRUE(waits_on(self->a));
-	flights_end(&self->later);
+	invals_end(&self->later);
 	ASSERT_EQ(0, sub_await(self->a, &seq));
 	EXPECT_EQ(0, sub_do(self->a, HMM_NOTIFY_RETRY, &seq));
 }
@@ -1199,29 +1199,29 @@ TEST_F(hmm_reader, waits_for_all_from_before)
 TEST_F(hmm_reader, later_ones_do_not_end_its_wait_early)
 {
 	EXPECT_EQ(-ETIMEDOUT, sub_try(self->a, HMM_NOTIFY_READ, A_WHILE_MS));
-	flights_begin(&self->later);
-	flights_end(&self->later);
+	invals_begin(&self->later);
+	invals_end(&self->later);
 	EXPECT_TRUE(waits_on(self->a));
-	flights_end(&self->first);
+	invals_end(&self->first);
 	ASSERT_EQ(0, sub_await(self->a, NULL));
 	reads_anew(self->a);
 }
 
 TEST_F(hmm_reader, resize_does_not_wait_for_later_ones)
 {
-	flights_end(&self->first);
+	invals_end(&self->first);
 	if (!knows_new_calls(self->a))
 		SKIP(return, "no resize");
 	close(self->first.fd);
-	ASSERT_TRUE(flights_open(&self->first));
-	flights_prepare(&self->first, variant->n, self->map, N, 0);
-	flights_begin(&self->first);
+	ASSERT_TRUE(invals_open(&self->first));
+	invals_prepare(&self->first, variant->n, self->map, N, 0);
+	invals_begin(&self->first);
 	EXPECT_EQ(-ETIMEDOUT, resize(self->a, self->map, HALF, A_WHILE_MS));
-	flights_begin(&self->later);
-	flights_end(&self->first);
+	invals_begin(&self->later);
+	invals_end(&self->first);
 	EXPECT_EQ(0, sub_await(self->a, NULL));
-	EXPECT_EQ(variant->n, flights_count(&self->later));
-	flights_end(&self->later);
+	EXPECT_EQ(variant->n, invals_count(&self->later));
+	invals_end(&self->later);
 	reads_anew(self->a);
 }
 
@@ -1326,7 +1326,7 @@ TEST_F(hmm_page_zero, starts_have_ends)
 
 FIXTURE(hmm_unbalanced)
 {
-	struct flights flights;
+	struct invals invals;
 	int theirs;
 	int a;
 	int b;
@@ -1392,7 +1392,7 @@ static void __noreturn begin_only(struct _test_data_hmm_unbalanced *self,
 {
 	subscribe_as(self->theirs, kind, self->map);
 	while (n--)
-		flight_make(&self->flights, self->map, N, HMM_FLIGHT_UNBALANCED);
+		inval_make(&self->invals, self->map, N, HMM_INVAL_UNBALANCED);
 	change_more(self->map);
 	stop_for_parent();
 	change_more(self->map);
@@ -1406,7 +1406,7 @@ FIXTURE_SETUP(hmm_unbalanced)
 	self->theirs = sub_open();
 	self->a = sub_open();
 	self->b = sub_open();
-	if (!flights_open(&self->flights) || self->b < 0)
+	if (!invals_open(&self->invals) || self->b < 0)
 		SKIP(return, "no hmm_probe");
 	if (!access("/proc/lockdep", F_OK))
 		SKIP(return, "lockdep reports it, as it should");
@@ -1421,7 +1421,7 @@ FIXTURE_SETUP(hmm_unbalanced)
 FIXTURE_TEARDOWN(hmm_unbalanced)
 {
 	kill_child(self->pid);
-	flights_close(&self->flights);
+	invals_close(&self->invals);
 	close(self->theirs);
 	close(self->a);
 	close(self->b);
@@ -1430,20 +1430,20 @@ FIXTURE_TEARDOWN(hmm_unbalanced)
 /* Of a start without an end lockdep would say which function made it. */
 TEST(hmm_starter_is_named)
 {
-	struct hmm_flight_starter starter = {};
-	struct flights flights;
+	struct hmm_inval_starter starter = {};
+	struct invals invals;
 
-	if (!flights_open(&flights))
+	if (!invals_open(&invals))
 		SKIP(return, "no hmm_probe");
-	if (ioctl(flights.fd, HMM_FLIGHT_STARTER, &starter)) {
+	if (ioctl(invals.fd, HMM_INVAL_STARTER, &starter)) {
 		EXPECT_EQ(EOPNOTSUPP, errno);
-		close(flights.fd);
+		close(invals.fd);
 		SKIP(return, "no lockdep, or no annotation of invalidations");
 	}
-	EXPECT_EQ(0, strncmp(starter.name, "flight_starter",
-			     strlen("flight_starter")));
+	EXPECT_EQ(0, strncmp(starter.name, "inval_starter",
+			     strlen("inval_starter")));
 	EXPECT_EQ(0, starter.held_after);
-	close(flights.fd);
+	close(invals.fd);
 }
 
 TEST_F(hmm_unbalanced, other_processes_go_on)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Device memory of the module's own: page frames without memory, as nothing is
- * copied. There is a shelf for each order of folio. A folio may be split
+ * copied. There is a pool for each order of folio. A folio may be split
  * while it is in use; its place is free when all parts are.
  */
 #include <linux/err.h>
@@ -16,28 +16,28 @@
 
 #include "hmm_bench.h"
 
-#define SHELF_PAGES	(SZ_16M >> PAGE_SHIFT)
+#define POOL_PAGES	(SZ_16M >> PAGE_SHIFT)
 
 /**
- * struct bench_shelf - the folios of one order
+ * struct bench_pool - the folios of one order
  * @order: this
  * @nr_free: how many places are free
  * @free: which
  * @used: how many pages of each place are in use
  */
-struct bench_shelf {
+struct bench_pool {
 	unsigned int order;
 	unsigned int nr_free;
-	unsigned short free[SHELF_PAGES];
-	unsigned short used[SHELF_PAGES];
+	unsigned short free[POOL_PAGES];
+	unsigned short used[POOL_PAGES];
 };
 
-static struct bench_shelf shelves[] = {
+static struct bench_pool pools[] = {
 	{ .order = 0 }, { .order = 4 }, { .order = 7 }, { .order = 9 },
 };
 
 /* All of what follows: what is free, and how many pages are not */
-static DEFINE_SPINLOCK(shelves_lock);
+static DEFINE_SPINLOCK(pools_lock);
 static unsigned long pages_in_use;
 
 /* Each page in use needs the module; they hold it together. */
@@ -45,7 +45,7 @@ static void count_in_use(long pages)
 {
 	unsigned long before = pages_in_use;
 
-	lockdep_assert_held(&shelves_lock);
+	lockdep_assert_held(&pools_lock);
 	pages_in_use += pages;
 	if (!before)
 		__module_get(THIS_MODULE);
@@ -53,24 +53,24 @@ static void count_in_use(long pages)
 		module_put(THIS_MODULE);
 }
 
-static void put_on_shelf(struct folio *folio)
+static void pool_free(struct folio *folio)
 {
 	unsigned long page = folio_pfn(folio) -
 			     PHYS_PFN(bench_pagemap.range.start);
-	struct bench_shelf *shelf = &shelves[page / SHELF_PAGES];
-	unsigned int place = page % SHELF_PAGES >> shelf->order;
+	struct bench_pool *pool = &pools[page / POOL_PAGES];
+	unsigned int place = page % POOL_PAGES >> pool->order;
 	unsigned int nr = folio_nr_pages(folio);
 
-	spin_lock(&shelves_lock);
-	shelf->used[place] -= nr;
-	if (!shelf->used[place])
-		shelf->free[shelf->nr_free++] = place;
+	spin_lock(&pools_lock);
+	pool->used[place] -= nr;
+	if (!pool->used[place])
+		pool->free[pool->nr_free++] = place;
 	count_in_use(-(long)nr);
-	spin_unlock(&shelves_lock);
+	spin_unlock(&pools_lock);
 }
 
 static const struct dev_pagemap_ops bench_pagemap_ops = {
-	.folio_free = put_on_shelf,
+	.folio_free = pool_free,
 	.migrate_to_ram = bench_migrate_to_ram,
 };
 
@@ -82,35 +82,35 @@ struct dev_pagemap bench_pagemap = {
 	.flags = BENCH_PGMAP_FLAGS,
 };
 
-static struct bench_shelf *shelf_of(unsigned int order)
+static struct bench_pool *pool_of(unsigned int order)
 {
-	struct bench_shelf *shelf;
+	struct bench_pool *pool;
 
-	for (shelf = shelves; shelf < shelves + ARRAY_SIZE(shelves); shelf++)
-		if (shelf->order == order)
-			return shelf;
+	for (pool = pools; pool < pools + ARRAY_SIZE(pools); pool++)
+		if (pool->order == order)
+			return pool;
 	return NULL;
 }
 
 /* Returns the number of a page of the device, negative if there is none. */
-static long take_from_shelf(struct bench_shelf *shelf)
+static long pool_alloc(struct bench_pool *pool)
 {
 	unsigned int place;
 
-	guard(spinlock)(&shelves_lock);
-	if (!shelf->nr_free)
+	guard(spinlock)(&pools_lock);
+	if (!pool->nr_free)
 		return -ENOMEM;
-	place = shelf->free[--shelf->nr_free];
-	shelf->used[place] = 1U << shelf->order;
-	count_in_use(1L << shelf->order);
-	return (shelf - shelves) * SHELF_PAGES + (place << shelf->order);
+	place = pool->free[--pool->nr_free];
+	pool->used[place] = 1U << pool->order;
+	count_in_use(1L << pool->order);
+	return (pool - pools) * POOL_PAGES + (place << pool->order);
 }
 
 /* A folio, locked, or NULL */
 struct folio *bench_device_alloc(unsigned int order)
 {
-	struct bench_shelf *shelf = shelf_of(order);
-	long page = shelf ? take_from_shelf(shelf) : -EINVAL;
+	struct bench_pool *pool = pool_of(order);
+	long page = pool ? pool_alloc(pool) : -EINVAL;
 	struct folio *folio;
 
 	if (page < 0)
@@ -120,12 +120,12 @@ struct folio *bench_device_alloc(unsigned int order)
 	return folio;
 }
 
-static void fill(struct bench_shelf *shelf)
+static void fill(struct bench_pool *pool)
 {
 	unsigned int place;
 
-	for (place = 0; place < SHELF_PAGES >> shelf->order; place++)
-		shelf->free[shelf->nr_free++] = place;
+	for (place = 0; place < POOL_PAGES >> pool->order; place++)
+		pool->free[pool->nr_free++] = place;
 }
 
 int bench_device_init(void)
@@ -135,7 +135,7 @@ int bench_device_init(void)
 	void *mapped;
 
 	frames = request_free_mem_region(&iomem_resource,
-					 ARRAY_SIZE(shelves) * SZ_16M,
+					 ARRAY_SIZE(pools) * SZ_16M,
 					 "hmm_bench");
 	if (IS_ERR(frames))
 		return PTR_ERR(frames);
@@ -146,8 +146,8 @@ int bench_device_init(void)
 		release_mem_region(frames->start, resource_size(frames));
 		return PTR_ERR(mapped);
 	}
-	for (i = 0; i < ARRAY_SIZE(shelves); i++)
-		fill(&shelves[i]);
+	for (i = 0; i < ARRAY_SIZE(pools); i++)
+		fill(&pools[i]);
 	return 0;
 }
 

@@ -12,7 +12,7 @@
  * driver that maps for DMA, stand alone. So do the second device, for
  * subscriptions (hmm_probe_notify.h), the third one, for migration
  * (hmm_probe_move.h), and the fourth one, for invalidations in flight
- * (hmm_probe_flight.h).
+ * (hmm_probe_inval.h).
  */
 #ifndef _HMM_PROBE_H
 #define _HMM_PROBE_H
@@ -158,7 +158,7 @@ void probe_dma_exit(void);
 int probe_notify_init(void);
 void probe_notify_exit(void);
 
-int probe_flight_init(void);
-void probe_flight_exit(void);
+int probe_inval_init(void);
+void probe_inval_exit(void);
 
 #endif /* _HMM_PROBE_H */

@@ -517,14 +517,14 @@ static int __init probe_init(void)
 	rc = probe_move_init();
 	if (rc)
 		goto no_move;
-	rc = probe_flight_init();
+	rc = probe_inval_init();
 	if (rc)
-		goto no_flight;
+		goto no_inval;
 	rc = misc_register(&probe_device);
 	if (!rc)
 		return 0;
-	probe_flight_exit();
-no_flight:
+	probe_inval_exit();
+no_inval:
 	probe_move_exit();
 no_move:
 	probe_notify_exit();
@@ -536,7 +536,7 @@ no_notify:
 static void __exit probe_exit(void)
 {
 	misc_deregister(&probe_device);
-	probe_flight_exit();
+	probe_inval_exit();
 	probe_move_exit();
 	probe_notify_exit();
 	probe_dma_exit();

@@ -101,7 +101,7 @@ static int move_run(struct probe_mover *mover, struct hmm_move __user *arg)
 	move.stray = 0;
 	move.undefined = 0;
 	rc = move.flags & HMM_MOVE_EXCLUSIVE ? probe_exclusive(mover, &move) :
-					       probe_carry(mover, &move);
+					       probe_migrate(mover, &move);
 	if (rc)
 		return rc;
 	return copy_to_user(arg, &move, sizeof(move)) ? -EFAULT : 0;

@@ -3,7 +3,7 @@
  * /dev/hmm_probe_move, inside:
  *
  *	hmm_probe_move.c	files, arguments and their bounds; what files hold
- *	hmm_probe_carry.c	migrations and CPU faults
+ *	hmm_probe_migrate.c	migrations and CPU faults
  *	hmm_probe_exclusive.c	exclusive access
  *	hmm_probe_stay.c	migrations that stay between two steps
  *	hmm_probe_memory.c	the device's memory
@@ -105,8 +105,8 @@ void probe_stay(struct probe_stay *stay, bool stubborn);
 int probe_stay_await(struct probe_stay *stay);
 int probe_stay_end(struct probe_stay *stay);
 
-/* carry */
-int probe_carry(struct probe_mover *mover, struct hmm_move *move);
+/* migrate */
+int probe_migrate(struct probe_mover *mover, struct hmm_move *move);
 int probe_lock(struct hmm_lock *lock);
 vm_fault_t probe_serve(struct vm_fault *vmf);
 void probe_serve_so(const struct hmm_serve *serve);

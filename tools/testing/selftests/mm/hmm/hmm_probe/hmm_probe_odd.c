@@ -6,7 +6,7 @@
 #include <linux/mm.h>
 #include <linux/string.h>
 
-#include "hmm_probe_flight.h"
+#include "hmm_probe_inval.h"
 
 static bool odd_invalidate(struct mmu_interval_notifier *interval,
 			   const struct mmu_notifier_range *range,

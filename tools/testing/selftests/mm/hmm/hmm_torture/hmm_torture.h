@@ -111,7 +111,7 @@ struct torture {
  * @first: first page that may be mirrored
  * @last: last one
  * @pfns: the mirror; 0 for pages that are not in it
- * @grave: in &torture.dead
+ * @dead_link: in &torture.dead
  */
 struct torture_sub {
 	unsigned long magic;
@@ -127,7 +127,7 @@ struct torture_sub {
 	unsigned int first;
 	unsigned int last;
 	unsigned long pfns[HMM_TORTURE_PAGES];
-	struct list_head grave;
+	struct list_head dead_link;
 };
 
 /* hmm_torture_main.c */
@@ -165,7 +165,7 @@ int torture_copy_begin(struct torture *torture, struct torture_range *copied,
 		       bool blockable);
 void torture_copy_end(struct torture *torture, struct torture_range *copied);
 void torture_copy_exit(struct mm_struct *mm);
-int torture_sham(struct torture *torture);
+int torture_noop(struct torture *torture);
 int torture_long(struct torture *torture);
 int torture_unbalanced(struct torture *torture);
 
@@ -176,7 +176,7 @@ void torture_starve(struct torture *torture);
 #else
 #define TORTURE_COPY	0
 
-static inline int torture_sham(struct torture *torture)
+static inline int torture_noop(struct torture *torture)
 {
 	return -EOPNOTSUPP;
 }

@@ -194,7 +194,7 @@ void torture_copy_exit(struct mm_struct *mm)
  * An invalidation of the copy alone, without a real one, for what real ones do
  * too seldom: be forbidden to sleep, and take long.
  */
-int torture_sham(struct torture *torture)
+int torture_noop(struct torture *torture)
 {
 	struct torture_range *copied = kzalloc_obj(*copied);
 	unsigned int first = torture_dice(torture, HMM_TORTURE_PAGES);
@@ -206,7 +206,7 @@ int torture_sham(struct torture *torture)
 		return -ENOMEM;
 	mmu_notifier_range_init(&copied->range, MMU_NOTIFY_CLEAR, 0,
 				torture->mm, start, start + pages * PAGE_SIZE);
-	torture_count(HMM_TORTURE_SHAMS);
+	torture_count(HMM_TORTURE_NOOPS);
 	if (torture_copy_begin(torture, copied, torture_dice(torture, 2))) {
 		/* Kept: an invalidation that was refused may be on the list still. */
 		spin_lock(&torture->inflight_lock);

@@ -26,7 +26,7 @@
  * @inflight: invalidations whose start callback was called, but not yet the end
  * @pages: of the arena; @busy is the number of @inflight that overlap the page,
  *	@seq of those that ever did, and @pfn the mirror: 0 for none
- * @grave: in &torture.dead_listers
+ * @dead_link: in &torture.dead_listers
  */
 struct torture_lister {
 	unsigned long magic;
@@ -39,7 +39,7 @@ struct torture_lister {
 		unsigned int seq;
 		unsigned long pfn;
 	} pages[HMM_TORTURE_PAGES];
-	struct list_head grave;
+	struct list_head dead_link;
 };
 
 static struct torture_lister *lister_of(struct mmu_notifier *notifier)
@@ -198,7 +198,7 @@ static void lister_bury(struct torture_lister *lister)
 
 	WRITE_ONCE(lister->magic, GONE);
 	spin_lock(&torture->dead_lock);
-	list_add(&lister->grave, &torture->dead_listers);
+	list_add(&lister->dead_link, &torture->dead_listers);
 	spin_unlock(&torture->dead_lock);
 }
 
@@ -231,7 +231,7 @@ void torture_free_dead_listers(struct torture *torture)
 {
 	struct torture_lister *lister, *next;
 
-	list_for_each_entry_safe(lister, next, &torture->dead_listers, grave)
+	list_for_each_entry_safe(lister, next, &torture->dead_listers, dead_link)
 		kfree(lister);
 }
 

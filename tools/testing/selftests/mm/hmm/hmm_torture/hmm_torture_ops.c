@@ -328,8 +328,8 @@ int torture_do(struct torture *torture, enum hmm_torture_op op)
 		return do_resize(torture);
 	case HMM_TORTURE_LIST:
 		return torture_list(torture);
-	case HMM_TORTURE_SHAM:
-		return torture_sham(torture);
+	case HMM_TORTURE_NOOP:
+		return torture_noop(torture);
 	case HMM_TORTURE_LONG:
 		return torture_long(torture);
 	case HMM_TORTURE_UNBALANCED:

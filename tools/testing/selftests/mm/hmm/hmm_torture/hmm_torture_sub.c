@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A subscription under torture: its callbacks, and its life from insertion to
- * the grave.
+ * A subscription under torture: its callbacks, and its life from insertion until
+ * it is freed, some time after its removal.
  */
 #include <linux/delay.h>
 #include <linux/mm.h>
@@ -14,7 +14,7 @@
 #define GONE	0x676f6e65UL
 
 /* How many of the dead are kept */
-#define GRAVES	512
+#define DEAD_KEPT	512
 
 /**
  * struct torture_finish - what a first pass leaves to the second
@@ -260,20 +260,20 @@ static const struct mmu_interval_notifier_ops two_pass_ops = {
 
 /*
  * The subscription is gone. Its notifier stays intact, so that a late call is
- * reported by the callback and does not crash. Frees the oldest grave.
+ * reported by the callback and does not crash. Frees the oldest that was kept so.
  */
-static void bury(struct torture_sub *sub)
+static void retire(struct torture_sub *sub)
 {
 	struct torture *torture = sub->torture;
 	struct torture_sub *oldest = NULL;
 
 	WRITE_ONCE(sub->magic, GONE);
 	spin_lock(&torture->dead_lock);
-	list_add_tail(&sub->grave, &torture->dead);
-	if (++torture->nr_dead > GRAVES) {
+	list_add_tail(&sub->dead_link, &torture->dead);
+	if (++torture->nr_dead > DEAD_KEPT) {
 		oldest = list_first_entry(&torture->dead, struct torture_sub,
-					  grave);
-		list_del(&oldest->grave);
+					  dead_link);
+		list_del(&oldest->dead_link);
 		torture->nr_dead--;
 	}
 	/* Under the lock, which the waiter acquires before it frees all. */
@@ -295,7 +295,7 @@ static void torture_released(struct mmu_interval_notifier *notifier)
 	if (atomic_read(&sub->running))
 		torture_fail("released while a callback runs");
 	torture_count(HMM_TORTURE_RELEASES);
-	bury(sub);
+	retire(sub);
 }
 
 void torture_remove(struct torture_sub *sub)
@@ -305,7 +305,7 @@ void torture_remove(struct torture_sub *sub)
 		torture_fail("remove has returned while a callback runs");
 	if (atomic_read(&sub->released))
 		torture_fail("release was called for one that was waited for");
-	bury(sub);
+	retire(sub);
 }
 
 void torture_remove_async(struct torture_sub *sub)
@@ -354,6 +354,6 @@ void torture_free_dead(struct torture *torture)
 {
 	struct torture_sub *sub, *next;
 
-	list_for_each_entry_safe(sub, next, &torture->dead, grave)
+	list_for_each_entry_safe(sub, next, &torture->dead, dead_link)
 		kfree(sub);
 }

@@ -21,7 +21,7 @@ enum hmm_torture_op {
 	HMM_TORTURE_REMOVE_ASYNC,
 	HMM_TORTURE_RESIZE,
 	HMM_TORTURE_LIST,	/* subscribe to the whole address space */
-	HMM_TORTURE_SHAM,	/* an invalidation that changes nothing; copies only */
+	HMM_TORTURE_NOOP,	/* an invalidation that changes nothing; copies only */
 	HMM_TORTURE_LONG,	/* one that takes long; copies only */
 	HMM_TORTURE_UNBALANCED,	/* one that never ends; copies only */
 	HMM_TORTURE_OPS,
@@ -47,7 +47,7 @@ enum hmm_torture_count {
 	HMM_TORTURE_CALLBACKS,
 	HMM_TORTURE_SECOND_PASSES,
 	HMM_TORTURE_EXITS,
-	HMM_TORTURE_SHAMS,
+	HMM_TORTURE_NOOPS,
 	HMM_TORTURE_NONBLOCKING,
 	HMM_TORTURE_REFUSALS,
 	HMM_TORTURE_UNBALANCED_STARTS,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * /dev/hmm_probe_flight: invalidations that stay in flight until a command ends them.
+ * /dev/hmm_probe_inval: invalidations that stay in flight until a command ends them.
  *
  * The kernel does not export what begins and ends an invalidation where there
  * are subscriptions. The test finds it in /proc/kallsyms, and functions of the
@@ -17,7 +17,7 @@
 #include <linux/wait.h>
 
 #include "hmm_probe.h"
-#include "hmm_probe_flight.h"
+#include "hmm_probe_inval.h"
 
 /* A test that dies must not stop the machine. */
 #define AT_MOST	(30 * HZ)
@@ -77,19 +77,19 @@ void __mmu_notifier_wake(struct mm_struct *mm)
 
 #ifdef CONFIG_LOCKDEP
 struct lockdep_map __mmu_notifier_invalidate_range_start_map = {
-	.name = "hmm_probe_flight_start"
+	.name = "hmm_probe_inval_start"
 };
 
 #ifdef _LINUX_MMU_INTERVAL_H
 struct lockdep_map __mmu_notifier_inflight_map = {
-	.name = "hmm_probe_flight"
+	.name = "hmm_probe_inval"
 };
 #endif
 #endif
 
-static int flight_symbols(const void __user *arg)
+static int inval_symbols(const void __user *arg)
 {
-	struct hmm_flight_symbols symbols;
+	struct hmm_inval_symbols symbols;
 
 	if (copy_from_user(&symbols, arg, sizeof(symbols)))
 		return -EFAULT;
@@ -125,43 +125,43 @@ static int stay_in_flight(struct probe_group *group)
 }
 
 static int make_invalidation(struct probe_group *group,
-			     const struct hmm_flight *flight)
+			     const struct hmm_inval *inval)
 {
 	struct mmu_notifier_range range;
 	int rc;
 
 	mmu_notifier_range_init(&range, MMU_NOTIFY_CLEAR, 0, current->mm,
-				flight->start, flight->end);
+				inval->start, inval->end);
 	mmu_notifier_invalidate_range_start(&range);
-	if (flight->flags & HMM_FLIGHT_UNBALANCED)
+	if (inval->flags & HMM_INVAL_UNBALANCED)
 		return 0;
 	rc = stay_in_flight(group);
 	mmu_notifier_invalidate_range_end(&range);
 	return rc;
 }
 
-static int flight_make(struct probe_group *group, const void __user *arg)
+static int inval_make(struct probe_group *group, const void __user *arg)
 {
-	struct hmm_flight flight;
+	struct hmm_inval inval;
 	int rc;
 
-	if (copy_from_user(&flight, arg, sizeof(flight)))
+	if (copy_from_user(&inval, arg, sizeof(inval)))
 		return -EFAULT;
-	if (flight.flags & ~(HMM_FLIGHT_MMAP_LOCK | HMM_FLIGHT_UNBALANCED) ||
-	    flight.start >= flight.end || !kernel_start)
+	if (inval.flags & ~(HMM_INVAL_MMAP_LOCK | HMM_INVAL_UNBALANCED) ||
+	    inval.start >= inval.end || !kernel_start)
 		return -EINVAL;
-	if (!(flight.flags & HMM_FLIGHT_MMAP_LOCK))
-		return make_invalidation(group, &flight);
+	if (!(inval.flags & HMM_INVAL_MMAP_LOCK))
+		return make_invalidation(group, &inval);
 	rc = mmap_read_lock_killable(current->mm);
 	if (rc)
 		return rc;
-	rc = make_invalidation(group, &flight);
+	rc = make_invalidation(group, &inval);
 	mmap_read_unlock(current->mm);
 	return rc;
 }
 
 /* Interruptible: tests tell the two kinds of sleep apart. */
-static int flight_await(struct probe_group *group, const u64 __user *arg)
+static int inval_await(struct probe_group *group, const u64 __user *arg)
 {
 	long left;
 	u64 n;
@@ -178,7 +178,7 @@ static int flight_await(struct probe_group *group, const u64 __user *arg)
 
 /* The file */
 
-static int flight_odd(struct probe_group *group, void __user *arg)
+static int inval_odd(struct probe_group *group, void __user *arg)
 {
 	struct hmm_odd call;
 	int rc;
@@ -192,7 +192,7 @@ static int flight_odd(struct probe_group *group, void __user *arg)
 	return copy_to_user(arg, &call, sizeof(call)) ? -EFAULT : 0;
 }
 
-static int flight_sizes(void __user *arg)
+static int inval_sizes(void __user *arg)
 {
 	const struct hmm_sizes sizes = {
 		.range = sizeof(struct mmu_notifier_range),
@@ -205,7 +205,7 @@ static int flight_sizes(void __user *arg)
 
 #if defined(CONFIG_LOCKDEP) && defined(_LINUX_MMU_INTERVAL_H)
 /* What lockdep reports of a lock that is held on the way to user space */
-static const struct held_lock *flight_held(void)
+static const struct held_lock *inval_held(void)
 {
 	int i;
 
@@ -216,9 +216,9 @@ static const struct held_lock *flight_held(void)
 	return NULL;
 }
 
-static noinline int flight_starter(void __user *arg)
+static noinline int inval_starter(void __user *arg)
 {
-	struct hmm_flight_starter starter = {};
+	struct hmm_inval_starter starter = {};
 	struct mmu_notifier_range range;
 	const struct held_lock *held;
 
@@ -229,53 +229,53 @@ static noinline int flight_starter(void __user *arg)
 	mmu_notifier_range_init(&range, MMU_NOTIFY_CLEAR, 0, current->mm, 0,
 				PAGE_SIZE);
 	mmu_notifier_invalidate_range_start(&range);
-	held = flight_held();
+	held = inval_held();
 	if (held)
 		snprintf(starter.name, sizeof(starter.name), "%ps",
 			 (void *)held->acquire_ip);
 	mmu_notifier_invalidate_range_end(&range);
-	starter.held_after = flight_held() ? 1 : 0;
+	starter.held_after = inval_held() ? 1 : 0;
 	return copy_to_user(arg, &starter, sizeof(starter)) ? -EFAULT : 0;
 }
 #else
-static int flight_starter(void __user *arg)
+static int inval_starter(void __user *arg)
 {
 	return -EOPNOTSUPP;
 }
 #endif
 
-static long flight_ioctl(struct file *file, unsigned int cmd,
-			 unsigned long arg)
+static long inval_ioctl(struct file *file, unsigned int cmd,
+			unsigned long arg)
 {
 	struct probe_group *group = file->private_data;
 	void __user *uarg = (void __user *)arg;
 
 	switch (cmd) {
-	case HMM_FLIGHT_MAKE:
-		return flight_make(group, uarg);
-	case HMM_FLIGHT_AWAIT:
-		return flight_await(group, uarg);
-	case HMM_FLIGHT_COUNT:
+	case HMM_INVAL_MAKE:
+		return inval_make(group, uarg);
+	case HMM_INVAL_AWAIT:
+		return inval_await(group, uarg);
+	case HMM_INVAL_COUNT:
 		return put_user((u64)atomic_read(&group->in_flight),
 				(u64 __user *)uarg);
-	case HMM_FLIGHT_END:
+	case HMM_INVAL_END:
 		WRITE_ONCE(group->over, true);
 		wake_up_all(&group->end);
 		return 0;
-	case HMM_FLIGHT_ODD:
-		return flight_odd(group, uarg);
-	case HMM_FLIGHT_SIZES:
-		return flight_sizes(uarg);
-	case HMM_FLIGHT_SYMBOLS:
-		return flight_symbols(uarg);
-	case HMM_FLIGHT_STARTER:
-		return flight_starter(uarg);
+	case HMM_INVAL_ODD:
+		return inval_odd(group, uarg);
+	case HMM_INVAL_SIZES:
+		return inval_sizes(uarg);
+	case HMM_INVAL_SYMBOLS:
+		return inval_symbols(uarg);
+	case HMM_INVAL_STARTER:
+		return inval_starter(uarg);
 	default:
 		return -ENOTTY;
 	}
 }
 
-static int flight_open(struct inode *inode, struct file *file)
+static int inval_open(struct inode *inode, struct file *file)
 {
 	struct probe_group *group = kzalloc_obj(*group);
 
@@ -288,32 +288,32 @@ static int flight_open(struct inode *inode, struct file *file)
 	return 0;
 }
 
-static int flight_release(struct inode *inode, struct file *file)
+static int inval_release(struct inode *inode, struct file *file)
 {
 	kfree(file->private_data);
 	return 0;
 }
 
-static const struct file_operations flight_fops = {
+static const struct file_operations inval_fops = {
 	.owner = THIS_MODULE,
-	.open = flight_open,
-	.release = flight_release,
-	.unlocked_ioctl = flight_ioctl,
+	.open = inval_open,
+	.release = inval_release,
+	.unlocked_ioctl = inval_ioctl,
 };
 
-static struct miscdevice flight_device = {
+static struct miscdevice inval_device = {
 	.minor = MISC_DYNAMIC_MINOR,
-	.name = "hmm_probe_flight",
-	.fops = &flight_fops,
+	.name = "hmm_probe_inval",
+	.fops = &inval_fops,
 	.mode = 0600,
 };
 
-int probe_flight_init(void)
+int probe_inval_init(void)
 {
-	return misc_register(&flight_device);
+	return misc_register(&inval_device);
 }
 
-void probe_flight_exit(void)
+void probe_inval_exit(void)
 {
-	misc_deregister(&flight_device);
+	misc_deregister(&inval_device);
 }

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * /dev/hmm_probe_flight, inside:
+ * /dev/hmm_probe_inval, inside:
  *
- *	hmm_probe_flight.c	files, and the invalidations made for them
+ *	hmm_probe_inval.c	files, and the invalidations made for them
  *	hmm_probe_odd.c		single calls with odd arguments
  */
-#ifndef _HMM_PROBE_FLIGHT_H
-#define _HMM_PROBE_FLIGHT_H
+#ifndef _HMM_PROBE_INVAL_H
+#define _HMM_PROBE_INVAL_H
 
 #include <linux/mmu_notifier.h>
 
-#include "hmm_probe_flight_uapi.h"
+#include "hmm_probe_inval_uapi.h"
 
 /**
  * struct probe_odd - the subscriptions of single calls
@@ -27,4 +27,4 @@ struct probe_odd {
 
 int probe_odd_call(struct probe_odd *odd, struct hmm_odd *call);
 
-#endif /* _HMM_PROBE_FLIGHT_H */
+#endif /* _HMM_PROBE_INVAL_H */

@@ -17,7 +17,7 @@
 #include "hmm_probe_move.h"
 
 /**
- * struct cargo - the pages of a migration
+ * struct probe_batch - the pages of a migration
  * @src: as the API gives it
  * @dst: as the API wants it
  * @npages: entries of both
@@ -29,7 +29,7 @@
  * @stay: where it stays
  * @flags: HMM_MOVE_* of the order
  */
-struct cargo {
+struct probe_batch {
 	unsigned long *src;
 	unsigned long *dst;
 	unsigned long npages;
@@ -43,38 +43,38 @@ struct cargo {
 };
 
 /* What follows the entries of src must stay 0. */
-#define CARGO_GUARD	HPAGE_PMD_NR
+#define GUARD_ENTRIES	HPAGE_PMD_NR
 
-static int cargo_init(struct cargo *cargo, unsigned long npages)
+static int batch_init(struct probe_batch *batch, unsigned long npages)
 {
-	cargo->npages = npages;
-	cargo->dst = kvcalloc(2 * npages + CARGO_GUARD, sizeof(*cargo->dst),
+	batch->npages = npages;
+	batch->dst = kvcalloc(2 * npages + GUARD_ENTRIES, sizeof(*batch->dst),
 			      GFP_KERNEL);
-	cargo->src = cargo->dst + npages;
-	return cargo->dst ? 0 : -ENOMEM;
+	batch->src = batch->dst + npages;
+	return batch->dst ? 0 : -ENOMEM;
 }
 
 #define KNOWN_BITS	(MIGRATE_PFN_VALID | MIGRATE_PFN_MIGRATE | \
 			 MIGRATE_PFN_WRITE | MIGRATE_PFN_COMPOUND | \
 			 ~0UL << MIGRATE_PFN_SHIFT)
 
-static void check_bits(const struct cargo *cargo, struct hmm_move *move)
+static void check_bits(const struct probe_batch *batch, struct hmm_move *move)
 {
 	unsigned long i;
 
-	for (i = 0; i < cargo->npages; i++)
-		move->undefined += !!(cargo->src[i] & ~KNOWN_BITS);
+	for (i = 0; i < batch->npages; i++)
+		move->undefined += !!(batch->src[i] & ~KNOWN_BITS);
 }
 
-static void cargo_destroy(struct cargo *cargo, struct hmm_move *move)
+static void batch_destroy(struct probe_batch *batch, struct hmm_move *move)
 {
-	const unsigned long *guard = cargo->src + cargo->npages;
+	const unsigned long *guard = batch->src + batch->npages;
 	unsigned int i;
 
-	check_bits(cargo, move);
-	for (i = 0; i < CARGO_GUARD; i++)
+	check_bits(batch, move);
+	for (i = 0; i < GUARD_ENTRIES; i++)
 		move->undefined += !!guard[i];
-	kvfree(cargo->dst);
+	kvfree(batch->dst);
 }
 
 static unsigned long entry_pages(unsigned long entry)
@@ -86,13 +86,13 @@ static unsigned long entry_pages(unsigned long entry)
 	return page ? folio_nr_pages(page_folio(page)) : HPAGE_PMD_NR;
 }
 
-static struct folio *destination_alloc(const struct cargo *cargo,
+static struct folio *destination_alloc(const struct probe_batch *batch,
 				       unsigned int order)
 {
 	struct folio *folio;
 
-	if (cargo->to_device)
-		return cargo->flags & HMM_MOVE_COHERENT ?
+	if (batch->to_device)
+		return batch->flags & HMM_MOVE_COHERENT ?
 			probe_coherent_alloc(order) : probe_memory_alloc(order);
 	folio = folio_alloc(GFP_HIGHUSER_MOVABLE | __GFP_NOWARN, order);
 	if (folio)
@@ -101,70 +101,70 @@ static struct folio *destination_alloc(const struct cargo *cargo,
 }
 
 /* Returns how many pages it is for; they stay if there is no memory. */
-static unsigned long supply_at(struct cargo *cargo, unsigned long i,
+static unsigned long supply_at(struct probe_batch *batch, unsigned long i,
 			       unsigned int order, struct page *from)
 {
-	struct folio *folio = destination_alloc(cargo, order);
+	struct folio *folio = destination_alloc(batch, order);
 
 	if (folio) {
 		probe_memory_copy(folio, from);
-		cargo->dst[i] = migrate_pfn(folio_pfn(folio));
-		if (order && !(cargo->flags & HMM_MOVE_UNMARKED))
-			cargo->dst[i] |= MIGRATE_PFN_COMPOUND;
+		batch->dst[i] = migrate_pfn(folio_pfn(folio));
+		if (order && !(batch->flags & HMM_MOVE_UNMARKED))
+			batch->dst[i] |= MIGRATE_PFN_COMPOUND;
 	}
 	return 1UL << order;
 }
 
 /* Returns how many pages were dealt with. */
-static unsigned long supply_entry(struct cargo *cargo, unsigned long i)
+static unsigned long supply_entry(struct probe_batch *batch, unsigned long i)
 {
-	struct page *from = migrate_pfn_to_page(cargo->src[i]);
-	unsigned long at, nr = entry_pages(cargo->src[i]);
-	unsigned int order = min_t(unsigned int, cargo->order, ilog2(nr));
+	struct page *from = migrate_pfn_to_page(batch->src[i]);
+	unsigned long at, nr = entry_pages(batch->src[i]);
+	unsigned int order = min_t(unsigned int, batch->order, ilog2(nr));
 
-	if (cargo->join && !from) {
-		order = cargo->order;
+	if (batch->join && !from) {
+		order = batch->order;
 		nr = max(nr, 1UL << order);
 	}
-	if (nr > cargo->npages - i) {
-		if (cargo->flags & HMM_MOVE_CUT_OFF)
-			supply_at(cargo, i, 0, from);
+	if (nr > batch->npages - i) {
+		if (batch->flags & HMM_MOVE_CUT_OFF)
+			supply_at(batch, i, 0, from);
 		return nr;
 	}
-	if (cargo->flags & HMM_MOVE_OVERSIZED) {
+	if (batch->flags & HMM_MOVE_OVERSIZED) {
 		/* To be refused: there is nothing to copy. */
-		supply_at(cargo, i, cargo->order, NULL);
+		supply_at(batch, i, batch->order, NULL);
 		return nr;
 	}
 	for (at = 0; at < nr; at += 1UL << order)
-		supply_at(cargo, i + at, order, from ? from + at : NULL);
+		supply_at(batch, i + at, order, from ? from + at : NULL);
 	return nr;
 }
 
-static void supply(struct cargo *cargo)
+static void supply(struct probe_batch *batch)
 {
 	unsigned long i, nr;
 
-	for (i = 0; i < cargo->npages && !cargo->nowhere; i += nr) {
-		nr = entry_pages(cargo->src[i]);
-		if (cargo->src[i] & MIGRATE_PFN_MIGRATE)
-			nr = supply_entry(cargo, i);
+	for (i = 0; i < batch->npages && !batch->nowhere; i += nr) {
+		nr = entry_pages(batch->src[i]);
+		if (batch->src[i] & MIGRATE_PFN_MIGRATE)
+			nr = supply_entry(batch, i);
 	}
 }
 
-static void count_offers(const struct cargo *cargo, struct hmm_move *move)
+static void count_offers(const struct probe_batch *batch, struct hmm_move *move)
 {
 	unsigned long i, nr;
 
-	check_bits(cargo, move);
+	check_bits(batch, move);
 
-	for (i = 0; i < cargo->npages; i += nr) {
-		nr = entry_pages(cargo->src[i]);
-		if (!(cargo->src[i] & (MIGRATE_PFN_VALID | MIGRATE_PFN_MIGRATE)))
-			move->stray += !!cargo->src[i];
-		if (!(cargo->src[i] & MIGRATE_PFN_MIGRATE))
+	for (i = 0; i < batch->npages; i += nr) {
+		nr = entry_pages(batch->src[i]);
+		if (!(batch->src[i] & (MIGRATE_PFN_VALID | MIGRATE_PFN_MIGRATE)))
+			move->stray += !!batch->src[i];
+		if (!(batch->src[i] & MIGRATE_PFN_MIGRATE))
 			continue;
-		if (cargo->src[i] & MIGRATE_PFN_VALID)
+		if (batch->src[i] & MIGRATE_PFN_VALID)
 			move->offered += nr;
 		else
 			move->holes += nr;
@@ -172,16 +172,16 @@ static void count_offers(const struct cargo *cargo, struct hmm_move *move)
 }
 
 /* As long as they are locked */
-static void count_moves(const struct cargo *cargo, struct hmm_move *move)
+static void count_moves(const struct probe_batch *batch, struct hmm_move *move)
 {
 	unsigned long i;
 
-	check_bits(cargo, move);
-	for (i = 0; i < cargo->npages; i++) {
-		struct page *to = migrate_pfn_to_page(cargo->dst[i]);
+	check_bits(batch, move);
+	for (i = 0; i < batch->npages; i++) {
+		struct page *to = migrate_pfn_to_page(batch->dst[i]);
 		unsigned long nr;
 
-		if (!to || !(cargo->src[i] & MIGRATE_PFN_MIGRATE))
+		if (!to || !(batch->src[i] & MIGRATE_PFN_MIGRATE))
 			continue;
 		nr = folio_nr_pages(page_folio(to));
 		move->moved += nr;
@@ -191,18 +191,18 @@ static void count_moves(const struct cargo *cargo, struct hmm_move *move)
 }
 
 /* No sooner: a reference would keep it from moving. */
-static void keep_first(const struct cargo *cargo)
+static void keep_first(const struct probe_batch *batch)
 {
-	struct page *page = migrate_pfn_to_page(cargo->src[0]);
+	struct page *page = migrate_pfn_to_page(batch->src[0]);
 
-	if (page && cargo->src[0] & MIGRATE_PFN_MIGRATE)
-		probe_move_keep(cargo->mover, page_folio(page));
+	if (page && batch->src[0] & MIGRATE_PFN_MIGRATE)
+		probe_move_keep(batch->mover, page_folio(page));
 }
 
-static void stay(struct cargo *cargo, u64 where)
+static void stay(struct probe_batch *batch, u64 where)
 {
-	if (cargo->flags & where)
-		probe_stay(cargo->stay, cargo->flags & HMM_MOVE_STUBBORN);
+	if (batch->flags & where)
+		probe_stay(batch->stay, batch->flags & HMM_MOVE_STUBBORN);
 }
 
 /* By address */
@@ -224,27 +224,27 @@ static unsigned long select_by(u64 flags)
 	return selected;
 }
 
-static void carry_vma(struct cargo *cargo, struct migrate_vma *migrate,
+static void carry_vma(struct probe_batch *batch, struct migrate_vma *migrate,
 		      struct hmm_move *move)
 {
-	migrate->src = cargo->src;
-	migrate->dst = cargo->dst;
+	migrate->src = batch->src;
+	migrate->dst = batch->dst;
 	migrate->pgmap_owner = &probe_pagemap;
 	move->rc = migrate_vma_setup(migrate);
 	if (move->rc)
 		return;
-	stay(cargo, HMM_MOVE_STAY_UNMAPPED);
-	count_offers(cargo, move);
-	supply(cargo);
+	stay(batch, HMM_MOVE_STAY_UNMAPPED);
+	count_offers(batch, move);
+	supply(batch);
 	migrate_vma_pages(migrate);
-	stay(cargo, HMM_MOVE_STAY_MOVED);
-	count_moves(cargo, move);
-	if (cargo->flags & HMM_MOVE_KEEP)
-		keep_first(cargo);
+	stay(batch, HMM_MOVE_STAY_MOVED);
+	count_moves(batch, move);
+	if (batch->flags & HMM_MOVE_KEEP)
+		keep_first(batch);
 	migrate_vma_finalize(migrate);
 }
 
-static int carry_by_address(struct cargo *cargo, struct hmm_move *move)
+static int carry_by_address(struct probe_batch *batch, struct hmm_move *move)
 {
 	struct mm_struct *mm = current->mm;
 	struct migrate_vma migrate = {
@@ -258,7 +258,7 @@ static int carry_by_address(struct cargo *cargo, struct hmm_move *move)
 		return rc;
 	migrate.vma = vma_lookup(mm, migrate.start);
 	if (migrate.vma && migrate.end <= migrate.vma->vm_end)
-		carry_vma(cargo, &migrate, move);
+		carry_vma(batch, &migrate, move);
 	else
 		rc = -EFAULT;
 	mmap_read_unlock(mm);
@@ -268,15 +268,15 @@ static int carry_by_address(struct cargo *cargo, struct hmm_move *move)
 /* By page frame */
 
 #ifdef MIGRATE_VMA_SELECT_FOLIOS
-static int take_in_steps(struct cargo *cargo, struct probe_mover *mover,
+static int take_in_steps(struct probe_batch *batch, struct probe_mover *mover,
 			 unsigned long pfn)
 {
 	unsigned long i;
 
-	for (i = 0; i < cargo->npages; i += entry_pages(cargo->src[i]))
-		cargo->src[i] = migrate_device_pfn_lock(pfn + i);
+	for (i = 0; i < batch->npages; i += entry_pages(batch->src[i]))
+		batch->src[i] = migrate_device_pfn_lock(pfn + i);
 	probe_move_let_go(mover);
-	migrate_device_unmap(cargo->src, cargo->npages, NULL);
+	migrate_device_unmap(batch->src, batch->npages, NULL);
 	return 0;
 }
 
@@ -304,7 +304,7 @@ int probe_lock(struct hmm_lock *lock)
 	return 0;
 }
 #else
-static int take_in_steps(struct cargo *cargo, struct probe_mover *mover,
+static int take_in_steps(struct probe_batch *batch, struct probe_mover *mover,
 			 unsigned long pfn)
 {
 	return -EOPNOTSUPP;
@@ -316,23 +316,23 @@ int probe_lock(struct hmm_lock *lock)
 }
 #endif
 
-static int carry_by_pfn(struct cargo *cargo, struct probe_mover *mover,
+static int carry_by_pfn(struct probe_batch *batch, struct probe_mover *mover,
 			struct hmm_move *move)
 {
 	if (move->flags & HMM_MOVE_IN_STEPS)
-		move->rc = take_in_steps(cargo, mover, move->addr);
+		move->rc = take_in_steps(batch, mover, move->addr);
 	else
-		move->rc = migrate_device_range(cargo->src, move->addr,
-						cargo->npages);
+		move->rc = migrate_device_range(batch->src, move->addr,
+						batch->npages);
 	if (move->rc)
 		return 0;
-	stay(cargo, HMM_MOVE_STAY_UNMAPPED);
-	count_offers(cargo, move);
-	supply(cargo);
-	migrate_device_pages(cargo->src, cargo->dst, cargo->npages);
-	stay(cargo, HMM_MOVE_STAY_MOVED);
-	count_moves(cargo, move);
-	migrate_device_finalize(cargo->src, cargo->dst, cargo->npages);
+	stay(batch, HMM_MOVE_STAY_UNMAPPED);
+	count_offers(batch, move);
+	supply(batch);
+	migrate_device_pages(batch->src, batch->dst, batch->npages);
+	stay(batch, HMM_MOVE_STAY_MOVED);
+	count_moves(batch, move);
+	migrate_device_finalize(batch->src, batch->dst, batch->npages);
 	return 0;
 }
 
@@ -348,7 +348,7 @@ static void evict_supply(struct migrate_evict *evict, unsigned long *src,
 {
 	struct probe_evict *probe = container_of(evict, struct probe_evict,
 						 evict);
-	struct cargo cargo = {
+	struct probe_batch batch = {
 		.src = src,
 		.dst = dst,
 		.npages = npages,
@@ -358,9 +358,9 @@ static void evict_supply(struct migrate_evict *evict, unsigned long *src,
 	};
 
 	if (!probe->move->supplies++)
-		stay(&cargo, HMM_MOVE_STAY_UNMAPPED);
-	count_offers(&cargo, probe->move);
-	supply(&cargo);
+		stay(&batch, HMM_MOVE_STAY_UNMAPPED);
+	count_offers(&batch, probe->move);
+	supply(&batch);
 }
 
 static void evict_holds_out(struct migrate_evict *evict, unsigned long pfn,
@@ -409,10 +409,10 @@ static int carry_all(struct probe_mover *mover, struct hmm_move *move)
 }
 #endif
 
-int probe_carry(struct probe_mover *mover, struct hmm_move *move)
+int probe_migrate(struct probe_mover *mover, struct hmm_move *move)
 {
 	u64 flushes = atomic64_read(&mover->flushes);
-	struct cargo cargo = {
+	struct probe_batch batch = {
 		.order = move->order,
 		.join = move->flags & HMM_MOVE_JOIN,
 		.to_device = move->flags & HMM_MOVE_TO_DEVICE,
@@ -425,13 +425,13 @@ int probe_carry(struct probe_mover *mover, struct hmm_move *move)
 
 	if (move->flags & HMM_MOVE_EVICT)
 		return carry_all(mover, move);
-	rc = cargo_init(&cargo, move->npages);
+	rc = batch_init(&batch, move->npages);
 	if (rc)
 		return rc;
 	rc = move->flags & HMM_MOVE_BY_PFN ?
-		carry_by_pfn(&cargo, mover, move) :
-		carry_by_address(&cargo, move);
-	cargo_destroy(&cargo, move);
+		carry_by_pfn(&batch, mover, move) :
+		carry_by_address(&batch, move);
+	batch_destroy(&batch, move);
 	move->flushes = atomic64_read(&mover->flushes) - flushes;
 	return rc;
 }
@@ -469,7 +469,7 @@ static void choose_window(struct migrate_vma *migrate, unsigned long addr)
 
 vm_fault_t probe_serve(struct vm_fault *vmf)
 {
-	struct cargo cargo = {
+	struct probe_batch batch = {
 		.order = HPAGE_PMD_ORDER,
 		.stay = &probe_fault_stay,
 		.flags = atomic64_xchg(&next_stays, 0),
@@ -483,9 +483,9 @@ vm_fault_t probe_serve(struct vm_fault *vmf)
 
 	atomic64_inc(&served);
 	choose_window(&migrate, vmf->address);
-	if (cargo_init(&cargo, (migrate.end - migrate.start) >> PAGE_SHIFT))
+	if (batch_init(&batch, (migrate.end - migrate.start) >> PAGE_SHIFT))
 		return VM_FAULT_OOM;
-	carry_vma(&cargo, &migrate, &move);
-	cargo_destroy(&cargo, &move);
+	carry_vma(&batch, &migrate, &move);
+	batch_destroy(&batch, &move);
 	return move.rc ? VM_FAULT_SIGBUS : 0;
 }

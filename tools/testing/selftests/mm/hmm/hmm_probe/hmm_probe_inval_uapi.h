@@ -1,43 +1,43 @@
 /* SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note */
 /*
- * /dev/hmm_probe_flight: an open file is a group of invalidations in flight,
+ * /dev/hmm_probe_inval: an open file is a group of invalidations in flight,
  * which tasks make of their own address space and which end together. Nothing
  * changes in the page table. Single calls of the notifiers' API with odd
  * arguments need the file, too, but not the group.
  */
-#ifndef _HMM_PROBE_FLIGHT_UAPI_H
-#define _HMM_PROBE_FLIGHT_UAPI_H
+#ifndef _HMM_PROBE_INVAL_UAPI_H
+#define _HMM_PROBE_INVAL_UAPI_H
 
 #include <linux/const.h>
 #include <linux/ioctl.h>
 #include <linux/types.h>
 
 /**
- * struct hmm_flight_symbols - where the kernel has what it does not export
+ * struct hmm_inval_symbols - where the kernel has what it does not export
  * @start: __mmu_notifier_invalidate_range_start()
  * @end: __mmu_notifier_invalidate_range_end()
  * @wake: __mmu_notifier_wake(), 0 on 7.3
  */
-struct hmm_flight_symbols {
+struct hmm_inval_symbols {
 	__u64 start;
 	__u64 end;
 	__u64 wake;
 };
 
-/* struct hmm_flight.flags */
+/* struct hmm_inval.flags */
 
 /* Hold the mmap lock for reading from before the start until after the end. */
-#define HMM_FLIGHT_MMAP_LOCK	_BITULL(0)
+#define HMM_INVAL_MMAP_LOCK	_BITULL(0)
 /* Return without an end, as a caller with a bug may. */
-#define HMM_FLIGHT_UNBALANCED	_BITULL(1)
+#define HMM_INVAL_UNBALANCED	_BITULL(1)
 
 /**
- * struct hmm_flight - an invalidation
+ * struct hmm_inval - an invalidation
  * @start: first address
  * @end: last address + 1
- * @flags: HMM_FLIGHT_*
+ * @flags: HMM_INVAL_*
  */
-struct hmm_flight {
+struct hmm_inval {
 	__u64 start;
 	__u64 end;
 	__u64 flags;
@@ -94,31 +94,31 @@ struct hmm_sizes {
 	__u64 list;
 };
 
-#define HMM_FLIGHT_NAME_BYTES	64
+#define HMM_INVAL_NAME_BYTES	64
 
 /**
- * struct hmm_flight_starter - the task that lockdep would name if the end were missing
+ * struct hmm_inval_starter - the task that lockdep would name if the end were missing
  * @name: the function that has started the invalidation; empty for none
  * @held_after: does lockdep consider it in flight after its end?
  */
-struct hmm_flight_starter {
-	char name[HMM_FLIGHT_NAME_BYTES];
+struct hmm_inval_starter {
+	char name[HMM_INVAL_NAME_BYTES];
 	__u64 held_after;
 };
 
 /* Make an invalidation and return when it has ended; a fatal signal ends it. */
-#define HMM_FLIGHT_MAKE		_IOW('h', 0xb0, struct hmm_flight)
+#define HMM_INVAL_MAKE		_IOW('h', 0xb0, struct hmm_inval)
 /* Wait until so many are in flight; fails with ETIMEDOUT. */
-#define HMM_FLIGHT_AWAIT	_IOW('h', 0xb1, __u64)
+#define HMM_INVAL_AWAIT	_IOW('h', 0xb1, __u64)
 /* How many are in flight? */
-#define HMM_FLIGHT_COUNT	_IOR('h', 0xb2, __u64)
+#define HMM_INVAL_COUNT	_IOR('h', 0xb2, __u64)
 /* End all, those to come included. */
-#define HMM_FLIGHT_END		_IO('h', 0xb3)
-#define HMM_FLIGHT_ODD		_IOWR('h', 0xb4, struct hmm_odd)
-#define HMM_FLIGHT_SIZES	_IOR('h', 0xb5, struct hmm_sizes)
-/* Before the first HMM_FLIGHT_MAKE, by any file; fails with EOPNOTSUPP. */
-#define HMM_FLIGHT_SYMBOLS	_IOW('h', 0xb6, struct hmm_flight_symbols)
+#define HMM_INVAL_END		_IO('h', 0xb3)
+#define HMM_INVAL_ODD		_IOWR('h', 0xb4, struct hmm_odd)
+#define HMM_INVAL_SIZES	_IOR('h', 0xb5, struct hmm_sizes)
+/* Before the first HMM_INVAL_MAKE, by any file; fails with EOPNOTSUPP. */
+#define HMM_INVAL_SYMBOLS	_IOW('h', 0xb6, struct hmm_inval_symbols)
 /* Start an invalidation and end it; fails with EOPNOTSUPP without lockdep. */
-#define HMM_FLIGHT_STARTER	_IOR('h', 0xb7, struct hmm_flight_starter)
+#define HMM_INVAL_STARTER	_IOR('h', 0xb7, struct hmm_inval_starter)
 
-#endif /* _HMM_PROBE_FLIGHT_UAPI_H */
+#endif /* _HMM_PROBE_INVAL_UAPI_H */
