@@ -6,7 +6,7 @@ import signal
 import subprocess
 import time
 
-from hmm.test.tap import Suite
+from hmm.test.tap import FAILED, Suite
 from hmm.vm import console
 from hmm.vm.machine import die_with_parent
 
@@ -45,12 +45,13 @@ class Boot:
         for process in list(cls.running):
             process.send_signal(signal.SIGTERM)
 
-    def __init__(self, name, suites, files, seconds, adjust=None, **environment):
+    def __init__(self, name, suites, files, seconds, adjust=None, kargs="", **environment):
         self.name = name
         self.names = suites
         self.files = files
         self.seconds = seconds
         self.adjust = adjust
+        self.kargs = kargs
         self.environment = environment
         self.suites = []
         self.current = None
@@ -87,6 +88,7 @@ class Boot:
         quoted = " ".join(f"'{path}'" for path in self.files)
         exports = " ".join(f"{key}='{value}'" for key, value in self.environment.items() if key not in FOR_THE_VM)
         return {**os.environ, "VM_NAME": f"test-{self.name}", "FILES": quoted, "TIMEOUT": str(self.seconds),
+                "KARGS": f"{os.environ.get('KARGS', '')} {self.kargs}".strip(),
                 "RUN": f"{exports} ./suites {' '.join(self.names)}",
                 **{key: self.environment.get(key, "") for key in FOR_THE_VM}}
 
@@ -136,7 +138,6 @@ class Boot:
         if not status and not missing and not self.current:
             return
         self.trouble = VM_TROUBLE.get(status, f"the VM ended with status {status}")
-        progress.show(messages)
         if self.current:
             self.current.broken_off(self.trouble)
             self.current.seconds = time.monotonic() - self.begun_at
@@ -145,6 +146,8 @@ class Boot:
             self._add_failed(self._reported_in(messages), self.trouble, progress)
         for name in missing:
             self._add_failed(name, "not run, " + self.trouble, progress)
+        if any(suite.count(FAILED) for suite in self.suites):
+            progress.show(messages)
 
     def _reported_in(self, messages):
         """The suite during which the kernel complained; guest/suites marks their beginnings on the console."""
