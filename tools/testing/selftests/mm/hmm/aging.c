@@ -903,6 +903,7 @@ TEST_F(aging_frames, no_idle_marks)
 
 #define TOGGLED_PAGES	1024UL
 #define TOGGLED_ROUNDS	20
+#define QUICK_ROUNDS	5
 
 static void toggle_generations(void *stop)
 {
@@ -919,17 +920,17 @@ static void toggle_generations(void *stop)
 TEST_F_TIMEOUT(aging_frames, moves_while_generations_come_and_go, 120)
 {
 	struct setting setting;
+	int i, rounds = how_brief() ? QUICK_ROUNDS : TOGGLED_ROUNDS;
 	struct worker toggler;
 	bool stop = false;
 	char *map;
-	int i;
 
 	if (!setting_change(&setting, LRU_ENABLED, "7"))
 		SKIP(return, "no generations in the LRU");
 	map = map_anon_small(TOGGLED_PAGES * PAGE_BYTES);
 	pattern_fill(map, TOGGLED_PAGES, OTHER);
 	worker_start(&toggler, toggle_generations, &stop);
-	for (i = 0; i < TOGGLED_ROUNDS; i++) {
+	for (i = 0; i < rounds; i++) {
 		ASSERT_EQ(TOGGLED_PAGES,
 			  move_to_device(self->fd, map, TOGGLED_PAGES).moved);
 		EXPECT_TRUE(pattern_is(map, TOGGLED_PAGES, OTHER));

@@ -17,6 +17,7 @@
 #define OTHER		0x200000UL
 #define BYTES		(N * PAGE_BYTES)
 #define CHILDREN	4
+#define TIMEOUT		120	/* of a test that empties all of the device often */
 
 FIXTURE(hmm_evict)
 {
@@ -296,7 +297,7 @@ TEST_F(hmm_evict, closing)
  * A page that has no destination, or cannot be copied, migrates in a later
  * pass.
  */
-TEST_F(hmm_evict, steps_fail)
+TEST_F_TIMEOUT(hmm_evict, steps_fail, TIMEOUT)
 {
 	static const unsigned int points[] = {
 		HMM_DMIRROR_FAIL_SYSTEM_ALLOC, HMM_DMIRROR_FAIL_COPY,
