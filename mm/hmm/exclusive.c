@@ -151,7 +151,7 @@ static unsigned long exclusive_ready_until(struct vm_area_struct *vma,
 		return next;
 	ptl = pmd_trans_huge_lock(pmd, vma);
 	if (ptl) {
-		*ready = exclusive_pmd_ready(vma, addr, *pmd);
+		*ready = exclusive_pmd_ready(vma, addr, pmdp_get(pmd));
 		spin_unlock(ptl);
 		return next;
 	}
@@ -239,10 +239,12 @@ static struct folio *exclusive_first_folio(struct vm_area_struct *vma,
 	struct folio *folio = NULL;
 	struct page *page;
 	pte_t *ptep, pte;
+	pmd_t value;
 
 	if (ptl) {
-		if (exclusive_pmd_ready(vma, addr, *pmd)) {
-			folio = exclusive_pmd_folio(*pmd);
+		value = pmdp_get(pmd);
+		if (exclusive_pmd_ready(vma, addr, value)) {
+			folio = exclusive_pmd_folio(value);
 			folio_get(folio);
 		}
 		spin_unlock(ptl);
@@ -450,13 +452,14 @@ static void exclusive_make_huge(struct exclusive_call *c,
 				struct vm_area_struct *vma, pmd_t *pmd,
 				unsigned long addr)
 {
-	struct folio *folio = exclusive_pmd_folio(*pmd);
+	pmd_t value = pmdp_get(pmd);
+	struct folio *folio = exclusive_pmd_folio(value);
 	struct page *page = folio_page(folio, 0);
 
 	if (!exclusive_lock_folio(c, folio, page,
 				  (addr - c->start) >> PAGE_SHIFT))
 		return;
-	if (pmd_present(*pmd)) {
+	if (pmd_present(value)) {
 		exclusive_pmd_begin(vma, addr, pmd);
 		hmm_folio_mark_dirty(folio);
 	}
@@ -477,7 +480,7 @@ static bool exclusive_make_pmd(struct exclusive_call *c,
 
 	if (!ptl)
 		return false;
-	ready = exclusive_pmd_ready(vma, addr, *pmd);
+	ready = exclusive_pmd_ready(vma, addr, pmdp_get(pmd));
 	if (ready && whole)
 		exclusive_make_huge(c, vma, pmd, addr);
 	else if (ready)

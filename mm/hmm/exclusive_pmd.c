@@ -72,7 +72,7 @@ void exclusive_pmd_begin(struct vm_area_struct *vma, unsigned long addr,
 	struct pgtable_leaf leaf;
 
 	lockdep_assert_held(pmd_lockptr(vma->vm_mm, pmdp));
-	VM_WARN_ON_ONCE(!folio_test_locked(pmd_folio(*pmdp)));
+	VM_WARN_ON_ONCE(!folio_test_locked(pmd_folio(pmdp_get(pmdp))));
 	flush_cache_range(vma, addr, addr + HPAGE_PMD_SIZE);
 	leaf = pgtable_leaf_of_pmd(pmdp_invalidate(vma, addr, pmdp));
 	leaf = pgtable_leaf_begin_exclusive(leaf);
@@ -94,7 +94,7 @@ static void exclusive_pmd_restore(struct vm_area_struct *vma, pmd_t *pmdp,
 				addr + HPAGE_PMD_SIZE);
 	mmu_notifier_invalidate_range_start(&range);
 	ptl = pmd_lock(vma->vm_mm, pmdp);
-	pmd = *pmdp;
+	pmd = pmdp_get(pmdp);
 	if (pmd_is_device_exclusive_entry(pmd) &&
 	    exclusive_pmd_folio(pmd) == folio) {
 		set_pmd_at(vma->vm_mm, addr, pmdp,
@@ -135,9 +135,10 @@ static struct folio *exclusive_pmd_get_folio(struct mm_struct *mm, pmd_t *pmdp)
 {
 	spinlock_t *ptl = pmd_lock(mm, pmdp);
 	struct folio *folio = NULL;
+	pmd_t pmd = pmdp_get(pmdp);
 
-	if (pmd_is_device_exclusive_entry(*pmdp)) {
-		folio = exclusive_pmd_folio(*pmdp);
+	if (pmd_is_device_exclusive_entry(pmd)) {
+		folio = exclusive_pmd_folio(pmd);
 		folio_get(folio);
 	}
 	spin_unlock(ptl);
@@ -210,7 +211,7 @@ static void exclusive_pmd_fill_table(struct vm_area_struct *vma,
 void split_device_exclusive_pmd(struct vm_area_struct *vma, pmd_t *pmdp,
 				unsigned long addr)
 {
-	pmd_t old = *pmdp;
+	pmd_t old = pmdp_get(pmdp);
 	struct folio *folio = exclusive_pmd_folio(old);
 	struct page *page = folio_page(folio, 0);
 	bool exclusive = PageAnonExclusive(page);

@@ -710,7 +710,7 @@ static void migrate_collect_pmd_locked(struct migrate_walk *w, pmd_t *pmd,
 	struct folio *folio;
 
 	lockdep_assert_held(ptl);
-	folio = migrate_collect_pmd_folio(w, *pmd, addr, &writable);
+	folio = migrate_collect_pmd_folio(w, pmdp_get(pmd), addr, &writable);
 	if (!folio)
 		return;
 	if (!migrate_collect_huge(w))
@@ -735,18 +735,19 @@ static unsigned long migrate_collect_pmd(struct migrate_walk *w, pmd_t *pmd,
 					 unsigned long addr, unsigned long end)
 {
 	spinlock_t *ptl = pmd_lock(w->vma->vm_mm, pmd);
+	pmd_t value = pmdp_get(pmd);
 
-	if (pmd_none(*pmd)) {
+	if (pmd_none(value)) {
 		spin_unlock(ptl);
 		migrate_collect_hole(w, addr, end);
 		return end;
 	}
-	if (pmd_present(*pmd) && !pmd_trans_huge(*pmd)) {
+	if (pmd_present(value) && !pmd_trans_huge(value)) {
 		spin_unlock(ptl);
 		return addr;
 	}
-	if (is_huge_zero_pmd(*pmd))
-		migrate_collect_zeroes(w, addr, end, pmd_uffd(*pmd));
+	if (is_huge_zero_pmd(value))
+		migrate_collect_zeroes(w, addr, end, pmd_uffd(value));
 	else
 		migrate_collect_pmd_locked(w, pmd, ptl, addr, end);
 	spin_unlock(ptl);

@@ -161,12 +161,13 @@ static void migrate_finalize_pmd_locked(struct migrate_vma *migrate, pmd_t *pmd,
 	};
 	struct folio *folio =
 		migrate_folio_of(migrate_finalize_target(migrate, i));
+	pmd_t value = pmdp_get(pmd);
 	softleaf_t entry;
 
 	lockdep_assert_held(ptl);
-	if (!folio || !folio_test_anon(folio) || !pmd_is_migration_entry(*pmd))
+	if (!folio || !folio_test_anon(folio) || !pmd_is_migration_entry(value))
 		return;
-	entry = softleaf_from_pmd(*pmd);
+	entry = softleaf_from_pmd(value);
 	if (softleaf_is_migration_read(entry) ||
 	    softleaf_to_folio(entry) != migrate_folio_of(migrate->src[i]))
 		return;

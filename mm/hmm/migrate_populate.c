@@ -64,17 +64,18 @@ static bool migrate_populate_map_pmd(struct vm_area_struct *vma,
 				     struct folio *folio, pgtable_t table)
 {
 	struct mm_struct *mm = vma->vm_mm;
+	pmd_t value = pmdp_get(pmd);
 	struct pgtable_leaf leaf;
 
 	lockdep_assert_held(pmd_lockptr(mm, pmd));
 	if (!migrate_populate_allowed(vma))
 		return false;
-	if (is_huge_zero_pmd(*pmd) && !pmd_uffd(*pmd)) {
+	if (is_huge_zero_pmd(value) && !pmd_uffd(value)) {
 		/* A page table was deposited with the huge zero page. */
 		flush_cache_range(vma, addr, addr + HPAGE_PMD_SIZE);
 		pmdp_invalidate(vma, addr, pmd);
 		pte_free(mm, table);
-	} else if (pmd_none(*pmd)) {
+	} else if (pmd_none(value)) {
 		pgtable_trans_huge_deposit(mm, pmd, table);
 		mm_inc_nr_ptes(mm);
 	} else {

@@ -507,8 +507,8 @@ static void blink(void *arg)
 TEST_F(busy_folios, are_not_split)
 {
 	struct blinker blinker = { .fd = self->holder };
+	size_t rounds = how_brief() == SHORTEST_RUN ? 100 : 1000;
 	struct worker worker;
-	size_t rounds;
 	__u64 first;
 
 	if (!variant->lock || variant->npages < HUGE_PAGES / 2)
@@ -517,7 +517,7 @@ TEST_F(busy_folios, are_not_split)
 	first = pfn_at(self->probe, self->map);
 	blinker.pfn = first;
 	worker_start(&worker, blink, &blinker);
-	for (rounds = 0; rounds < 1000; rounds++)
+	while (rounds--)
 		move_pages_to(self->fd, (void *)first, variant->npages,
 			      HMM_MOVE_BY_PFN | HMM_MOVE_NOWHERE, 0);
 	__atomic_store_n(&blinker.stop, 1, __ATOMIC_SEQ_CST);
