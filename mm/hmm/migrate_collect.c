@@ -306,20 +306,25 @@ static unsigned int migrate_collect_run(struct folio *folio, pte_t *ptep,
 
 /*
  * Does @pte continue the run: map page @pfn, which must be in @folio, and be
- * present, or device-private, like the PTEs before it?
+ * present, or device-private, like the PTEs before it? A page that userfaultfd
+ * guards is not for the device, whatever surrounds it.
  */
-static bool migrate_collect_continues(struct folio *folio, pte_t pte,
+static bool migrate_collect_continues(const struct migrate_walk *w,
+				      struct folio *folio, pte_t pte,
 				      unsigned long pfn, bool present)
 {
 	if (pfn == folio_pfn(folio) + folio_nr_pages(folio))
 		return false;
 	if (present ? !pte_present(pte) : !migrate_collect_is_private(pte))
 		return false;
+	if (present && migrate_collect_is_guarded(w, pte_uffd(pte)))
+		return false;
 	return migrate_collect_pfn(pte) == pfn;
 }
 
 /* How many PTEs map consecutive pages of @folio? The first run has @nr. */
-static unsigned int migrate_collect_runs(struct folio *folio, pte_t *ptep,
+static unsigned int migrate_collect_runs(const struct migrate_walk *w,
+					 struct folio *folio, pte_t *ptep,
 					 pte_t pte, unsigned int nr,
 					 unsigned int max)
 {
@@ -328,7 +333,8 @@ static unsigned int migrate_collect_runs(struct folio *folio, pte_t *ptep,
 
 	while (nr < max) {
 		pte = ptep_get(ptep + nr);
-		if (!migrate_collect_continues(folio, pte, pfn + nr, present))
+		if (!migrate_collect_continues(w, folio, pte, pfn + nr,
+					       present))
 			break;
 		nr += migrate_collect_run(folio, ptep + nr, pte, max - nr);
 	}
@@ -598,7 +604,7 @@ static unsigned int migrate_collect_pte(struct migrate_walk *w, pte_t *ptep,
 		return 1;
 	}
 	run = migrate_collect_run(folio, ptep, pte, max);
-	nr = migrate_collect_runs(folio, ptep, pte, run, max);
+	nr = migrate_collect_runs(w, folio, ptep, pte, run, max);
 	if (nr == folio_nr_pages(folio) && folio_test_anon(folio) &&
 	    !folio_contain_hwpoisoned_page(folio) &&
 	    (migrate_collect_any_order(w) ||

@@ -3,6 +3,7 @@
  * Populate: a folio that the driver supplies becomes new anonymous memory,
  * where nothing or the shared zero page is mapped.
  */
+#include <linux/ksm.h>
 #include <linux/memcontrol.h>
 #include <linux/memremap.h>
 #include <linux/migrate.h>
@@ -158,8 +159,13 @@ static bool migrate_populate_map_ptes(struct vm_area_struct *vma,
 	migrate_populate_make_anon(folio, vma, addr, nr);
 	if (zeroes) {
 		flush_cache_range(vma, addr, end);
-		for (i = 0; i < nr; i++)
-			ptep_get_and_clear(mm, addr + i * PAGE_SIZE, ptep + i);
+		for (i = 0; i < nr; i++) {
+			pte_t pte = ptep_get_and_clear(mm, addr + i * PAGE_SIZE,
+						       ptep + i);
+
+			if (pte_present(pte))
+				ksm_might_unmap_zero_page(mm, pte);
+		}
 		flush_tlb_range(vma, addr, end);
 	}
 	for (i = 0; i < nr; i++) {

@@ -969,4 +969,32 @@ TEST_F(migrate_regression, merged_pages_stay)
 	fast_ksm_stop(&ksm);
 }
 
+#define KSM	"/sys/kernel/mm/ksm/"
+
+/* KSM counts the zero pages that it maps until something else is mapped. */
+TEST_F(migrate_regression, zero_pages_of_ksm_are_no_longer_counted)
+{
+	struct setting zeroes;
+	struct ksm ksm;
+	long before;
+	char *map;
+
+	if (!fast_ksm_start(&ksm))
+		SKIP(return, "no KSM");
+	ASSERT_TRUE(setting_change(&zeroes, KSM "use_zero_pages", "1"));
+	before = read_number(KSM "ksm_zero_pages");
+	map = map_anon_small(MERGED * PAGE_BYTES);
+	memset(map, 0, MERGED * PAGE_BYTES);
+	ASSERT_EQ(0, madvise(map, MERGED * PAGE_BYTES, MADV_MERGEABLE));
+	ASSERT_TRUE(ksm_scans(5));
+	EXPECT_EQ(before + MERGED, read_number(KSM "ksm_zero_pages"));
+	EXPECT_EQ(MERGED, move_to_device(self->fd, map, MERGED).moved);
+	EXPECT_EQ(before, read_number(KSM "ksm_zero_pages"));
+	EXPECT_TRUE(is_zero(map, MERGED));
+	munmap(map, MERGED * PAGE_BYTES);
+	EXPECT_EQ(before, read_number(KSM "ksm_zero_pages"));
+	setting_restore(&zeroes);
+	fast_ksm_stop(&ksm);
+}
+
 TEST_HARNESS_MAIN

@@ -21,6 +21,7 @@
 #include "kselftest_harness.h"
 #include "lib/access.h"
 #include "lib/exclusive.h"
+#include "lib/folios.h"
 
 #define N	16
 #define BYTES	(N * PAGE_BYTES)
@@ -1022,6 +1023,68 @@ TEST_F(uffd_wp, migration_does_not_grant_access)
 	must_be_out_of_reach(_metadata, self->fd, self->map, self->npages);
 	close(self->uffd.fd);
 	EXPECT_TRUE(pattern_is(self->map, self->npages, 1));
+}
+
+/* Such a page does not migrate to the device, wherever it is in its folio. */
+
+FIXTURE(uffd_rwp)
+{
+	int fd;
+	char *map;
+	struct uffd uffd;
+};
+
+FIXTURE_VARIANT(uffd_rwp)
+{
+	const char *size;
+};
+
+FIXTURE_VARIANT_ADD(uffd_rwp, 4k) { .size = "4kB" };
+FIXTURE_VARIANT_ADD(uffd_rwp, 64k) { .size = "64kB" };
+FIXTURE_VARIANT_ADD(uffd_rwp, 2m) { .size = "2048kB" };
+
+FIXTURE_SETUP(uffd_rwp)
+{
+	self->uffd.fd = -1;
+	self->fd = dmirror_open(0);
+	if (self->fd < 0)
+		SKIP(return, "no /dev/hmm_dmirror0");
+	self->map = map_folios(variant->size, HUGE_BYTES, 1);
+	if (!self->map)
+		SKIP(return, "no such folios");
+	if (!watch_pages(&self->uffd, UFFD_FEATURE_RWP, self->map, HUGE_PAGES,
+			 UFFDIO_REGISTER_MODE_RWP))
+		SKIP(return, "no protection against any access");
+}
+
+FIXTURE_TEARDOWN(uffd_rwp)
+{
+	close(self->fd);
+}
+
+static void only_it_stays(struct __test_metadata *_metadata,
+			  struct _test_data_uffd_rwp *self, size_t page)
+{
+	char *protected = self->map + page * PAGE_BYTES;
+
+	ASSERT_EQ(0, uffd_protect(&self->uffd, UFFDIO_RWPROTECT, protected,
+				  PAGE_BYTES, UFFDIO_RWPROTECT_MODE_RWP));
+	dmirror_to_device(self->fd, self->map, HUGE_PAGES);
+	EXPECT_EQ(1, present_pages(self->map, HUGE_PAGES));
+	EXPECT_EQ(1, present_pages(protected, 1));
+	close(self->uffd.fd);
+	EXPECT_TRUE(pattern_is(self->map, HUGE_PAGES, 1));
+	munmap(self->map, HUGE_BYTES);
+}
+
+TEST_F(uffd_rwp, first_page_does_not_migrate)
+{
+	only_it_stays(_metadata, self, 0);
+}
+
+TEST_F(uffd_rwp, page_in_the_middle_does_not_migrate)
+{
+	only_it_stays(_metadata, self, 5);
 }
 
 TEST_HARNESS_MAIN
