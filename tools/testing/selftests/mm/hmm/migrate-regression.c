@@ -928,6 +928,27 @@ TEST_F(migrate_regression, pinned_page_in_the_middle)
 	munmap(map, FOLIO_PAGES * PAGE_BYTES);
 }
 
+/*
+ * 7.3 looks for the inode of a device page that fails. Anonymous memory has none:
+ * -EBUSY, and where files may be in device memory (CONFIG_FS_DAX), an oops.
+ */
+TEST_F(migrate_regression, failure_of_coherent_memory_is_not_handled)
+{
+	char *map = map_anon_small(PAGE_BYTES);
+
+	if (move_coherent_in_use(self->fd) < 0)
+		SKIP(return, "no memory is reserved for the probe");
+	pattern_fill(map, 1, SEED);
+	ASSERT_EQ(1, move_pages_to(self->fd, map, 1,
+				   HMM_MOVE_TO_DEVICE | HMM_MOVE_COHERENT,
+				   0).moved);
+	errno = 0;
+	EXPECT_EQ(-1, madvise(map, PAGE_BYTES, MADV_HWPOISON));
+	EXPECT_EQ(ENXIO, errno);
+	EXPECT_TRUE(pattern_is(map, 1, SEED));
+	munmap(map, PAGE_BYTES);
+}
+
 /* Ksmd reads what it has merged by page frame. */
 
 #define MERGED	32
