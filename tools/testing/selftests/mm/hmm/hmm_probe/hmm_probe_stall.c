@@ -91,7 +91,7 @@ int probe_stall(struct probe_mirror *mirror, const void __user *arg)
 	return watch_pmd(stall, pmdp);
 }
 
-/* Polls: the exception cannot wake anybody. */
+/* Polls: the exception handler cannot wake a task. */
 int probe_await_stall(struct probe_mirror *mirror)
 {
 	unsigned int ms;
