@@ -919,8 +919,8 @@ static void toggle_generations(void *stop)
 
 TEST_F_TIMEOUT(aging_frames, moves_while_generations_come_and_go, 120)
 {
-	struct setting setting;
 	int i, rounds = how_brief() ? QUICK_ROUNDS : TOGGLED_ROUNDS;
+	struct setting setting;
 	struct worker toggler;
 	bool stop = false;
 	char *map;

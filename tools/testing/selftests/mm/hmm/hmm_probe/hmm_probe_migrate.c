@@ -224,8 +224,8 @@ static unsigned long select_by(u64 flags)
 	return selected;
 }
 
-static void carry_vma(struct probe_batch *batch, struct migrate_vma *migrate,
-		      struct hmm_move *move)
+static void move_batch(struct probe_batch *batch, struct migrate_vma *migrate,
+		       struct hmm_move *move)
 {
 	migrate->src = batch->src;
 	migrate->dst = batch->dst;
@@ -244,7 +244,7 @@ static void carry_vma(struct probe_batch *batch, struct migrate_vma *migrate,
 	migrate_vma_finalize(migrate);
 }
 
-static int carry_by_address(struct probe_batch *batch, struct hmm_move *move)
+static int move_by_address(struct probe_batch *batch, struct hmm_move *move)
 {
 	struct mm_struct *mm = current->mm;
 	struct migrate_vma migrate = {
@@ -258,7 +258,7 @@ static int carry_by_address(struct probe_batch *batch, struct hmm_move *move)
 		return rc;
 	migrate.vma = vma_lookup(mm, migrate.start);
 	if (migrate.vma && migrate.end <= migrate.vma->vm_end)
-		carry_vma(batch, &migrate, move);
+		move_batch(batch, &migrate, move);
 	else
 		rc = -EFAULT;
 	mmap_read_unlock(mm);
@@ -316,8 +316,8 @@ int probe_lock(struct hmm_lock *lock)
 }
 #endif
 
-static int carry_by_pfn(struct probe_batch *batch, struct probe_mover *mover,
-			struct hmm_move *move)
+static int move_by_pfn(struct probe_batch *batch, struct probe_mover *mover,
+		       struct hmm_move *move)
 {
 	if (move->flags & HMM_MOVE_IN_STEPS)
 		move->rc = take_in_steps(batch, mover, move->addr);
@@ -382,7 +382,7 @@ static void evict_holds_out(struct migrate_evict *evict, unsigned long pfn,
 	}
 }
 
-static int carry_all(struct probe_mover *mover, struct hmm_move *move)
+static int evict_all(struct probe_mover *mover, struct hmm_move *move)
 {
 	struct probe_evict probe = {
 		.evict = {
@@ -403,7 +403,7 @@ static int carry_all(struct probe_mover *mover, struct hmm_move *move)
 	return 0;
 }
 #else
-static int carry_all(struct probe_mover *mover, struct hmm_move *move)
+static int evict_all(struct probe_mover *mover, struct hmm_move *move)
 {
 	return -EOPNOTSUPP;
 }
@@ -424,13 +424,13 @@ int probe_migrate(struct probe_mover *mover, struct hmm_move *move)
 	int rc;
 
 	if (move->flags & HMM_MOVE_EVICT)
-		return carry_all(mover, move);
+		return evict_all(mover, move);
 	rc = batch_init(&batch, move->npages);
 	if (rc)
 		return rc;
 	rc = move->flags & HMM_MOVE_BY_PFN ?
-		carry_by_pfn(&batch, mover, move) :
-		carry_by_address(&batch, move);
+		move_by_pfn(&batch, mover, move) :
+		move_by_address(&batch, move);
 	batch_destroy(&batch, move);
 	move->flushes = atomic64_read(&mover->flushes) - flushes;
 	return rc;
@@ -485,7 +485,7 @@ vm_fault_t probe_serve(struct vm_fault *vmf)
 	choose_window(&migrate, vmf->address);
 	if (batch_init(&batch, (migrate.end - migrate.start) >> PAGE_SHIFT))
 		return VM_FAULT_OOM;
-	carry_vma(&batch, &migrate, &move);
+	move_batch(&batch, &migrate, &move);
 	batch_destroy(&batch, &move);
 	return move.rc ? VM_FAULT_SIGBUS : 0;
 }
