@@ -21,7 +21,6 @@
 #define SEED		1UL
 #define OTHER		0x1000UL
 #define SMALL_PAGES	16
-#define SPLIT_PAGES	"/sys/kernel/debug/split_huge_pages"
 #define WP_ASYNC	(UFFD_FEATURE_PAGEFAULT_FLAG_WP |		\
 			 UFFD_FEATURE_WP_UNPOPULATED | UFFD_FEATURE_WP_ASYNC)
 
@@ -235,22 +234,6 @@ TEST_F(exclusive_mm, mremap_of_a_part)
 
 /* Folios that are split */
 
-static bool split_all(char *start, size_t bytes)
-{
-	int fd = open(SPLIT_PAGES, O_WRONLY | O_CLOEXEC);
-	char line[64];
-	int length;
-	bool done;
-
-	if (fd < 0)
-		return false;
-	length = snprintf(line, sizeof(line), "%d,%#lx,%#lx,0", getpid(),
-			  (uintptr_t)start, (uintptr_t)start + bytes);
-	done = write(fd, line, length) == length;
-	close(fd);
-	return done;
-}
-
 /* The CPU faults in the first page, through which the folio can be found. */
 TEST_F(exclusive_mm, split)
 {
@@ -259,7 +242,7 @@ TEST_F(exclusive_mm, split)
 	if (strcmp(variant->folios ?: "", "2048kB"))
 		SKIP(return, "huge pages only");
 	read_pages(self->map, 1);
-	if (!split_all(self->map, self->bytes))
+	if (!split_folios(self->map, self->bytes, 0))
 		SKIP(return, "pages cannot be split on demand");
 	EXPECT_LT(before, vm_event("thp_split_page"));
 	EXPECT_LET_GO(self->map, self->npages);

@@ -17,7 +17,7 @@ HMM_TESTS := range range-lock range-oracle range-regression range-sparse \
 	coherent coherent-large \
 	exclusive exclusive-atomic exclusive-mm exclusive-pmd exclusive-race \
 	madvise fork mremap mlock hugetlb memcg userfaultfd soft-dirty \
-	dirty-tracking aging kernel-access matrix
+	dirty-tracking aging kernel-access matrix random-mm random-mm-race
 
 HMM_DIR := $(patsubst %/,%,$(dir $(lastword $(MAKEFILE_LIST))))
 HMM_COMMON := $(addprefix $(HMM_DIR)/lib/,common.c device.c access.c group.c \
@@ -25,6 +25,7 @@ HMM_COMMON := $(addprefix $(HMM_DIR)/lib/,common.c device.c access.c group.c \
 # What single programs consist of besides
 HMM_MATRIX := $(HMM_DIR)/lib/matrix_memory.c
 HMM_EVENTS := $(HMM_DIR)/lib/changes.c
+HMM_RANDOM := $(HMM_DIR)/lib/random_mm.c
 HMM_HEADERS := $(wildcard $(HMM_DIR)/lib/*.h $(HMM_DIR)/hmm_probe/*_uapi.h)
 # The mm selftests' own helpers
 HMM_VM := vm_util.c hugepage_settings.c
@@ -55,4 +56,5 @@ $(HMM_OUT)/%: $(HMM_DIR)/%.c $(HMM_SHARED) $(HMM_HEADERS)
 
 $(HMM_OUT)/matrix: $(HMM_MATRIX)
 $(HMM_OUT)/notifier-events: $(HMM_EVENTS)
+$(HMM_OUT)/random-mm $(HMM_OUT)/random-mm-race: $(HMM_RANDOM:$(HMM_DIR)/%.c=$(HMM_OBJ)/%.o)
 endif

@@ -43,6 +43,9 @@
 #define MADV_POPULATE_READ	22
 #define MADV_POPULATE_WRITE	23
 #endif
+#ifndef MADV_DONTNEED_LOCKED
+#define MADV_DONTNEED_LOCKED	24
+#endif
 #ifndef MADV_COLLAPSE
 #define MADV_COLLAPSE		25
 #endif
@@ -65,6 +68,7 @@
 #ifndef UFFDIO_MOVE
 #define UFFD_FEATURE_MOVE	_BITULL(16)
 #define UFFDIO_MOVE		_IOWR(UFFDIO, 0x05, struct uffdio_move)
+#define UFFDIO_MOVE_MODE_ALLOW_SRC_HOLES _BITULL(1)
 
 struct uffdio_move {
 	__u64 dst;
@@ -94,6 +98,9 @@ struct uffdio_rwprotect {
 	struct uffdio_range range;
 	__u64 mode;
 };
+#endif
+#ifndef UFFD_FEATURE_RWP_ASYNC
+#define UFFD_FEATURE_RWP_ASYNC	_BITULL(18)
 #endif
 
 void __noreturn __printf(1, 2) fatal(const char *format, ...);

@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
+#include <fcntl.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "folios.h"
 
 #define THP	"/sys/kernel/mm/transparent_hugepage/hugepages-"
 #define HUGE	THP "2048kB/enabled"
+#define SPLIT	"/sys/kernel/debug/split_huge_pages"
 
 long folio_stat(const char *size, const char *what)
 {
@@ -48,4 +52,20 @@ char *map_folios(const char *size, size_t bytes, __u64 seed)
 		return map;
 	munmap(map, bytes);
 	return NULL;
+}
+
+bool split_folios(char *start, size_t bytes, unsigned int order)
+{
+	int fd = open(SPLIT, O_WRONLY | O_CLOEXEC);
+	char line[80];
+	int length;
+	bool done;
+
+	if (fd < 0)
+		return false;
+	length = snprintf(line, sizeof(line), "%d,%#lx,%#lx,%u", getpid(),
+			  (uintptr_t)start, (uintptr_t)start + bytes, order);
+	done = write(fd, line, length) == length;
+	close(fd);
+	return done;
 }

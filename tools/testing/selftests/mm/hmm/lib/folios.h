@@ -16,4 +16,10 @@ long folio_stat(const char *size, const char *what);
  */
 char *map_folios(const char *size, size_t bytes, __u64 seed);
 
+/*
+ * Splits the folios that the process maps in a range to folios of @order, through
+ * debugfs; false where there is no such file.
+ */
+bool split_folios(char *start, size_t bytes, unsigned int order);
+
 #endif /* _HMM_FOLIOS_H */
