@@ -31,7 +31,6 @@
 #define DEVICES		2
 #define OFFSET		1000UL	/* of the word in its page */
 #define SEED		1UL
-#define SWAP_BYTES	(8 * HUGE_BYTES)
 
 /*
  * How long each test lasts, and what it must have seen by then, at least; on a
@@ -592,7 +591,7 @@ TEST_F_TIMEOUT(atomic, reclaim, TIMEOUT)
 {
 	if (!reclaimer_start(&self->reclaimer))
 		SKIP(return, "no memory cgroups");
-	if (swap_start(&self->swap, SWAP_BYTES)) {
+	if (swap_start(&self->swap, RECLAIM_SWAP_BYTES)) {
 		self->count.disturb = disturb_by_reclaim;
 		self->count.arg = &self->reclaimer;
 		sums_are_exact();

@@ -252,7 +252,6 @@ TEST_F(exclusive_mm, split)
 /* Pages that are swapped out or migrated */
 
 #define RECLAIM_TRIES	50
-#define SWAP_BYTES	(64 * HUGE_BYTES)
 
 TEST_F(exclusive_mm, reclaim)
 {
@@ -261,7 +260,7 @@ TEST_F(exclusive_mm, reclaim)
 
 	if (!reclaimer_start(&self->reclaimer))
 		SKIP(return, "no memory cgroups");
-	if (!swap_start(&self->swap, SWAP_BYTES)) {
+	if (!swap_start(&self->swap, RECLAIM_SWAP_BYTES)) {
 		reclaimer_stop(&self->reclaimer);
 		SKIP(return, "no zram");
 	}

@@ -381,7 +381,7 @@ TEST_F(exclusive_huge, reclaim)
 	struct swap swap;
 	int tries;
 
-	if (!swap_start(&swap, 16 * BYTES))
+	if (!swap_start(&swap, RECLAIM_SWAP_BYTES))
 		SKIP(return, "no zram");
 	if (!reclaimer_start(&reclaimer)) {
 		swap_stop(&swap);

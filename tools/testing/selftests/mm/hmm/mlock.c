@@ -279,7 +279,7 @@ TEST_F(mlock_exclusive, munlocked_and_reclaimed)
 	struct reclaimer reclaimer;
 	int tries;
 
-	if (!swap_start(&self->swap, SWAP_BYTES))
+	if (!swap_start(&self->swap, RECLAIM_SWAP_BYTES))
 		SKIP(return, "no zram to swap to");
 	if (!reclaimer_start(&reclaimer))
 		SKIP(return, "no memory.reclaim");

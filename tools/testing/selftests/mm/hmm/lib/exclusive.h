@@ -15,7 +15,12 @@ int device_seize(int fd, void *addr, size_t npages);
 /* Of how many pages has it got exclusive access? */
 size_t device_seized(int fd, char *addr, size_t npages);
 
-/* Reclaims memory of any process: needs swap space. */
+/*
+ * Reclaims memory of any process, and files of tmpfs. The programs under test may
+ * be such files, so swap space of RECLAIM_SWAP_BYTES holds all of these.
+ */
+#define RECLAIM_SWAP_BYTES	(256UL << 20)
+
 struct reclaimer {
 	char mount[32];
 	int file;

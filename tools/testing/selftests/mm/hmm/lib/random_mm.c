@@ -12,7 +12,6 @@
 #include "pagemap.h"
 #include "random_mm.h"
 
-#define SWAP_BYTES	(32 * HUGE_BYTES)
 #define KSM_NAP		"/sys/kernel/mm/ksm/sleep_millisecs"
 #define KHUGEPAGED	"/sys/kernel/mm/transparent_hugepage/khugepaged/"
 #define WP_ASYNC	(UFFD_FEATURE_PAGEFAULT_FLAG_WP |		\
@@ -296,7 +295,7 @@ int marks_look_and_clear(struct marks *marks, struct page_range range,
 
 void pressure_start(struct pressure *pressure)
 {
-	pressure->reclaims = swap_start(&pressure->swap, SWAP_BYTES) &&
+	pressure->reclaims = swap_start(&pressure->swap, RECLAIM_SWAP_BYTES) &&
 			     reclaimer_start(&pressure->reclaimer);
 	/* Without pauses it stops devices for seconds: what it scans it unmaps. */
 	fast_ksm_start(&pressure->ksm);
