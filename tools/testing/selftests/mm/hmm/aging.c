@@ -849,6 +849,8 @@ TEST_F(aging, numa_balancing)
 	if (self->owned.kind != OWNED_EXCLUSIVE)
 		EXPECT_STILL_OWNED();
 	EXPECT_TRUE(pattern_is(own, HUGE_PAGES, OTHER));
+	/* A scan would take from the device what it is given again. */
+	setting_restore(&self->settings[0]);
 	EXPECT_USABLE();
 	munmap(own, HUGE_BYTES);
 }
