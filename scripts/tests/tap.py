@@ -3,6 +3,7 @@
 """Tests of how scripts/test reads results: python3 scripts/tests/tap.py"""
 import pathlib
 import sys
+import tempfile
 import unittest
 
 sys.dont_write_bytecode = True
@@ -11,6 +12,7 @@ sys.path.insert(0, str(HERE.parent))
 
 from hmm.test import expect  # noqa: E402
 from hmm.test.tap import FAILED, PASSED, SKIPPED, Case, Suite  # noqa: E402
+from hmm.tree import Failure  # noqa: E402
 from hmm.vm import console  # noqa: E402
 
 KTAP = """\
@@ -164,6 +166,33 @@ class SameOnBase(unittest.TestCase):
         suite = suite_of(collapse_max_ptes_swap=FAILED, collapse_full=FAILED)
         suite.name = "stock:khugepaged"
         self.assertEqual(self.judged(self.same.judge, suite), [SKIPPED, FAILED])
+
+
+class Expected(unittest.TestCase):
+    """Lists of tests that must fail."""
+
+    def listed(self, text):
+        """A list with this text."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder, "list")
+            path.write_text(text)
+            return expect.Expected(path, "there", "so nothing")
+
+    def test_programs_that_are_not_run_or_come_last(self):
+        ours = self.listed("without fork\nlast migrate\n")
+        self.assertEqual(ours.in_order(["selftest:migrate", "selftest:fork", "selftest:evict"]),
+                         ["selftest:evict", "selftest:migrate"])
+
+    def test_the_expected_result_is_a_pass(self):
+        ours = self.listed("fork bad\nfork good\n")
+        suite = suite_of(bad=FAILED, good=PASSED, other=FAILED)
+        suite.name = "selftest:fork"
+        ours.judge(suite)
+        self.assertEqual([case.outcome for case in suite.cases], [PASSED, FAILED, FAILED])
+
+    def test_a_line_about_no_program(self):
+        with self.assertRaisesRegex(Failure, "witout is neither"):
+            self.listed("witout fork\n")
 
 
 class Console(unittest.TestCase):

@@ -5,6 +5,7 @@ import os
 import re
 
 from hmm.test.tap import FAILED, KNOWN, PASSED, SKIPPED, Case
+from hmm.tree import Failure
 from hmm.vm.settings import REPOSITORY
 
 # Tests that fail now and then on the stock kernel, too: this one in 3 of 27 runs
@@ -90,9 +91,10 @@ class Expected:
     """A list of what must fail: program and test, "console" and a regular expression for what the kernel may say,
     "last" and a program that leaves the kernel in no state for others, "chance", program and a pattern of tests that
     fail now and then, "crash", program and a test that the kernel does not survive, which runs alone, "hangs", program
-    and the last part of a test's name, of tests that are not run because others wait for what they leave locked.
+    and the last part of a test's name, of tests that are not run because others wait for what they leave locked,
+    "without" and a program that is not run.
     """
-    WORDS = ("console", "last", "chance", "crash", "hangs")
+    WORDS = ("console", "last", "chance", "crash", "hangs", "without")
 
     def __init__(self, name, where, otherwise):
         """A row's test fails WHERE; OTHERWISE says what follows if it passes."""
@@ -100,10 +102,14 @@ class Expected:
         self.where, self.otherwise = where, otherwise
         self._console = [" ".join(row[1:]) for row in rows if row[0] == "console"]
         self._last = {row[1] for row in rows if row[0] == "last"}
+        self._without = {row[1] for row in rows if row[0] == "without"}
         self._chance = [(row[1], row[2]) for row in rows if row[0] == "chance"]
         self._crashing = [(row[1], row[2]) for row in rows if row[0] == "crash"]
         self._hanging = {row[2] for row in rows if row[0] == "hangs"}
         self._tests = {(row[0], row[1]) for row in rows if row[0] not in self.WORDS}
+        for program in {program for program, _ in self._tests}:
+            if not os.path.isfile(os.path.join(LISTS, f"{program}.c")):
+                raise Failure(f"{name}: {program} is neither a program nor one of {', '.join(self.WORDS)}")
         self._rows = []
 
     def console(self):
@@ -113,7 +119,8 @@ class Expected:
     def in_order(self, names):
         """Suites that are to run, in the order in which they can."""
         programs = {name: name.rpartition(":")[2] for name in names}
-        return sorted(names, key=lambda name: programs[name] in self._last)
+        wanted = [name for name in names if programs[name] not in self._without]
+        return sorted(wanted, key=lambda name: programs[name] in self._last)
 
     def crashing(self):
         """Suites of the tests to run alone."""

@@ -579,7 +579,7 @@ FIXTURE_TEARDOWN(random_mm_race)
 TEST_F_TIMEOUT(random_mm_race, counting, TIMEOUT)
 {
 	static const unsigned long rounds[] = { 3, 1, 1 };
-	static const unsigned long operations_each[] = { 60, 12, 5 };
+	static const unsigned long operations_each[] = { 60, 12, 3 };
 	unsigned long i, n = from_environment("HMM_ROUNDS", rounds[how_brief()]);
 	__u64 seed = from_environment("HMM_SEED", 1);
 	unsigned long done[WORKERS] = {};

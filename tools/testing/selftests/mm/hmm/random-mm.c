@@ -954,7 +954,7 @@ FIXTURE_TEARDOWN(random_mm)
 TEST_F_TIMEOUT(random_mm, operations, TIMEOUT)
 {
 	static const unsigned long rounds[] = { 4, 1, 1 };
-	static const unsigned long operations_each[] = { 250, 60, 20 };
+	static const unsigned long operations_each[] = { 250, 60, 10 };
 	unsigned long count = operations_each[how_brief()];
 	__u64 seed = from_environment("HMM_SEED", 1);
 	unsigned long i, n = from_environment("HMM_ROUNDS", rounds[how_brief()]);
