@@ -519,22 +519,27 @@ void setting_restore(struct setting *setting)
 }
 
 /*
- * NUMA balancing scans cause invalidations at any time, and take from devices
- * what a test has just given them: they are off except where they are tested.
+ * What invalidates at any time, and takes from devices what a test has just given
+ * them, is off except where it is tested: scans of NUMA balancing; and kswapd,
+ * which reclaims lazily freed pages, however much is free, once an allocation
+ * had to use a page block of another migrate type.
  */
-static struct setting balancing;
-static pid_t balancing_stopped_by;
+static struct setting balancing, boosting;
+static pid_t quietened_by;
 
-static void __attribute__((constructor)) balancing_stop(void)
+static void __attribute__((constructor)) background_stop(void)
 {
-	balancing_stopped_by = getpid();
+	quietened_by = getpid();
 	setting_change(&balancing, NUMA_BALANCING, "0");
+	setting_change(&boosting, WATERMARK_BOOST, "0");
 }
 
-static void __attribute__((destructor)) balancing_restore(void)
+static void __attribute__((destructor)) background_restore(void)
 {
-	if (getpid() == balancing_stopped_by)
-		setting_restore(&balancing);
+	if (getpid() != quietened_by)
+		return;
+	setting_restore(&boosting);
+	setting_restore(&balancing);
 }
 
 /* Memory */

@@ -216,6 +216,7 @@ bool setting_change(struct setting *setting, const char *path,
 void setting_restore(struct setting *setting);
 
 #define NUMA_BALANCING	"/proc/sys/kernel/numa_balancing"
+#define WATERMARK_BOOST	"/proc/sys/vm/watermark_boost_factor"
 
 /* A compressed RAM disk, and swap space on one */
 struct swap {
