@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
 """Tests of how scripts/test reads results: python3 scripts/tests/tap.py"""
+import contextlib
+import io
 import pathlib
 import sys
 import tempfile
@@ -11,6 +13,8 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
 from hmm.test import expect  # noqa: E402
+from hmm.test.boot import VM_ENDED, Boot  # noqa: E402
+from hmm.test.report import Progress  # noqa: E402
 from hmm.test.tap import FAILED, PASSED, SKIPPED, Case, Suite  # noqa: E402
 from hmm.tree import Failure  # noqa: E402
 from hmm.vm import console  # noqa: E402
@@ -166,6 +170,25 @@ class SameOnBase(unittest.TestCase):
         suite = suite_of(collapse_max_ptes_swap=FAILED, collapse_full=FAILED)
         suite.name = "stock:khugepaged"
         self.assertEqual(self.judged(self.same.judge, suite), [SKIPPED, FAILED])
+
+
+class Ending(unittest.TestCase):
+    """A VM that ends before its command does."""
+
+    def results(self, kargs, ended):
+        """What a boot of one suite, which has ENDED, adds to its results."""
+        boot = Boot("name", ["selftest:program"], [], 1, kargs=kargs)
+        boot.suites = [Suite("selftest:program")] if ended else []
+        with contextlib.redirect_stdout(io.StringIO()):
+            boot._judge(VM_ENDED, Progress(), [])  # pylint: disable=protected-access
+        return [suite.count(FAILED) for suite in boot.suites]
+
+    def test_after_the_last_result(self):
+        self.assertEqual(self.results("", True), [0, 1])
+        self.assertEqual(self.results("quiet oops=panic", True), [0])
+
+    def test_before_it(self):
+        self.assertIn(1, self.results("oops=panic", False))
 
 
 class Expected(unittest.TestCase):
