@@ -292,12 +292,10 @@ static void soft_offline(struct race *race, struct page_range range)
 		advise(race, range, MADV_SOFT_OFFLINE);
 }
 
-/* To the orders that anonymous folios can have */
 static void split(struct race *race, struct page_range range)
 {
-	unsigned int order = rng_one_in(&race->rng, 2) ? 0 : 2 + rng_below(&race->rng, 7);
-
-	split_folios(page_at(race, range.first), range.npages * PAGE_BYTES, order);
+	split_folios(page_at(race, range.first), range.npages * PAGE_BYTES,
+		     rng_order(&race->rng));
 }
 
 static void compact(struct race *race, struct page_range range)

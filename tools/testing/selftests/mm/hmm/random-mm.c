@@ -319,36 +319,31 @@ static void proc_mem_writes(struct run *run, struct page_range range)
 
 /* Devices take pages, and lose them */
 
+static void ask_device(struct run *run, struct page_range range,
+		       struct answer (*command)(int fd, void *addr, size_t npages))
+{
+	note(run, ": %d", command(device_of(run), page_at(run, range.first),
+				  range.npages).rc);
+}
+
 static void take(struct run *run, struct page_range range)
 {
-	int rc = device_take(device_of(run), page_at(run, range.first),
-			     range.npages).rc;
-
-	note(run, ": %d", rc);
+	ask_device(run, range, device_take);
 }
 
 static void take_small_pages(struct run *run, struct page_range range)
 {
-	int rc = device_take_failing(device_of(run), page_at(run, range.first),
-				     range.npages).rc;
-
-	note(run, ": %d", rc);
+	ask_device(run, range, device_take_failing);
 }
 
 static void seize(struct run *run, struct page_range range)
 {
-	int rc = device_seize_only(device_of(run), page_at(run, range.first),
-				   range.npages).rc;
-
-	note(run, ": %d", rc);
+	ask_device(run, range, device_seize_only);
 }
 
 static void give_back(struct run *run, struct page_range range)
 {
-	int rc = device_give_back(device_of(run), page_at(run, range.first),
-				  range.npages).rc;
-
-	note(run, ": %d", rc);
+	ask_device(run, range, device_give_back);
 }
 
 static void evict(struct run *run, struct page_range range)
@@ -384,7 +379,8 @@ static void free_lazily(struct run *run, struct page_range range)
 {
 	size_t i;
 
-	advise(run, range, MADV_FREE);
+	if (advise(run, range, MADV_FREE))
+		fatal("MADV_FREE: %s", strerror(errno));
 	for (i = range.first; i < range.first + range.npages; i++) {
 		run->pages[i].lazy = true;
 		run->pages[i].touched = false;
@@ -467,10 +463,9 @@ static void guard(struct run *run, struct page_range range)
 
 /* The system */
 
-/* To the orders that anonymous folios can have */
 static void split(struct run *run, struct page_range range)
 {
-	unsigned int order = rng_one_in(&run->rng, 2) ? 0 : 2 + rng_below(&run->rng, 7);
+	unsigned int order = rng_order(&run->rng);
 
 	note(run, " to order %u: %d", order,
 	     split_folios(page_at(run, range.first), range.npages * PAGE_BYTES, order));

@@ -16,15 +16,15 @@ int device_seize(int fd, void *addr, size_t npages);
 size_t device_seized(int fd, char *addr, size_t npages);
 
 /*
- * Reclaims memory of any process, and files of tmpfs. The programs under test may
- * be such files, so swap space of RECLAIM_SWAP_BYTES holds all of these.
+ * Reclaims memory of any process and files of tmpfs, which the programs under
+ * test may be: swap space of RECLAIM_SWAP_BYTES is enough for all of it.
  */
-#define RECLAIM_SWAP_BYTES	(256UL << 20)
-
 struct reclaimer {
 	char mount[32];
 	int file;
 };
+
+#define RECLAIM_SWAP_BYTES	(256UL << 20)
 
 bool reclaimer_start(struct reclaimer *reclaimer);
 /* As much as possible; less than @bytes is no error. */

@@ -40,6 +40,11 @@ bool rng_one_in(struct rng *rng, unsigned long n)
 	return !rng_below(rng, n);
 }
 
+unsigned int rng_order(struct rng *rng)
+{
+	return rng_one_in(rng, 2) ? 0 : 2 + rng_below(rng, 7);
+}
+
 static struct page_range any_range(struct rng *rng)
 {
 	struct page_range range = { 0, RANDOM_PAGES };

@@ -29,6 +29,8 @@ struct rng {
 void rng_seed(struct rng *rng, __u64 seed);
 unsigned long rng_below(struct rng *rng, unsigned long limit);
 bool rng_one_in(struct rng *rng, unsigned long n);
+/* An order that anonymous folios can have; 0 in every second case */
+unsigned int rng_order(struct rng *rng);
 
 struct page_range {
 	size_t first;
