@@ -21,7 +21,7 @@ override QARGS := $(value QARGS)
 override ROWS := $(value ROWS)
 override MUTANTS := $(value MUTANTS)
 
-export IMPL CONFIG KSRC KARGS QARGS MEM SMP RUN FILES KCONFIG TESTS CHAOS SEEDS ROWS KEEP SECONDS SEED MUTANTS TIMEOUT V \
+export IMPL CONFIG KSRC KARGS QARGS IOMMU MEM SMP RUN FILES KCONFIG TESTS CHAOS SEEDS ROWS KEEP SECONDS SEED MUTANTS TIMEOUT V \
 	VM_NAME BUILD KDIR
 
 # $(call one_of,NAME,WORDS,HOW): the value of NAME must be one of WORDS, or such words joined as HOW says
@@ -45,6 +45,7 @@ help:
 #= KSRC      your own clean kernel tree, instead of Debian's source package
 #= KARGS     more kernel parameters
 #= QARGS     more QEMU options
+#= IOMMU     intel (default), hardware, amd, virtio or none: what the VM has before its DMA device
 #= MEM, SMP  the VM's memory (4G) and processors (2; make torture: 1, 2 and 4)
 #= TIMEOUT   seconds that the VM, or one test, may take
 #= RUN       the command for make vm

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * DMA addresses for the pages of a mirrored range, one at a time, as
- * hmm_range_fault() reports them.
+ * DMA addresses for the pages of a mirrored range, as hmm_range_fault() reports
+ * them: one at a time, or for a range.
  */
 #ifndef LINUX_HMM_DMA_H
 #define LINUX_HMM_DMA_H
@@ -38,5 +38,34 @@ dma_addr_t hmm_dma_map_pfn(struct device *dev, struct hmm_dma_map *map,
 			   size_t idx,
 			   struct pci_p2pdma_map_state *p2pdma_state);
 bool hmm_dma_unmap_pfn(struct device *dev, struct hmm_dma_map *map, size_t idx);
+
+/*
+ * HMM_DMA_SPARSE - the slots were recorded with %HMM_RANGE_SPARSE
+ *
+ * The answers are written out to the slots that the walk left out, as each page
+ * has flags of its own. The first slot of the call is one that was recorded.
+ */
+#define HMM_DMA_SPARSE		BIT(0)
+
+/*
+ * HMM_DMA_WHOLE - what this call maps is never unmapped in parts
+ *
+ * Contiguous pages are then mapped together, by larger pages of the IOMMU where
+ * it has them. An IOMMU cannot unmap a part of what was mapped together, so the
+ * driver must not pass a part to hmm_dma_unmap_range(), nor a single entry to
+ * hmm_dma_unmap_pfn(): an invalidation of a part ends the device's access to
+ * all of it. Without this flag, any part may be unmapped.
+ */
+#define HMM_DMA_WHOLE		BIT(1)
+
+typedef void (*hmm_dma_unmapped_t)(size_t idx, unsigned long hmm_pfn,
+				   void *arg);
+
+int hmm_dma_map_range(struct device *dev, struct hmm_dma_map *map, size_t idx,
+		      size_t nr, unsigned int flags,
+		      struct pci_p2pdma_map_state *p2pdma_state);
+size_t hmm_dma_unmap_range(struct device *dev, struct hmm_dma_map *map,
+			   size_t idx, size_t nr, hmm_dma_unmapped_t unmapped,
+			   void *arg);
 
 #endif /* LINUX_HMM_DMA_H */

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * DMA addresses for mirrored pages.
+ * DMA addresses for mirrored pages, one at a time or for a range.
  *
  * The address of an entry is one of the following, the same for all of a map:
  *
@@ -19,6 +19,7 @@
 #include <linux/pci-p2pdma.h>
 #include <linux/slab.h>
 
+#include "dma_flags.h"
 #include "dma_slots.h"
 #include "pfn.h"
 
@@ -120,6 +121,29 @@ void hmm_dma_map_free(struct device *dev, struct hmm_dma_map *map)
 }
 EXPORT_SYMBOL_GPL(hmm_dma_map_free);
 
+/* How a device accesses a page; 0 if it cannot */
+static unsigned long hmm_dma_flags_of(struct device *dev, struct page *page,
+				      struct pci_p2pdma_map_state *p2pdma_state)
+{
+	switch (pci_p2pdma_state(p2pdma_state, dev, page)) {
+	case PCI_P2PDMA_MAP_NONE:
+		return HMM_DMA_LINKED;
+	case PCI_P2PDMA_MAP_THRU_HOST_BRIDGE:
+		return HMM_DMA_LINKED_P2P;
+	case PCI_P2PDMA_MAP_BUS_ADDR:
+		return HMM_DMA_BUS_KNOWN;
+	default:
+		return 0;
+	}
+}
+
+/* By the driver's flags of an entry */
+static unsigned long hmm_dma_attrs(unsigned long flags)
+{
+	return DMA_ATTR_REQUIRE_COHERENT |
+	       (flags & HMM_PFN_P2PDMA ? DMA_ATTR_MMIO : 0);
+}
+
 static dma_addr_t hmm_dma_link_iova(struct device *dev, struct hmm_dma_map *map,
 				    phys_addr_t phys, size_t offset,
 				    unsigned long attrs)
@@ -179,10 +203,9 @@ dma_addr_t hmm_dma_map_pfn(struct device *dev, struct hmm_dma_map *map,
 			   struct pci_p2pdma_map_state *p2pdma_state)
 {
 	unsigned long *slot = &map->pfn_list[idx];
-	unsigned long pfn = READ_ONCE(*slot);
+	unsigned long pfn = READ_ONCE(*slot), flags;
 	phys_addr_t phys = hmm_pfn_to_phys(pfn);
 	size_t offset = idx * map->dma_entry_size;
-	unsigned long attrs = DMA_ATTR_REQUIRE_COHERENT;
 	dma_addr_t addr;
 
 	/* Bus addresses and derived ones are computed again below. */
@@ -193,33 +216,46 @@ dma_addr_t hmm_dma_map_pfn(struct device *dev, struct hmm_dma_map *map,
 			return map->dma_list[idx];
 	}
 
-	switch (pci_p2pdma_state(p2pdma_state, dev, hmm_pfn_to_page(pfn))) {
-	case PCI_P2PDMA_MAP_NONE:
-		break;
-	case PCI_P2PDMA_MAP_THRU_HOST_BRIDGE:
-		attrs |= DMA_ATTR_MMIO;
-		hmm_slot_change_sticky(slot, 0, HMM_PFN_P2PDMA);
-		break;
-	case PCI_P2PDMA_MAP_BUS_ADDR:
-		hmm_slot_change_sticky(slot, 0, HMM_PFN_P2PDMA_BUS |
-				       HMM_PFN_DMA_MAPPED);
-		return pci_p2pdma_bus_addr_map(p2pdma_state->mem, phys);
-	default:
+	flags = hmm_dma_flags_of(dev, hmm_pfn_to_page(pfn), p2pdma_state);
+	if (!flags)
 		return DMA_MAPPING_ERROR;
-	}
-
-	if (dma_use_iova(&map->state))
-		addr = hmm_dma_link_iova(dev, map, phys, offset, attrs);
+	if (flags == HMM_DMA_BUS_KNOWN)
+		addr = pci_p2pdma_bus_addr_map(p2pdma_state->mem, phys);
+	else if (dma_use_iova(&map->state))
+		addr = hmm_dma_link_iova(dev, map, phys, offset,
+					 hmm_dma_attrs(flags));
 	else
-		addr = hmm_dma_map_phys(dev, map, phys, idx, attrs);
+		addr = hmm_dma_map_phys(dev, map, phys, idx,
+					hmm_dma_attrs(flags));
 
-	if (addr == DMA_MAPPING_ERROR)
-		hmm_slot_change_sticky(slot, HMM_PFN_P2PDMA, 0);
-	else
-		hmm_slot_change_sticky(slot, 0, HMM_PFN_DMA_MAPPED);
+	if (addr != DMA_MAPPING_ERROR)
+		hmm_slot_change_sticky(slot, HMM_PFN_STICKY,
+				       hmm_dma_flags_mapped(flags));
 	return addr;
 }
 EXPORT_SYMBOL_GPL(hmm_dma_map_pfn);
+
+/*
+ * Unlink @nr entries with the flags of @slot, which are no bus addresses.
+ * Addresses that are derived need no unmap.
+ */
+static void hmm_dma_unlink(struct device *dev, struct hmm_dma_map *map,
+			   size_t idx, size_t nr, unsigned long slot)
+{
+	unsigned long attrs = hmm_dma_attrs(slot);
+	size_t size = map->dma_entry_size;
+
+	if (dma_use_iova(&map->state)) {
+		dma_iova_unlink(dev, &map->state, idx * size, nr * size,
+				DMA_BIDIRECTIONAL, attrs);
+		return;
+	}
+	if (!dma_need_unmap(dev))
+		return;
+	for (; nr; nr--, idx++)
+		dma_unmap_phys(dev, map->dma_list[idx], size, DMA_BIDIRECTIONAL,
+			       attrs);
+}
 
 /**
  * hmm_dma_unmap_pfn() - end the DMA mapping of one slot
@@ -235,8 +271,6 @@ bool hmm_dma_unmap_pfn(struct device *dev, struct hmm_dma_map *map, size_t idx)
 {
 	unsigned long *slot = &map->pfn_list[idx];
 	unsigned long pfn = READ_ONCE(*slot);
-	size_t size = map->dma_entry_size;
-	unsigned long attrs = DMA_ATTR_REQUIRE_COHERENT;
 
 	/*
 	 * Do not check whether the page is valid: a walk that found nothing may
@@ -245,20 +279,288 @@ bool hmm_dma_unmap_pfn(struct device *dev, struct hmm_dma_map *map, size_t idx)
 	if (!(pfn & HMM_PFN_DMA_MAPPED))
 		return false;
 
-	if (pfn & HMM_PFN_P2PDMA)
-		attrs |= DMA_ATTR_MMIO;
-
-	/* Bus addresses were never mapped, and derived ones need no unmap. */
-	if (!(pfn & HMM_PFN_P2PDMA_BUS)) {
-		if (dma_use_iova(&map->state))
-			dma_iova_unlink(dev, &map->state, idx * size, size,
-					DMA_BIDIRECTIONAL, attrs);
-		else if (dma_need_unmap(dev))
-			dma_unmap_phys(dev, map->dma_list[idx], size,
-				       DMA_BIDIRECTIONAL, attrs);
-	}
-
+	if (hmm_dma_is_linked(pfn))
+		hmm_dma_unlink(dev, map, idx, 1, pfn);
 	hmm_slot_change_sticky(slot, HMM_PFN_STICKY, 0);
 	return true;
 }
 EXPORT_SYMBOL_GPL(hmm_dma_unmap_pfn);
+
+/**
+ * struct hmm_dma_run - neighbouring entries that are contiguous in physical
+ *	memory and accessed in the same way
+ * @idx: index of the first one
+ * @nr: how many
+ * @phys: physical address of the first one
+ * @flags: how they are marked when they are linked, or when their bus address
+ *	is known
+ */
+struct hmm_dma_run {
+	size_t idx;
+	size_t nr;
+	phys_addr_t phys;
+	unsigned long flags;
+};
+
+/*
+ * Find the first run in [@idx, @end) of entries that have a page and are not
+ * mapped. Its length is 0 if there is none.
+ */
+static int hmm_dma_next_run(struct device *dev, const struct hmm_dma_map *map,
+			    size_t idx, size_t end,
+			    struct pci_p2pdma_map_state *p2pdma_state,
+			    struct hmm_dma_run *run)
+{
+	run->nr = 0;
+	for (; idx < end; idx++) {
+		/* Read once: a walk may change the answer. */
+		unsigned long slot = READ_ONCE(map->pfn_list[idx]), flags;
+		phys_addr_t phys = hmm_pfn_to_phys(slot);
+
+		if (!hmm_dma_is_unmapped(slot)) {
+			if (run->nr)
+				break;
+			continue;
+		}
+
+		flags = hmm_dma_flags_of(dev, hmm_pfn_to_page(slot),
+					 p2pdma_state);
+		if (!run->nr) {
+			if (!flags)
+				return -EREMOTEIO;
+			run->idx = idx;
+			run->phys = phys;
+			run->flags = flags;
+		} else if (flags != run->flags ||
+			   phys != run->phys + run->nr * map->dma_entry_size) {
+			break;
+		}
+		run->nr++;
+	}
+	return 0;
+}
+
+static void hmm_dma_mark(struct hmm_dma_map *map, size_t idx, size_t nr,
+			 unsigned long flags)
+{
+	for (; nr; nr--, idx++)
+		hmm_slot_change_sticky(&map->pfn_list[idx], HMM_PFN_STICKY,
+				       flags);
+}
+
+/* @step entries that are linked by one call have to be unlinked by one, too. */
+static int hmm_dma_link_run(struct device *dev, struct hmm_dma_map *map,
+			    const struct hmm_dma_run *run, size_t step)
+{
+	unsigned long attrs = hmm_dma_attrs(run->flags);
+	size_t size = map->dma_entry_size, i;
+	int ret;
+
+	for (i = 0; i < run->nr; i += step) {
+		ret = dma_iova_link(dev, &map->state, run->phys + i * size,
+				    (run->idx + i) * size, step * size,
+				    DMA_BIDIRECTIONAL, attrs);
+		if (ret)
+			return ret;
+		hmm_dma_mark(map, run->idx + i, step, run->flags);
+	}
+	return 0;
+}
+
+/* Without an IOVA space: as hmm_dma_map_pfn() does, page by page */
+static int hmm_dma_list_run(struct device *dev, struct hmm_dma_map *map,
+			    const struct hmm_dma_run *run)
+{
+	unsigned long attrs = hmm_dma_attrs(run->flags);
+	size_t i;
+
+	for (i = 0; i < run->nr; i++) {
+		phys_addr_t phys = run->phys + i * map->dma_entry_size;
+
+		if (hmm_dma_map_phys(dev, map, phys, run->idx + i, attrs) ==
+		    DMA_MAPPING_ERROR)
+			return -EIO;
+		hmm_dma_mark(map, run->idx + i, 1, run->flags);
+	}
+	return 0;
+}
+
+static int hmm_dma_map_run(struct device *dev, struct hmm_dma_map *map,
+			   const struct hmm_dma_run *run, unsigned int flags)
+{
+	if (run->flags == HMM_DMA_BUS_KNOWN) {
+		hmm_dma_mark(map, run->idx, run->nr, run->flags);
+		return 0;
+	}
+	if (!dma_use_iova(&map->state))
+		return hmm_dma_list_run(dev, map, run);
+	return hmm_dma_link_run(dev, map, run,
+				flags & HMM_DMA_WHOLE ? run->nr : 1);
+}
+
+/* Write the answers of a sparse walk to the slots that it left out. */
+static void hmm_dma_write_out(unsigned long *slots, size_t nr)
+{
+	size_t i, run;
+
+	for (i = 0; i < nr; i += run) {
+		unsigned long slot = READ_ONCE(slots[i]);
+		struct hmm_leaf next = {
+			.answer = (slot & ~HMM_PFN_STICKY) + 1, .step = 1,
+		};
+
+		run = hmm_dma_sparse_run(slot, nr - i);
+		hmm_slots_record_shared(slots + i + 1, run - 1, next);
+	}
+}
+
+/* The call has succeeded: pending entries become mapped. */
+static void hmm_dma_commit(struct hmm_dma_map *map, size_t idx, size_t end)
+{
+	for (; idx < end; idx++) {
+		unsigned long slot = READ_ONCE(map->pfn_list[idx]);
+
+		if (hmm_dma_is_pending(slot))
+			hmm_dma_mark(map, idx, 1, hmm_dma_flags_mapped(slot));
+	}
+}
+
+/* The call has failed: pending entries are as they were. */
+static void hmm_dma_undo(struct device *dev, struct hmm_dma_map *map,
+			 size_t idx, size_t end)
+{
+	size_t nr;
+
+	for (; idx < end; idx += nr) {
+		unsigned long slot = READ_ONCE(map->pfn_list[idx]);
+
+		nr = hmm_dma_flags_run(&map->pfn_list[idx], end - idx);
+		if (!hmm_dma_is_pending(slot))
+			continue;
+		if (hmm_dma_is_linked(slot))
+			hmm_dma_unlink(dev, map, idx, nr, slot);
+		hmm_dma_mark(map, idx, nr, 0);
+	}
+}
+
+/* Map all runs, and sync once. */
+static int hmm_dma_map_runs(struct device *dev, struct hmm_dma_map *map,
+			    size_t idx, size_t end, unsigned int flags,
+			    struct pci_p2pdma_map_state *p2pdma_state)
+{
+	size_t size = map->dma_entry_size, from = 0, to = 0;
+	struct hmm_dma_run run;
+	int ret;
+
+	for (;;) {
+		ret = hmm_dma_next_run(dev, map, idx, end, p2pdma_state, &run);
+		if (ret)
+			return ret;
+		if (!run.nr)
+			break;
+		ret = hmm_dma_map_run(dev, map, &run, flags);
+		if (ret)
+			return ret;
+		idx = run.idx + run.nr;
+		if (run.flags == HMM_DMA_BUS_KNOWN)
+			continue;
+		if (!to)
+			from = run.idx;
+		to = idx;
+	}
+	if (!to || !dma_use_iova(&map->state))
+		return 0;
+	return dma_iova_sync(dev, &map->state, from * size, (to - from) * size);
+}
+
+/**
+ * hmm_dma_map_range() - map the pages of a range of slots for DMA
+ * @dev: the device of the map
+ * @map: the map
+ * @idx: index of the first entry
+ * @nr: how many entries
+ * @flags: %HMM_DMA_SPARSE, %HMM_DMA_WHOLE, both or 0
+ * @p2pdma_state: peer-to-peer state, as for hmm_dma_map_pfn()
+ *
+ * Maps the entries whose slot holds an answer with %HMM_PFN_VALID, except those
+ * that are mapped already. The IOMMU is synced once, not once for each page.
+ * hmm_dma_map_pfn() returns the address of each entry afterwards.
+ *
+ * If the call fails, it has unmapped what it mapped. What earlier calls mapped
+ * stays so.
+ *
+ * Context: As for hmm_dma_map_pfn(): under the driver's lock, after
+ * mmu_interval_read_retry() returned false under it. Does not sleep.
+ *
+ * Return: 0, -EREMOTEIO if the device cannot access the page of a peer, or an
+ * errno of the DMA layer, such as -ENOMEM.
+ */
+int hmm_dma_map_range(struct device *dev, struct hmm_dma_map *map, size_t idx,
+		      size_t nr, unsigned int flags,
+		      struct pci_p2pdma_map_state *p2pdma_state)
+{
+	size_t end = idx + nr;
+	int ret;
+
+	if (flags & HMM_DMA_SPARSE) {
+		if (WARN_ON_ONCE(map->dma_entry_size != PAGE_SIZE))
+			return -EINVAL;
+		hmm_dma_write_out(&map->pfn_list[idx], nr);
+	}
+
+	ret = hmm_dma_map_runs(dev, map, idx, end, flags, p2pdma_state);
+	if (ret)
+		hmm_dma_undo(dev, map, idx, end);
+	else
+		hmm_dma_commit(map, idx, end);
+	return ret;
+}
+EXPORT_SYMBOL_GPL(hmm_dma_map_range);
+
+/**
+ * hmm_dma_unmap_range() - end the DMA mappings of a range of slots
+ * @dev: the device of the map
+ * @map: the map
+ * @idx: index of the first entry
+ * @nr: how many entries
+ * @unmapped: called for each entry that was mapped, after the device has lost
+ *	access to it; %NULL if nobody wants to know
+ * @arg: passed to @unmapped
+ *
+ * The slots become zero, even if a walk of another fault is writing to them at
+ * the same time. @unmapped gets the old value of the slot: with %HMM_PFN_WRITE,
+ * the device may have written to the page.
+ *
+ * The IOMMU is synced once for neighbouring entries, whether their pages are
+ * contiguous or not.
+ *
+ * Context: As for hmm_dma_map_pfn(). Does not sleep or allocate memory.
+ *
+ * Return: how many entries were mapped.
+ */
+size_t hmm_dma_unmap_range(struct device *dev, struct hmm_dma_map *map,
+			   size_t idx, size_t nr, hmm_dma_unmapped_t unmapped,
+			   void *arg)
+{
+	size_t end = idx + nr, run, total = 0;
+
+	for (; idx < end; idx += run) {
+		unsigned long *slots = &map->pfn_list[idx], slot;
+		size_t i;
+
+		slot = READ_ONCE(slots[0]);
+		run = hmm_dma_flags_run(slots, end - idx);
+		if (slot & HMM_PFN_DMA_MAPPED) {
+			if (hmm_dma_is_linked(slot))
+				hmm_dma_unlink(dev, map, idx, run, slot);
+			total += run;
+		}
+		for (i = 0; i < run; i++) {
+			slot = xchg(&slots[i], 0);
+			if (unmapped && (slot & HMM_PFN_DMA_MAPPED))
+				unmapped(idx + i, slot, arg);
+		}
+	}
+	return total;
+}
+EXPORT_SYMBOL_GPL(hmm_dma_unmap_range);

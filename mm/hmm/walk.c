@@ -15,7 +15,8 @@
  *   - every page table level gives the same answer for the same kind of entry.
  *
  * Locking: mmap_lock is held, or the lock of the VMA that the rest of the range
- * lies in. An entry is decoded under its page table lock. The answers are
+ * lies in. An entry is decoded under its page table lock. Where there is no page
+ * table, no lock is held, except for the slots of a DMA map. The answers are
  * stable only as far as the caller's notifier sequence says so.
  *
  *	what the entry is			answer
@@ -79,13 +80,17 @@ static int hmm_walk_whole(struct hmm_walk *w, struct vm_area_struct *vma,
 	return hmm_walk_stop(w, vma, start, start + PAGE_SIZE, verdict);
 }
 
+/* Do not hold a page table lock for longer than it takes for so many slots. */
+#define HMM_SLOTS_UNDER_LOCK	(16UL << PMD_ORDER)
+
 /*
  * Pages [start, end) of a VMA have no page table entries at all. A fault may
  * map a single page, or a huge page that also covers pages without a request.
  * So pages under the same PMD as a fault are recorded only after the fault.
  */
-static int hmm_walk_unmapped(struct hmm_walk *w, struct vm_area_struct *vma,
-			     unsigned long start, unsigned long end)
+static int hmm_walk_record_unmapped(struct hmm_walk *w,
+				    struct vm_area_struct *vma,
+				    unsigned long start, unsigned long end)
 {
 	struct hmm_leaf absent = hmm_leaf_absent();
 	unsigned long *slots = hmm_walk_slots(w, start);
@@ -109,8 +114,97 @@ static int hmm_walk_unmapped(struct hmm_walk *w, struct vm_area_struct *vma,
 			     verdict);
 }
 
-/* Do not hold a page table lock for longer than it takes for so many slots. */
-#define HMM_SLOTS_UNDER_LOCK	(16UL << PMD_ORDER)
+/*
+ * Take the lock under which pages [start, end) would get their first page
+ * table. Returns NULL if they have got one.
+ */
+static spinlock_t *hmm_walk_lock_unmapped(struct vm_area_struct *vma,
+					  unsigned long start,
+					  unsigned long end)
+{
+	struct mm_struct *mm = vma->vm_mm;
+	spinlock_t *ptl = &mm->page_table_lock;
+	pud_t leaf = __pud(0);
+	pmd_t *pmdp;
+
+	pmdp = hmm_walk_pmd_at(vma, start, &leaf);
+	if (pmdp) {
+		ptl = pmd_lock(mm, pmdp);
+		if (pmd_none(pmdp_get(pmdp)) && pmd_addr_end(start, end) == end)
+			return ptl;
+		goto changed;
+	}
+
+	spin_lock(ptl);
+	if (!hmm_walk_pmd_at(vma, start, &leaf) && pud_none(leaf))
+		return ptl;
+changed:
+	spin_unlock(ptl);
+	return NULL;
+}
+
+/*
+ * The slots of a DMA map are written to by the walks of several faults at a
+ * time. Without a lock, a walk that has been preempted would replace the answer
+ * of a newer one, which is in use:
+ *
+ *	hmm_range_fault()		another fault of the same page
+ *
+ *	read PMD: none
+ *					hmm_range_fault(): fault, write slot
+ *					lock
+ *					read_retry(): false
+ *	write slot: nothing is mapped
+ *					hmm_dma_map_pfn()
+ *
+ * -EAGAIN if page tables have appeared.
+ */
+static noinline int hmm_walk_unmapped_locked(struct hmm_walk *w,
+					     struct vm_area_struct *vma,
+					     unsigned long start,
+					     unsigned long end)
+{
+	unsigned long next;
+	spinlock_t *ptl;
+	int ret = 0;
+
+	for (; start < end && !ret; start = next) {
+		next = min(end, start + (HMM_SLOTS_UNDER_LOCK << PAGE_SHIFT));
+		ptl = hmm_walk_lock_unmapped(vma, start, next);
+		if (!ptl)
+			return -EAGAIN;
+		ret = hmm_walk_record_unmapped(w, vma, start, next);
+		spin_unlock(ptl);
+	}
+	return ret;
+}
+
+static int hmm_walk_unmapped(struct hmm_walk *w, struct vm_area_struct *vma,
+			     unsigned long start, unsigned long end)
+{
+	if (unlikely(w->shared))
+		return hmm_walk_unmapped_locked(w, vma, start, end);
+	return hmm_walk_record_unmapped(w, vma, start, end);
+}
+
+/* The same for pages of one huge page of hugetlb */
+static int hmm_walk_unmapped_hugetlb(struct hmm_walk *w,
+				     struct vm_area_struct *vma,
+				     unsigned long start, unsigned long end)
+{
+	unsigned long size = huge_page_size(hstate_vma(vma));
+	spinlock_t *ptl = &vma->vm_mm->page_table_lock;
+	int ret = -EAGAIN;
+
+	if (!w->shared)
+		return hmm_walk_whole(w, vma, start, end, hmm_leaf_absent());
+
+	spin_lock(ptl);
+	if (!hugetlb_walk(vma, ALIGN_DOWN(start, size), size))
+		ret = hmm_walk_whole(w, vma, start, end, hmm_leaf_absent());
+	spin_unlock(ptl);
+	return ret;
+}
 
 /*
  * Record the huge pages after the one that was just recorded, as long as they
@@ -215,7 +309,7 @@ static int hmm_walk_hole(unsigned long start, unsigned long end, int depth,
 		return hmm_walk_whole(w, NULL, start, end, hmm_leaf_error());
 	/* The walk passes one huge page at a time, even without an entry. */
 	if (is_vm_hugetlb_page(vma))
-		return hmm_walk_whole(w, vma, start, end, hmm_leaf_absent());
+		return hmm_walk_unmapped_hugetlb(w, vma, start, end);
 	return hmm_walk_unmapped(w, vma, start, end);
 }
 
@@ -291,8 +385,8 @@ static int hmm_walk_hugetlb(pte_t *ptep, unsigned long hmask,
 }
 
 /* The rest of the range, which lies in @vma */
-static void hmm_walk_hugetlb_vma(struct hmm_walk *w,
-				 struct vm_area_struct *vma)
+static int hmm_walk_hugetlb_vma(struct hmm_walk *w,
+				struct vm_area_struct *vma)
 {
 	unsigned long size = huge_page_size(hstate_vma(vma));
 	unsigned long start, next, end = w->range->end;
@@ -304,16 +398,18 @@ static void hmm_walk_hugetlb_vma(struct hmm_walk *w,
 
 		next = min(ALIGN(start + 1, size), end);
 		ret = ptep ? hmm_walk_hugetlb_entry(w, vma, ptep, start, next, end) :
-			     hmm_walk_whole(w, vma, start, next, hmm_leaf_absent());
+			     hmm_walk_unmapped_hugetlb(w, vma, start, next);
 	}
 	hugetlb_vma_unlock_read(vma);
+	return ret;
 }
 #else
 #define hmm_walk_hugetlb	NULL
 
-static void hmm_walk_hugetlb_vma(struct hmm_walk *w,
-				 struct vm_area_struct *vma)
+static int hmm_walk_hugetlb_vma(struct hmm_walk *w,
+				struct vm_area_struct *vma)
 {
+	return 0;
 }
 #endif
 
@@ -405,18 +501,14 @@ static noinline int hmm_walk_no_pmds(struct hmm_walk *w,
 }
 
 /* The rest of the range, which lies in @vma */
-static void hmm_walk_vma(struct hmm_walk *w, struct vm_area_struct *vma)
+static int hmm_walk_vma(struct hmm_walk *w, struct vm_area_struct *vma)
 {
 	unsigned long start, next, end = w->range->end;
 
-	if (!hmm_walk_can_mirror(vma)) {
-		hmm_walk_whole(w, vma, w->next, end, hmm_leaf_error());
-		return;
-	}
-	if (is_vm_hugetlb_page(vma)) {
-		hmm_walk_hugetlb_vma(w, vma);
-		return;
-	}
+	if (!hmm_walk_can_mirror(vma))
+		return hmm_walk_whole(w, vma, w->next, end, hmm_leaf_error());
+	if (is_vm_hugetlb_page(vma))
+		return hmm_walk_hugetlb_vma(w, vma);
 	for (start = w->next; start < end; start = next) {
 		pud_t unused;
 		pmd_t *pmdp = hmm_walk_pmd_at(vma, start, &unused);
@@ -426,8 +518,9 @@ static void hmm_walk_vma(struct hmm_walk *w, struct vm_area_struct *vma)
 		ret = pmdp ? hmm_walk_pmds(w, vma, pmdp, start, next) :
 			     hmm_walk_no_pmds(w, vma, start, next);
 		if (ret)
-			return;
+			return ret;
 	}
+	return 0;
 }
 
 /**
@@ -444,6 +537,7 @@ enum hmm_outcome hmm_walk_continue(struct hmm_walk *w)
 	struct hmm_range *range = w->range;
 	struct mm_struct *mm = range->notifier->mm;
 	struct vm_area_struct *vma;
+	int ret;
 
 	if (!w->vma)
 		lockdep_assert_held(&mm->mmap_lock);
@@ -451,11 +545,14 @@ enum hmm_outcome hmm_walk_continue(struct hmm_walk *w)
 		vma_assert_locked(w->vma);
 
 	vma = w->vma ?: vma_lookup(mm, w->next);
-	w->outcome = HMM_DONE;
-	/* Ignore the return values: w->outcome says how the walk ended. */
-	if (vma && range->end <= vma->vm_end)
-		hmm_walk_vma(w, vma);
-	else
-		walk_page_range(mm, w->next, range->end, &hmm_walk_ops, w);
+	do {
+		w->outcome = HMM_DONE;
+		if (vma && range->end <= vma->vm_end)
+			ret = hmm_walk_vma(w, vma);
+		else
+			ret = walk_page_range(mm, w->next, range->end,
+					      &hmm_walk_ops, w);
+	} while (ret == -EAGAIN);
+	/* Otherwise, w->outcome says how the walk ended. */
 	return w->outcome;
 }

@@ -227,6 +227,9 @@ class Console(unittest.TestCase):
                      "Oops: Oops: 0002 [#1] SMP", "WARNING: possible circular locking dependency detected",
                      "INFO: task x:1 blocked for more than 120 seconds.", "refcount_t: underflow; use-after-free.",
                      "rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:", "BUG: Bad page state in process x",
+                     "DMAR: [DMA Read NO_PASID] Request device [00:03.0] fault addr 0x1000 [fault reason 0x06]",
+                     "AMD-Vi: Event logged [IO_PAGE_FAULT device=0000:00:03.0 domain=0x0001 address=0x1000]",
+                     "virtio_iommu virtio0: page fault from EP 24 at 0x1000 [ ]",
                      "kmemleak: 3 new suspected memory leaks (see /sys/kernel/debug/kmemleak)"):
             self.assertEqual(console.complaints([f"[    1.0] {line}"]), [0], line)
 

@@ -70,6 +70,7 @@ class Machine:
         return [
             "qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
             *(["-accel", accelerator] if accelerator else []),
+            *settings.dma_devices(),
             "-cpu", "max", "-m", settings.memory, "-smp", settings.processors,
             "-chardev", f"socket,id=console,fd={console_fd},logfile={self.console_log.replace(',', ',,')}",
             "-chardev", f"socket,id=command,fd={command_fd}",

@@ -15,6 +15,14 @@ COHERENT_START, COHERENT_SIZE = 0x120000000, 512 << 20
 PROBE_SIZE = 32 << 20
 COHERENT_NEEDS = 4 << 30
 
+# For each IOMMU of QEMU, its driver, and what to pass to QEMU. In caching mode, Intel's is told of new mappings too,
+# as a virtual one has to be; so the kernel syncs it after mapping as it does after unmapping.
+IOMMUS = {"intel": ("CONFIG_INTEL_IOMMU", "intel-iommu,caching-mode=on,intremap=off"),
+          "hardware": ("CONFIG_INTEL_IOMMU", "intel-iommu,intremap=off"),
+          "amd": ("CONFIG_AMD_IOMMU", "amd-iommu"),
+          "virtio": ("CONFIG_VIRTIO_IOMMU", "virtio-iommu-pci"),
+          "none": ("CONFIG_PCI", None)}
+
 
 class SettingsError(Failure):
     """The environment asks for something impossible."""
@@ -31,6 +39,9 @@ class Settings:
         self.kernel_build = get("KDIR") or os.path.join(self.build, self.implementation, self.config)
         self.kernel_arguments = words("KARGS", get("KARGS") or "")
         self.qemu_arguments = words("QARGS", get("QARGS") or "")
+        self.iommu = get("IOMMU") or "intel"
+        if self.iommu not in IOMMUS:
+            raise SettingsError(f"IOMMU={self.iommu}: one of {', '.join(IOMMUS)} is needed")
         self.memory = get("MEM") or "4G"
         self.processors = get("SMP") or "2"
         size_in_bytes(self.memory)
@@ -63,6 +74,14 @@ class Settings:
                 return f"{option}=y\n" in opened.read()
         except FileNotFoundError:
             return False
+
+    def dma_devices(self):
+        """QEMU's arguments for a device that does DMA, below an IOMMU, where the kernel has the driver of that."""
+        option, device = IOMMUS[self.iommu]
+        if not self.has_option("CONFIG_IOMMU_SUPPORT") or not self.has_option(option):
+            return []
+        return ["-machine", "q35", *(["-device", device] if device else []),
+                "-device", "edu,dma_mask=0xffffffffffffffff"]
 
     def kernel_command_line(self):
         """Arguments for the kernel and, after them, the user's own."""

@@ -17,7 +17,7 @@ HMM_TESTS := range range-lock range-oracle range-regression range-sparse \
 	coherent coherent-large \
 	exclusive exclusive-atomic exclusive-mm exclusive-pmd exclusive-race \
 	madvise fork mremap mlock hugetlb memcg userfaultfd soft-dirty \
-	dirty-tracking aging kernel-access matrix random-mm random-mm-race
+	dirty-tracking aging kernel-access matrix random-mm random-mm-race dma-odp
 
 HMM_DIR := $(patsubst %/,%,$(dir $(lastword $(MAKEFILE_LIST))))
 HMM_COMMON := $(addprefix $(HMM_DIR)/lib/,common.c device.c access.c group.c \

@@ -1314,6 +1314,80 @@ TEST_F(hmm_dma, concurrent_dma_flag_changes_on_a_huge_page_survive)
 	map_for_dma(_metadata, self->fd, map, HUGE_PAGES);
 }
 
+/*
+ * A walk that was held up must not replace the answer of a newer one, which a
+ * driver has begun to use. Held up at every access to the entry in turn.
+ */
+static void held_at_each_access(struct __test_metadata *_metadata, int fd,
+				char *page, bool pmd, void (*prepare)(char *),
+				void (*change)(char *))
+{
+	struct hmm_probe_stale stale = {
+		.addr = (uintptr_t)page,
+		.ms = 100,
+		.pmd = pmd,
+		.stalled = 1,
+	};
+
+	run_on(0);
+	for (stale.nth = 1; stale.stalled; stale.nth++) {
+		prepare(page);
+		if (ioctl(fd, HMM_PROBE_STALE_BEGIN, &stale)) {
+			ASSERT_TRUE(errno == EOPNOTSUPP || errno == ENOSPC);
+			SKIP(return, "no breakpoints, or one processor");
+		}
+		change(page);
+		ASSERT_EQ(0, ioctl(fd, HMM_PROBE_STALE_END, &stale));
+		EXPECT_TRUE(stale.slot & HMM_PROBE_VALID);
+		EXPECT_EQ(stale.slot, stale.later) {
+			TH_LOG("access %llu", stale.nth);
+		}
+	}
+	EXPECT_LT(2, stale.nth);
+}
+
+static void touch(char *page)
+{
+	*page = 1;
+}
+
+static void replace(char *page)
+{
+	char *other = map_anon_small(PAGE_BYTES);
+
+	madvise(page, PAGE_BYTES, MADV_DONTNEED);
+	/* May get the page that has just become free */
+	touch(other);
+	touch(page);
+	munmap(other, PAGE_BYTES);
+}
+
+/* The PMD table stays: there is more below it. */
+static void empty_pmd(char *page)
+{
+	munmap(page, HUGE_BYTES);
+	map_at(page, HUGE_BYTES, PROT_READ | PROT_WRITE,
+	       MAP_PRIVATE | MAP_ANONYMOUS, -1);
+	madvise(page, HUGE_BYTES, MADV_NOHUGEPAGE);
+}
+
+TEST_F(hmm_dma, walk_held_at_a_pte_changes_no_newer_answer)
+{
+	char *map = map_anon_small(HUGE_BYTES);
+
+	held_at_each_access(_metadata, self->fd, map, false, touch, replace);
+	munmap(map, HUGE_BYTES);
+}
+
+TEST_F(hmm_dma, walk_held_at_an_empty_pmd_changes_no_newer_answer)
+{
+	char *map = map_anon_small(2 * HUGE_BYTES);
+
+	touch(map + HUGE_BYTES);
+	held_at_each_access(_metadata, self->fd, map, true, empty_pmd, touch);
+	munmap(map, 2 * HUGE_BYTES);
+}
+
 /* The probe itself: what it refuses */
 
 FIXTURE(hmm_probe)

@@ -96,6 +96,8 @@ static const struct section sections[] = {	/* up to one without rows */
 	  .apart = true, .rows = migrate_rows },
 	{ "exclusive access to 2 MiB (instructions per page)",
 	  .apart = true, .rows = exclusive_rows },
+	{ "a DMA map behind an IOMMU (instructions per page)",
+	  .apart = true, .rows = dma_rows },
 	{ "while a thread maps and unmaps (pages per second, by the clock)",
 	  .by_clock = true, .rows = writer_rows },
 	{ "while another range is being invalidated (seconds, by the clock)",

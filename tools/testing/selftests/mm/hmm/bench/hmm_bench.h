@@ -20,7 +20,7 @@
 #define HUGE_BYTES	(2 * MIB)
 #define HUGE_PAGES	(HUGE_BYTES / PAGE_BYTES)
 
-#define PRESENT_BYTES	(512 * MIB)	/* no row maps more */
+#define PRESENT_BYTES	(512 * MIB)	/* of hugetlb, no row maps more */
 
 #define PRIVATE		(MAP_PRIVATE | MAP_ANONYMOUS)
 #define SHARED		(MAP_SHARED | MAP_ANONYMOUS)
@@ -70,6 +70,7 @@ extern const struct row madvise_rows[];
 extern const struct row unsubscribed_rows[];
 extern const struct row migrate_rows[];
 extern const struct row exclusive_rows[];
+extern const struct row dma_rows[];
 extern const struct row storm_rows[];
 extern const struct row first_clock_rows[];
 extern const struct row first_lock_rows[];

@@ -7,6 +7,7 @@
 #define _HMM_BENCH_H
 
 #include <linux/atomic.h>
+#include <linux/hmm-dma.h>
 #include <linux/hmm.h>
 #include <linux/memremap.h>
 #include <linux/migrate.h>
@@ -65,6 +66,8 @@ struct bench_sub {
  * @pages: exclusive to the device
  * @flush_counter: is called for TLB flushes
  * @flushes: how many there were
+ * @dev: that does DMA
+ * @dma: its map, zeroed before each run
  */
 struct bench_job {
 	struct mmu_interval_notifier notifier;
@@ -77,6 +80,8 @@ struct bench_job {
 	struct page **pages;
 	struct mmu_notifier flush_counter;
 	atomic64_t flushes;
+	struct device *dev;
+	struct hmm_dma_map dma;
 };
 
 /* Device memory */
@@ -115,5 +120,11 @@ int bench_exclusive_arm(struct bench_job *job);
 int bench_make_exclusive(struct bench_job *job);
 int bench_make_exclusive_range(struct bench_job *job);
 void bench_exclusive_disarm(struct bench_job *job);
+int bench_dma_arm(struct bench_job *job);
+int bench_dma_arm_mapped(struct bench_job *job);
+int bench_dma_map(struct bench_job *job);
+int bench_dma_unmap(struct bench_job *job);
+void bench_dma_undo(struct bench_job *job);
+void bench_dma_disarm(struct bench_job *job);
 
 #endif /* _HMM_BENCH_H */

@@ -331,6 +331,17 @@ static const struct bench_op bench_ops[HMM_BENCH_OPS] = {
 		.run = bench_make_exclusive_range,
 		.disarm = bench_exclusive_disarm,
 	},
+	[HMM_BENCH_DMA_MAP] = {
+		.arm = bench_dma_arm,
+		.run = bench_dma_map,
+		.undo = bench_dma_undo,
+		.disarm = bench_dma_disarm,
+	},
+	[HMM_BENCH_DMA_UNMAP] = {
+		.arm = bench_dma_arm_mapped,
+		.run = bench_dma_unmap,
+		.disarm = bench_dma_disarm,
+	},
 };
 
 /* Timing */

@@ -37,6 +37,8 @@ enum hmm_bench_op {
 	HMM_BENCH_MIGRATE_TO_SYSTEM,	/* all that is in device memory */
 	HMM_BENCH_EXCLUSIVE,		/* make_device_exclusive() of each page */
 	HMM_BENCH_EXCLUSIVE_RANGE,	/* of all at once, if there is a way */
+	HMM_BENCH_DMA_MAP,		/* what is present, for DMA */
+	HMM_BENCH_DMA_UNMAP,		/* ... and no longer */
 	HMM_BENCH_OPS,
 };
 
@@ -51,6 +53,9 @@ enum hmm_bench_op {
 #define HMM_BENCH_FLUSHES	_BITUL(5)	/* count them; slows it down */
 /* ... and of a range fault: the order of folios that PTEs map */
 #define HMM_BENCH_ORDERS	_BITUL(6)
+/* ... and of a DMA map: never unmapped in parts, or page by page */
+#define HMM_BENCH_WHOLE		_BITUL(7)
+#define HMM_BENCH_BY_PAGE	_BITUL(8)
 
 /* The parts of a migration */
 enum hmm_bench_phase {

@@ -9,10 +9,10 @@
  *
  * hmm_probe_map.c, the device's special mappings, hmm_probe_hold.c, which holds
  * the mmap lock, hmm_probe_stall.c, which holds a CPU, and hmm_probe_dma.c, a
- * driver that maps for DMA, stand alone. So do the second device, for
+ * driver that maps for DMA, stand alone; hmm_probe_stale.c uses the last two. So do the second device, for
  * subscriptions (hmm_probe_notify.h), the third one, for migration
- * (hmm_probe_move.h), and the fourth one, for invalidations in flight
- * (hmm_probe_inval.h).
+ * (hmm_probe_move.h), the fourth one, for invalidations in flight
+ * (hmm_probe_inval.h), and the fifth one, for real DMA (hmm_probe_odp.c).
  */
 #ifndef _HMM_PROBE_H
 #define _HMM_PROBE_H
@@ -29,17 +29,25 @@ struct file;
 struct perf_event;
 struct vm_area_struct;
 
+struct task_struct;
+
 /**
- * struct probe_stall - a CPU that stands still once it has written a PMD
+ * struct probe_stall - a CPU that stands still after an access to an entry
  * @events: the breakpoint of each CPU, until the file is closed
  * @ms: for how long
- * @begun: the PMD has been written
+ * @task: only accesses by this task count; %NULL for all
+ * @left: accesses that are let pass
+ * @begun: a CPU stands still, or did so
  */
 struct probe_stall {
 	struct perf_event * __percpu *events;
 	unsigned int ms;
+	struct task_struct *task;
+	atomic_t left;
 	atomic_t begun;
 };
+
+struct probe_stale;
 
 /**
  * struct probe_mirror - the mirror of an open file
@@ -53,6 +61,7 @@ struct probe_stall {
  * @held: the mmap lock is held, or waited for
  * @let_go: and may stop to
  * @stall: see hmm_probe_stall.c
+ * @stale: see hmm_probe_stale.c
  */
 struct probe_mirror {
 	struct mmu_interval_notifier notifier;
@@ -66,6 +75,7 @@ struct probe_mirror {
 	struct completion held;
 	struct completion let_go;
 	struct probe_stall stall;
+	struct probe_stale *stale;
 };
 
 /**
@@ -149,9 +159,17 @@ int probe_let_go(struct probe_mirror *mirror);
 
 int probe_stall(struct probe_mirror *mirror, const void __user *arg);
 int probe_await_stall(struct probe_mirror *mirror);
+int probe_stall_at(struct probe_mirror *mirror, unsigned long addr, bool pmd,
+		   unsigned int bp_type);
 void probe_stall_end(struct probe_mirror *mirror);
 
+int probe_stale_begin(struct probe_mirror *mirror, void __user *arg);
+int probe_stale_end(struct probe_mirror *mirror, void __user *arg);
+void probe_stale_free(struct probe_mirror *mirror);
+
 int probe_dma(struct probe_mirror *mirror, void __user *arg);
+int probe_fault_once(struct probe_mirror *mirror, struct hmm_range *range);
+struct device *probe_dma_device(void);
 int probe_dma_init(void);
 void probe_dma_exit(void);
 
@@ -160,5 +178,8 @@ void probe_notify_exit(void);
 
 int probe_inval_init(void);
 void probe_inval_exit(void);
+
+int probe_odp_init(void);
+void probe_odp_exit(void);
 
 #endif /* _HMM_PROBE_H */

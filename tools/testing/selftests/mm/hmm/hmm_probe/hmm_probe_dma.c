@@ -45,6 +45,11 @@ static void expect_flag(struct dma_driver *driver, unsigned long flag)
 				 HMM_PFN_DMA_MAPPED) != flag;
 }
 
+struct device *probe_dma_device(void)
+{
+	return &dma_device->dev;
+}
+
 static int map_and_unmap(void *arg)
 {
 	struct pci_p2pdma_map_state state = {};
@@ -65,7 +70,7 @@ static int map_and_unmap(void *arg)
 	return 0;
 }
 
-static int fault_once(struct probe_mirror *mirror, struct hmm_range *range)
+int probe_fault_once(struct probe_mirror *mirror, struct hmm_range *range)
 {
 	struct mm_struct *mm = mirror->notifier.mm;
 	int rc;
@@ -91,7 +96,7 @@ static int fault_beside(struct probe_mirror *mirror, struct dma_driver *driver,
 		.default_flags = HMM_PFN_REQ_FAULT,
 	};
 	struct task_struct *thread;
-	int rc = fault_once(mirror, &range);
+	int rc = probe_fault_once(mirror, &range);
 
 	if (rc)
 		return rc;
@@ -99,7 +104,7 @@ static int fault_beside(struct probe_mirror *mirror, struct dma_driver *driver,
 	if (IS_ERR(thread))
 		return PTR_ERR(thread);
 	while (!rc && time_before(jiffies, end)) {
-		rc = fault_once(mirror, &range);
+		rc = probe_fault_once(mirror, &range);
 		if (fatal_signal_pending(current))
 			rc = -EINTR;
 		cond_resched();

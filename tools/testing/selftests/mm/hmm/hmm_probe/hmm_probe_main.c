@@ -439,6 +439,10 @@ static long probe_use_mirror(struct probe_mirror *mirror, unsigned int cmd,
 		rc = probe_stall(mirror, arg);
 	else if (cmd == HMM_PROBE_AWAIT_STALL)
 		rc = probe_await_stall(mirror);
+	else if (cmd == HMM_PROBE_STALE_BEGIN)
+		rc = probe_stale_begin(mirror, arg);
+	else if (cmd == HMM_PROBE_STALE_END)
+		rc = probe_stale_end(mirror, arg);
 	up_read(&mirror->interval_lock);
 	return rc;
 }
@@ -484,6 +488,7 @@ static int probe_release(struct inode *inode, struct file *file)
 {
 	struct probe_mirror *mirror = file->private_data;
 
+	probe_stale_free(mirror);
 	probe_stall_end(mirror);
 	mirror_unsubscribe(mirror);
 	kfree(mirror);
@@ -520,9 +525,14 @@ static int __init probe_init(void)
 	rc = probe_inval_init();
 	if (rc)
 		goto no_inval;
+	rc = probe_odp_init();
+	if (rc)
+		goto no_odp;
 	rc = misc_register(&probe_device);
 	if (!rc)
 		return 0;
+	probe_odp_exit();
+no_odp:
 	probe_inval_exit();
 no_inval:
 	probe_move_exit();
@@ -536,6 +546,7 @@ no_notify:
 static void __exit probe_exit(void)
 {
 	misc_deregister(&probe_device);
+	probe_odp_exit();
 	probe_inval_exit();
 	probe_move_exit();
 	probe_notify_exit();

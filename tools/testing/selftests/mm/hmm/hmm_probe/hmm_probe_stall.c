@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * A window held open: the CPU that next writes a PMD stands still directly
- * after that write, whatever code it was in.
+ * after that write, whatever code it was in. Or the one that reads or writes a
+ * PMD or a PTE, in a task of the probe's own.
  */
 #include <linux/delay.h>
 #include <linux/hw_breakpoint.h>
@@ -23,6 +24,10 @@ static void stand_still(struct perf_event *event, struct perf_sample_data *data,
 {
 	struct probe_stall *stall = event->overflow_handler_context;
 
+	if (stall->task && stall->task != current)
+		return;
+	if (atomic_dec_if_positive(&stall->left) >= 0)
+		return;
 	if (!atomic_cmpxchg(&stall->begun, 0, 1))
 		mdelay(stall->ms);
 }
@@ -45,15 +50,16 @@ static pmd_t *pmd_at(struct mm_struct *mm, unsigned long addr)
 	return pmd_offset(pudp, addr);
 }
 
-static int watch_pmd(struct probe_stall *stall, const pmd_t *pmdp)
+static int watch(struct probe_stall *stall, const void *entry,
+		 unsigned int bp_type)
 {
 	struct perf_event * __percpu *events;
 	struct perf_event_attr attr;
 
 	hw_breakpoint_init(&attr);
-	attr.bp_addr = (unsigned long)pmdp;
+	attr.bp_addr = (unsigned long)entry;
 	attr.bp_len = HW_BREAKPOINT_LEN_8;
-	attr.bp_type = HW_BREAKPOINT_W;
+	attr.bp_type = bp_type;
 	events = register_wide_hw_breakpoint(&attr, stand_still, stall);
 	if (!events)
 		return -EOPNOTSUPP;
@@ -63,32 +69,52 @@ static int watch_pmd(struct probe_stall *stall, const pmd_t *pmdp)
 	return 0;
 }
 
-/* The page table stays while the caller leaves its mapping alone. */
-int probe_stall(struct probe_mirror *mirror, const void __user *arg)
+/*
+ * Watch the entry of an address of the caller. The page table stays while the
+ * caller leaves its mapping alone. mirror->stall says what is to happen.
+ */
+int probe_stall_at(struct probe_mirror *mirror, unsigned long addr, bool pmd,
+		   unsigned int bp_type)
 {
 	struct probe_stall *stall = &mirror->stall;
 	struct mm_struct *mm = current->mm;
-	struct hmm_probe_stall from;
-	const pmd_t *pmdp;
+	const void *entry;
+	pmd_t *pmdp;
 	int rc;
 
-	if (copy_from_user(&from, arg, sizeof(from)))
-		return -EFAULT;
-	if (from.ms > MOST_MS || mm != mirror->notifier.mm)
+	if (mm != mirror->notifier.mm)
 		return -EINVAL;
 	rc = mmap_read_lock_killable(mm);
 	if (rc)
 		return rc;
-	pmdp = pmd_at(mm, from.addr);
+	pmdp = pmd_at(mm, addr);
+	entry = pmdp;
+	if (pmdp && !pmd) {
+		if (pmd_none(*pmdp) || pmd_leaf(*pmdp))
+			entry = NULL;
+		else
+			entry = pte_offset_kernel(pmdp, addr);
+	}
 	mmap_read_unlock(mm);
-	if (!pmdp)
+	if (!entry)
 		return -ENOENT;
 
 	guard(mutex)(&stall_lock);
 	if (stall->events)
 		return -EBUSY;
-	stall->ms = from.ms;
-	return watch_pmd(stall, pmdp);
+	return watch(stall, entry, bp_type);
+}
+
+int probe_stall(struct probe_mirror *mirror, const void __user *arg)
+{
+	struct hmm_probe_stall from;
+
+	if (copy_from_user(&from, arg, sizeof(from)))
+		return -EFAULT;
+	if (from.ms > MOST_MS)
+		return -EINVAL;
+	mirror->stall.ms = from.ms;
+	return probe_stall_at(mirror, from.addr, true, HW_BREAKPOINT_W);
 }
 
 /* Polls: the exception handler cannot wake a task. */
@@ -109,4 +135,5 @@ void probe_stall_end(struct probe_mirror *mirror)
 {
 	if (mirror->stall.events)
 		unregister_wide_hw_breakpoint(mirror->stall.events);
+	mirror->stall = (struct probe_stall){};
 }

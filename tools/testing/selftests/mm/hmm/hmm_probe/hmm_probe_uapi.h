@@ -194,6 +194,28 @@ struct hmm_probe_stall {
 	__u64 ms;
 };
 
+/**
+ * struct hmm_probe_stale - hold a walk while the pages that it looks at change
+ * @addr: a page
+ * @ms: for how long, up to 200
+ * @nth: at which access to the entry, from 1 on
+ * @pmd: hold the walk at the PMD; otherwise at the PTE
+ * @stalled: (out) the walk stands still; 0: it has ended before
+ * @slot: (out) what a fault of the page has given meanwhile
+ * @later: (out) the same slot once the walk has ended
+ *
+ * Both write to the one slot of a DMA map.
+ */
+struct hmm_probe_stale {
+	__u64 addr;
+	__u64 ms;
+	__u64 nth;
+	__u64 pmd;
+	__u64 stalled;
+	__u64 slot;
+	__u64 later;
+};
+
 #define HMM_PROBE_FAULT		_IOWR('h', 0x80, struct hmm_probe_call)
 #define HMM_PROBE_ORACLE	_IOWR('h', 0x81, struct hmm_probe_oracle)
 /* A snapshot compared with the oracle under one hold of the mmap lock. */
@@ -211,6 +233,10 @@ struct hmm_probe_stall {
 #define HMM_PROBE_STALL		_IOW('h', 0x89, struct hmm_probe_stall)
 /* Wait until a CPU stands still, or did so. */
 #define HMM_PROBE_AWAIT_STALL	_IO('h', 0x8a)
+/* The walk is of another task; returns once it stands still, or has ended. */
+#define HMM_PROBE_STALE_BEGIN	_IOWR('h', 0x8b, struct hmm_probe_stale)
+/* The fault, and the end of the walk */
+#define HMM_PROBE_STALE_END	_IOWR('h', 0x8c, struct hmm_probe_stale)
 
 /*
  * mmap() of the device: memory of which HMM must not hand out pages. The file

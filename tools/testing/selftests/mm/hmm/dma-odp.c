@@ -1,0 +1,479 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Mirrored memory that a PCI device accesses by DMA, through an IOMMU, while the
+ * process goes on using it: what is mapped is what the page table has, and each
+ * byte is where it should be. The device pages on demand, page by page as RDMA
+ * drivers do, or with the calls for a range.
+ */
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "kselftest_harness.h"
+#include "lib/common.h"
+#include "hmm_probe/hmm_probe_odp_uapi.h"
+
+#define N		HUGE_PAGES
+#define SMALL_STEP	2048	/* what the device moves at once */
+
+/* What is watched. A reader of that file takes its time: once for all tests. */
+static struct hmm_odp_symbols symbols;
+
+static __u64 *watched(const char *name)
+{
+	if (!strcmp(name, "dma_iova_link"))
+		return &symbols.link;
+	if (!strcmp(name, "qi_submit_sync"))
+		return &symbols.syncs[0];
+	if (!strcmp(name, "amd_iommu_domain_flush_pages"))
+		return &symbols.syncs[1];
+	if (!strcmp(name, "viommu_sync_req"))
+		return &symbols.syncs[2];
+	return NULL;
+}
+
+static void __attribute__((constructor)) find_symbols(void)
+{
+	FILE *file = fopen("/proc/kallsyms", "r");
+	unsigned long long address;
+	char line[512], name[256];
+
+	while (file && fgets(line, sizeof(line), file)) {
+		if (sscanf(line, "%llx %*c %255s", &address, name) == 2 &&
+		    watched(name))
+			*watched(name) = address;
+	}
+	if (file)
+		fclose(file);
+}
+
+FIXTURE(hmm_odp)
+{
+	int fd;
+	char *map;
+};
+
+FIXTURE_VARIANT(hmm_odp)
+{
+	__u64 flags;
+};
+
+FIXTURE_VARIANT_ADD(hmm_odp, by_page)
+{
+	.flags = 0,
+};
+
+FIXTURE_VARIANT_ADD(hmm_odp, by_range)
+{
+	.flags = HMM_ODP_RANGE,
+};
+
+FIXTURE_VARIANT_ADD(hmm_odp, by_range_sparse)
+{
+	.flags = HMM_ODP_RANGE | HMM_ODP_SPARSE,
+};
+
+FIXTURE_VARIANT_ADD(hmm_odp, by_range_whole)
+{
+	.flags = HMM_ODP_RANGE | HMM_ODP_WHOLE,
+};
+
+/* A region over N pages of @map */
+static int odp_open(char *map, __u64 flags)
+{
+	struct hmm_odp_region region = {
+		.addr = (uintptr_t)map,
+		.npages = N,
+		.flags = flags,
+	};
+	int fd = probe_device("hmm_probe_odp");
+
+	if (fd < 0)
+		return -1;
+	if (ioctl(fd, HMM_ODP_SYMBOLS, &symbols))
+		fatal("cannot watch the IOMMU's functions: %s", strerror(errno));
+	if (ioctl(fd, HMM_ODP_REGISTER, &region)) {
+		if (errno != EOPNOTSUPP)
+			fatal("no region: %s", strerror(errno));
+		close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+FIXTURE_SETUP(hmm_odp)
+{
+	self->map = map_anon_small(N * PAGE_BYTES);
+	self->fd = odp_open(self->map, variant->flags);
+	if (self->fd < 0)
+		SKIP(return, "no edu device, or no such calls");
+}
+
+FIXTURE_TEARDOWN(hmm_odp)
+{
+	if (self->fd >= 0)
+		close(self->fd);
+	munmap(self->map, N * PAGE_BYTES);
+}
+
+static struct hmm_odp_map odp_map(int fd, char *map, size_t npages, __u64 flags,
+				  __u64 fail)
+{
+	struct hmm_odp_map args = {
+		.addr = (uintptr_t)map,
+		.npages = npages,
+		.flags = flags,
+		.fail = fail,
+	};
+
+	if (ioctl(fd, HMM_ODP_MAP, &args))
+		fatal("cannot ask for a mapping: %s", strerror(errno));
+	return args;
+}
+
+static struct hmm_odp_state odp_state(int fd)
+{
+	struct hmm_odp_state state;
+
+	if (ioctl(fd, HMM_ODP_STATE, &state))
+		fatal("no state: %s", strerror(errno));
+	return state;
+}
+
+static int odp_copy(int fd, char *from, char *to, size_t bytes)
+{
+	struct hmm_odp_copy copy = {
+		.from = (uintptr_t)from,
+		.to = (uintptr_t)to,
+		.bytes = bytes,
+	};
+
+	return ioctl(fd, HMM_ODP_COPY, &copy) ? -errno : 0;
+}
+
+/* How many entries are mapped, if all is right with them */
+static long odp_mapped(int fd)
+{
+	struct hmm_odp_state state = odp_state(fd);
+
+	if (state.wrong || state.pending) {
+		ksft_print_msg("%llu of %llu entries wrong, %llu pending\n",
+			       state.wrong, state.mapped, state.pending);
+		return -1;
+	}
+	return state.mapped;
+}
+
+static void drop_pages(char *map, size_t npages)
+{
+	if (madvise(map, npages * PAGE_BYTES, MADV_DONTNEED))
+		fatal("MADV_DONTNEED: %s", strerror(errno));
+}
+
+static void fill_with(char *bytes, size_t n, unsigned int seed)
+{
+	size_t i;
+
+	for (i = 0; i < n; i++)
+		bytes[i] = (i * 31 + seed * 17 + i / 251) & 0xff;
+}
+
+TEST_F(hmm_odp, device_copies_what_is_in_memory)
+{
+	char *from = self->map + 3 * PAGE_BYTES - 700;
+	char *to = self->map + 9 * PAGE_BYTES + 5;
+	static char expected[5000];
+
+	fill_with(from, sizeof(expected), 1);
+	memcpy(expected, from, sizeof(expected));
+	ASSERT_EQ(0, odp_copy(self->fd, from, to, sizeof(expected)));
+	EXPECT_EQ(0, memcmp(to, expected, sizeof(expected)));
+	EXPECT_EQ(0, memcmp(from, expected, sizeof(expected)));
+	EXPECT_EQ(5, odp_mapped(self->fd));
+}
+
+/* A mapping, and an invalidation of it: how often is the IOMMU synced? */
+static void map_and_drop(struct __test_metadata *_metadata, int fd, char *map,
+			 size_t syncs)
+{
+	struct hmm_odp_state before, after;
+	struct hmm_odp_map args;
+
+	write_pages(map, N, 1);
+	args = odp_map(fd, map, N, HMM_ODP_WRITE, 0);
+	ASSERT_EQ(0, args.rc);
+	EXPECT_EQ(syncs, args.syncs);
+	EXPECT_EQ(N, odp_mapped(fd));
+
+	before = odp_state(fd);
+	drop_pages(map, N);
+	after = odp_state(fd);
+	EXPECT_EQ(syncs, after.syncs - before.syncs);
+	EXPECT_EQ(N, after.unmapped - before.unmapped);
+	EXPECT_EQ(N, after.dirtied - before.dirtied);
+	EXPECT_EQ(0, odp_mapped(fd));
+}
+
+TEST_F(hmm_odp, small_pages_are_synced_together)
+{
+	map_and_drop(_metadata, self->fd, self->map,
+		     variant->flags & HMM_ODP_RANGE ? 1 : N);
+}
+
+/* From here on the region is one huge page, mapped as such. */
+static bool make_huge(char *map)
+{
+	if (madvise(map, HUGE_BYTES, MADV_HUGEPAGE))
+		fatal("MADV_HUGEPAGE: %s", strerror(errno));
+	write_pages(map, 1, 1);
+	return huge_kib(map) >= (long)HUGE_BYTES / 1024;
+}
+
+TEST_F(hmm_odp, huge_page_is_synced_once)
+{
+	if (!make_huge(self->map))
+		SKIP(return, "no huge page");
+	map_and_drop(_metadata, self->fd, self->map,
+		     variant->flags & HMM_ODP_RANGE ? 1 : N);
+}
+
+/* Only what is never unmapped in parts is linked in one. */
+TEST_F(hmm_odp, huge_page_is_linked_in_parts_unless_whole)
+{
+	struct hmm_odp_map args;
+
+	if (!make_huge(self->map))
+		SKIP(return, "no huge page");
+	args = odp_map(self->fd, self->map, N, HMM_ODP_WRITE, 0);
+	ASSERT_EQ(0, args.rc);
+	EXPECT_EQ(variant->flags & HMM_ODP_WHOLE ? 1 : N, args.links);
+	EXPECT_EQ(N, odp_mapped(self->fd));
+}
+
+/*
+ * The process takes back some pages; the device keeps the others, although all
+ * lie side by side. By then they are mapped by PTEs: otherwise the split of the
+ * huge page would invalidate all of it.
+ */
+TEST_F(hmm_odp, part_of_a_folio_is_unmapped)
+{
+	if (!make_huge(self->map))
+		SKIP(return, "no huge page");
+	drop_pages(self->map + 5 * PAGE_BYTES, 1);
+	ASSERT_EQ(0, odp_map(self->fd, self->map, N, HMM_ODP_WRITE, 0).rc);
+	drop_pages(self->map + 100 * PAGE_BYTES, 3);
+	EXPECT_EQ(variant->flags & HMM_ODP_WHOLE ? 0 : N - 3,
+		  odp_mapped(self->fd));
+	ASSERT_EQ(0, odp_map(self->fd, self->map, N, HMM_ODP_WRITE, 0).rc);
+	EXPECT_EQ(N, odp_mapped(self->fd));
+}
+
+/* What is absent is not mapped, and one sync is enough for what is around it. */
+TEST_F(hmm_odp, holes)
+{
+	struct hmm_odp_map args;
+	size_t i, present = 0;
+
+	for (i = 0; i < N; i++) {
+		if (i % 7 == 3 || (i > 200 && i < 300))
+			continue;
+		self->map[i * PAGE_BYTES] = i;
+		present++;
+	}
+	args = odp_map(self->fd, self->map, N, HMM_ODP_PRESENT, 0);
+	ASSERT_EQ(0, args.rc);
+	EXPECT_EQ(variant->flags & HMM_ODP_RANGE ? 1 : present, args.syncs);
+	EXPECT_EQ(present, odp_mapped(self->fd));
+	drop_pages(self->map, N);
+	EXPECT_EQ(0, odp_mapped(self->fd));
+	EXPECT_EQ(present, odp_state(self->fd).unmapped);
+}
+
+/* What only may be read is not marked dirty. */
+TEST_F(hmm_odp, read_only_pages_stay_clean)
+{
+	struct hmm_odp_state state;
+
+	read_pages(self->map, N);
+	ASSERT_EQ(0, odp_map(self->fd, self->map, N, 0, 0).rc);
+	EXPECT_EQ(N, odp_mapped(self->fd));
+	drop_pages(self->map, N);
+	state = odp_state(self->fd);
+	EXPECT_EQ(N, state.unmapped);
+	EXPECT_EQ(0, state.dirtied);
+}
+
+/* What is mapped already is neither linked nor unlinked. */
+TEST_F(hmm_odp, some_are_mapped_already)
+{
+	struct hmm_odp_map args;
+
+	ASSERT_EQ(0, odp_map(self->fd, self->map + 10 * PAGE_BYTES, 20,
+			     HMM_ODP_WRITE, 0).rc);
+	EXPECT_EQ(20, odp_mapped(self->fd));
+	args = odp_map(self->fd, self->map, N, HMM_ODP_WRITE, 0);
+	ASSERT_EQ(0, args.rc);
+	EXPECT_LE(args.links, N - 20);
+	EXPECT_EQ(N, odp_mapped(self->fd));
+	EXPECT_EQ(0, odp_state(self->fd).unmapped);
+
+	args = odp_map(self->fd, self->map, N, HMM_ODP_WRITE, 0);
+	ASSERT_EQ(0, args.rc);
+	EXPECT_EQ(0, args.links);
+	EXPECT_EQ(0, args.syncs);
+	EXPECT_EQ(N, odp_mapped(self->fd));
+}
+
+#define MAPPED_BEFORE	8
+#define FAILING_PAGES	40
+
+/* A range is mapped or not. What was mapped before stays so. */
+TEST_F(hmm_odp, failure_undoes_the_call_only)
+{
+	char *map = self->map, *before = map + 16 * PAGE_BYTES;
+	bool range = variant->flags & HMM_ODP_RANGE;
+	unsigned int fail, failed = 0;
+
+	for (fail = 1; fail <= FAILING_PAGES - MAPPED_BEFORE; fail++) {
+		struct hmm_odp_map args;
+
+		drop_pages(map, N);
+		ASSERT_EQ(0, odp_map(self->fd, before, MAPPED_BEFORE,
+				     HMM_ODP_WRITE, 0).rc);
+		args = odp_map(self->fd, map, FAILING_PAGES, HMM_ODP_WRITE,
+			       fail);
+		/* Pages that are linked together need fewer calls. */
+		if (args.links < fail) {
+			EXPECT_EQ(0, args.rc);
+			break;
+		}
+		failed++;
+		EXPECT_EQ(range ? -ENOMEM : -EFAULT, args.rc);
+		EXPECT_EQ(fail, args.links);
+		EXPECT_EQ(range ? MAPPED_BEFORE : MAPPED_BEFORE + fail - 1,
+			  odp_mapped(self->fd));
+		ASSERT_EQ(0, odp_map(self->fd, map, FAILING_PAGES,
+				     HMM_ODP_WRITE, 0).rc);
+		EXPECT_EQ(FAILING_PAGES, odp_mapped(self->fd));
+	}
+	EXPECT_LT(0, failed);
+}
+
+/* A thread that keeps all of the region mapped */
+struct mapper {
+	pthread_t thread;
+	int fd;
+	char *map;
+	bool stop;	/* atomic */
+	int rc;
+	unsigned long turns;
+	unsigned long wrong;
+};
+
+static void *mapper_run(void *arg)
+{
+	struct mapper *mapper = arg;
+	unsigned int seed = 1;
+
+	while (!__atomic_load_n(&mapper->stop, __ATOMIC_RELAXED)) {
+		size_t first = rand_r(&seed) % N;
+		size_t npages = 1 + rand_r(&seed) % (N - first);
+		struct hmm_odp_map args;
+
+		args = odp_map(mapper->fd, mapper->map + first * PAGE_BYTES,
+			       npages, rand_r(&seed) % 2 ? HMM_ODP_WRITE : 0, 0);
+		/* The region may be read-only for a moment. */
+		if (args.rc && args.rc != -EPERM)
+			mapper->rc = args.rc;
+		if (odp_mapped(mapper->fd) < 0)
+			mapper->wrong++;
+		mapper->turns++;
+	}
+	return NULL;
+}
+
+/* The parent's pages are copied on their next write. */
+static void fork_once(void)
+{
+	pid_t pid = fork_off();
+
+	if (!pid)
+		_exit(0);
+	waitpid(pid, NULL, 0);
+}
+
+/* The first pages of the map keep their contents. */
+#define KEPT_PAGES	16
+#define FEW_PAGES	32
+
+static void disturb(char *map, unsigned int *seed)
+{
+	size_t first = KEPT_PAGES + rand_r(seed) % (N - KEPT_PAGES - FEW_PAGES);
+	char *page = map + first * PAGE_BYTES;
+	size_t bytes = FEW_PAGES * PAGE_BYTES;
+
+	switch (rand_r(seed) % 6) {
+	case 0:
+		drop_pages(page, 1 + rand_r(seed) % FEW_PAGES);
+		break;
+	case 1:
+		fork_once();
+		break;
+	case 2:
+		mprotect(page, bytes, PROT_READ);
+		mprotect(page, bytes, PROT_READ | PROT_WRITE);
+		break;
+	case 3:
+		madvise(page, bytes, MADV_PAGEOUT);
+		break;
+	case 4:
+		madvise(map, N * PAGE_BYTES, MADV_COLLAPSE);
+		break;
+	default:
+		write_pages(page, FEW_PAGES, 1);
+	}
+}
+
+#define SWAP_BYTES	(64UL << 20)
+#define ROUNDS		4
+#define DISTURBANCES	60
+
+/* What the device copies is right, whatever happens to the pages beside it. */
+TEST_F_TIMEOUT(hmm_odp, bytes_are_right_beside_changes, 120)
+{
+	struct mapper mapper = { .fd = self->fd, .map = self->map };
+	char *to = self->map + KEPT_PAGES / 2 * PAGE_BYTES;
+	static char expected[SMALL_STEP];
+	unsigned int round, i, seed = 7;
+	struct swap swap;
+
+	if (!swap_start(&swap, SWAP_BYTES))
+		SKIP(return, "no swap space");
+	ASSERT_EQ(0, pthread_create(&mapper.thread, NULL, mapper_run, &mapper));
+	for (round = 0; round < ROUNDS; round++) {
+		char *from = self->map + round * PAGE_BYTES;
+
+		fill_with(from, sizeof(expected), round);
+		memcpy(expected, from, sizeof(expected));
+		for (i = 0; i < DISTURBANCES; i++)
+			disturb(self->map, &seed);
+		madvise(from, PAGE_BYTES, MADV_PAGEOUT);
+		EXPECT_EQ(0, odp_copy(self->fd, from, to, sizeof(expected)));
+		EXPECT_EQ(0, memcmp(from, expected, sizeof(expected)));
+		EXPECT_EQ(0, memcmp(to, expected, sizeof(expected)));
+	}
+	__atomic_store_n(&mapper.stop, true, __ATOMIC_RELAXED);
+	pthread_join(mapper.thread, NULL);
+	EXPECT_EQ(0, mapper.rc);
+	EXPECT_EQ(0, mapper.wrong);
+	EXPECT_LT(0, mapper.turns);
+	swap_stop(&swap);
+}
+
+TEST_HARNESS_MAIN

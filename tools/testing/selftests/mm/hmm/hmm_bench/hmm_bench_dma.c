@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * A DMA map of the job's range, for a device behind an IOMMU: QEMU's edu, which
+ * moves nothing here. By range where this kernel's HMM can, else page by page,
+ * as each kernel's drivers do.
+ */
+#include <linux/dma-mapping.h>
+#include <linux/hmm-dma.h>
+#include <linux/mm.h>
+#include <linux/mmap_lock.h>
+#include <linux/pci-p2pdma.h>
+#include <linux/pci.h>
+
+#include "hmm_bench.h"
+
+#define EDU_VENDOR	0x1234
+#define EDU_DEVICE	0x11e8
+
+static int fill_slots(struct bench_job *job)
+{
+	struct hmm_range range = job->range;
+	int rc;
+
+	range.hmm_pfns = job->dma.pfn_list;
+	range.notifier_seq = mmu_interval_read_begin(&job->notifier);
+	rc = mmap_read_lock_killable(job->mm);
+	if (rc)
+		return rc;
+	rc = hmm_range_fault(&range);
+	mmap_read_unlock(job->mm);
+	return rc;
+}
+
+int bench_dma_arm(struct bench_job *job)
+{
+	struct pci_dev *pdev = pci_get_device(EDU_VENDOR, EDU_DEVICE, NULL);
+	int rc;
+
+	if (!pdev)
+		return -ENODEV;
+	job->dev = &pdev->dev;
+	job->dma = (struct hmm_dma_map){};
+	rc = dma_set_mask_and_coherent(job->dev, DMA_BIT_MASK(64));
+	rc = rc ?: hmm_dma_map_alloc(job->dev, &job->dma, job->call.npages,
+				     PAGE_SIZE);
+	if (rc)
+		goto put;
+	rc = dma_use_iova(&job->dma.state) ? fill_slots(job) : -EOPNOTSUPP;
+	if (!rc)
+		return 0;
+	hmm_dma_map_free(job->dev, &job->dma);
+put:
+	put_device(job->dev);
+	return rc;
+}
+
+static int map_pages(struct bench_job *job)
+{
+	struct pci_p2pdma_map_state state = {};
+	size_t i;
+
+	for (i = 0; i < job->call.npages; i++)
+		if (hmm_dma_map_pfn(job->dev, &job->dma, i, &state) ==
+		    DMA_MAPPING_ERROR)
+			return -EIO;
+	return 0;
+}
+
+static int unmap_pages(struct bench_job *job)
+{
+	size_t i;
+
+	for (i = 0; i < job->call.npages; i++)
+		if (!hmm_dma_unmap_pfn(job->dev, &job->dma, i))
+			return -EIO;
+	return 0;
+}
+
+#ifdef HMM_DMA_WHOLE
+int bench_dma_map(struct bench_job *job)
+{
+	unsigned int flags = job->call.flags & HMM_BENCH_WHOLE ?
+			     HMM_DMA_WHOLE : 0;
+	struct pci_p2pdma_map_state state = {};
+
+	if (job->call.flags & HMM_BENCH_BY_PAGE)
+		return map_pages(job);
+	return hmm_dma_map_range(job->dev, &job->dma, 0, job->call.npages,
+				 flags, &state);
+}
+
+int bench_dma_unmap(struct bench_job *job)
+{
+	if (job->call.flags & HMM_BENCH_BY_PAGE)
+		return unmap_pages(job);
+	return hmm_dma_unmap_range(job->dev, &job->dma, 0, job->call.npages,
+				   NULL, NULL) == job->call.npages ? 0 : -EIO;
+}
+#else
+int bench_dma_map(struct bench_job *job)
+{
+	return job->call.flags & HMM_BENCH_WHOLE ? -EOPNOTSUPP : map_pages(job);
+}
+
+int bench_dma_unmap(struct bench_job *job)
+{
+	return unmap_pages(job);
+}
+#endif
+
+void bench_dma_undo(struct bench_job *job)
+{
+	if (bench_dma_unmap(job))
+		pr_err("hmm_bench: not all was mapped\n");
+}
+
+int bench_dma_arm_mapped(struct bench_job *job)
+{
+	int rc = bench_dma_arm(job);
+
+	if (rc)
+		return rc;
+	rc = bench_dma_map(job);
+	if (rc)
+		bench_dma_disarm(job);
+	return rc;
+}
+
+void bench_dma_disarm(struct bench_job *job)
+{
+	hmm_dma_map_free(job->dev, &job->dma);
+	put_device(job->dev);
+}

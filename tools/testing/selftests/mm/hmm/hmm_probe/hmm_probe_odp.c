@@ -1,0 +1,669 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * /dev/hmm_probe_odp: a driver with the structure of RDMA's on-demand paging, for
+ * QEMU's edu device. What it mirrors is accessed by real DMA, through an IOMMU
+ * where the machine has one.
+ *
+ * A lock per region does what umem_mutex does: pages are faulted in without it,
+ * mapped under it once mmu_interval_read_retry() has returned false, and
+ * unmapped under it by the invalidate callback. DMA happens under it too, since
+ * the device cannot be told to stop.
+ */
+#include <linux/cleanup.h>
+#include <linux/delay.h>
+#include <linux/dma-mapping.h>
+#include <linux/fs.h>
+#include <linux/hmm-dma.h>
+#include <linux/hmm.h>
+#include <linux/hw_breakpoint.h>
+#include <linux/io-64-nonatomic-lo-hi.h>
+#include <linux/iommu.h>
+#include <linux/jiffies.h>
+#include <linux/miscdevice.h>
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/mutex.h>
+#include <linux/pci-p2pdma.h>
+#include <linux/pci.h>
+#include <linux/sched/mm.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+
+#include "hmm_probe.h"
+#include "hmm_probe_odp_uapi.h"
+
+#define EDU_VENDOR	0x1234
+#define EDU_DEVICE	0x11e8
+
+/* Registers of edu, and where the device has its own memory */
+#define EDU_DMA_FROM	0x80
+#define EDU_DMA_TO	0x88
+#define EDU_DMA_BYTES	0x90
+#define EDU_DMA_COMMAND	0x98
+#define EDU_START	BIT(0)
+#define EDU_TO_RAM	BIT(1)
+#define EDU_BUFFER	0x40000
+/* QEMU 7.2 takes 4096 bytes for too many. */
+#define EDU_AT_ONCE	2048UL
+
+/* edu waits for 100 ms before it moves anything. */
+#define EDU_MOST_MS	5000
+
+#define STICKY		(HMM_PFN_DMA_MAPPED | HMM_PFN_P2PDMA | \
+			 HMM_PFN_P2PDMA_BUS)
+
+struct odp;
+
+/**
+ * struct edu - the device
+ * @pdev: %NULL if there is none
+ * @regs: its registers
+ * @lock: held while it moves data
+ * @syncs: calls of functions that sync the IOMMU
+ * @links: calls of dma_iova_link() by @mapper
+ * @mapper: the task whose calls count, and may fail
+ * @fail: which of them does, 0 for none
+ * @watch_lock: of the next two, and of who is @mapper
+ * @watcher: the region whose file has the breakpoints, or %NULL
+ * @watches: breakpoints at the functions that sync, and at dma_iova_link()
+ */
+static struct edu {
+	struct pci_dev *pdev;
+	void __iomem *regs;
+	struct mutex lock;	/* see above */
+	atomic64_t syncs;
+	u64 links;
+	struct task_struct *mapper;
+	u64 fail;
+	struct mutex watch_lock;	/* see above */
+	struct odp *watcher;
+	struct perf_event * __percpu *watches[HMM_ODP_SYNCS + 1];
+} edu = {
+	.lock = __MUTEX_INITIALIZER(edu.lock),
+	.watch_lock = __MUTEX_INITIALIZER(edu.watch_lock),
+};
+
+/**
+ * struct odp - a region
+ * @notifier: its subscription
+ * @lock: of @map and of the counters
+ * @map: its slots and addresses
+ * @start: its first address
+ * @nr: its pages; 0 until it is registered
+ * @flags: HMM_ODP_*
+ * @unmapped: see struct hmm_odp_state
+ * @dirtied: likewise
+ */
+struct odp {
+	struct mmu_interval_notifier notifier;
+	struct mutex lock;	/* see above */
+	struct hmm_dma_map map;
+	unsigned long start;
+	size_t nr;
+	u64 flags;
+	u64 unmapped;
+	u64 dirtied;
+};
+
+/* What happens below the DMA layer */
+
+static void sync_is_called(struct perf_event *event,
+			   struct perf_sample_data *data, struct pt_regs *regs)
+{
+	atomic64_inc(&edu.syncs);
+}
+
+/* In place of dma_iova_link(), with its arguments and its return address */
+static noinline int link_fails(void)
+{
+	return -ENOMEM;
+}
+
+static void link_is_called(struct perf_event *event,
+			   struct perf_sample_data *data, struct pt_regs *regs)
+{
+	if (current != edu.mapper)
+		return;
+	if (++edu.links == edu.fail)
+		regs->ip = (unsigned long)link_fails;
+}
+
+static int watch(struct perf_event * __percpu **watch, u64 addr,
+		 perf_overflow_handler_t handler)
+{
+	struct perf_event * __percpu *events;
+	struct perf_event_attr attr;
+
+	if (!addr)
+		return 0;
+	hw_breakpoint_init(&attr);
+	attr.bp_addr = addr;
+	attr.bp_len = sizeof(long);
+	attr.bp_type = HW_BREAKPOINT_X;
+	events = register_wide_hw_breakpoint(&attr, handler, NULL);
+	if (!events)
+		return -EOPNOTSUPP;
+	if (IS_ERR_PCPU(events))
+		return PTR_ERR_PCPU(events);
+	*watch = events;
+	return 0;
+}
+
+static void unwatch_all(struct odp *odp)
+{
+	size_t i;
+
+	guard(mutex)(&edu.watch_lock);
+	if (edu.watcher != odp)
+		return;
+	for (i = 0; i < ARRAY_SIZE(edu.watches); i++) {
+		if (edu.watches[i])
+			unregister_wide_hw_breakpoint(edu.watches[i]);
+		edu.watches[i] = NULL;
+	}
+	edu.watcher = NULL;
+}
+
+static int odp_symbols(struct odp *odp, const void __user *arg)
+{
+	struct hmm_odp_symbols symbols;
+	int rc, i;
+
+	if (copy_from_user(&symbols, arg, sizeof(symbols)))
+		return -EFAULT;
+	guard(mutex)(&edu.watch_lock);
+	if (edu.watcher)
+		return -EBUSY;
+	edu.watcher = odp;
+	rc = watch(&edu.watches[HMM_ODP_SYNCS], symbols.link, link_is_called);
+	for (i = 0; i < HMM_ODP_SYNCS && !rc; i++)
+		rc = watch(&edu.watches[i], symbols.syncs[i], sync_is_called);
+	return rc;
+}
+
+/* Mapping and unmapping; the region's lock is held */
+
+static size_t odp_index(const struct odp *odp, unsigned long addr)
+{
+	return (addr - odp->start) >> PAGE_SHIFT;
+}
+
+static void odp_page_unmapped(size_t idx, unsigned long slot, void *arg)
+{
+	struct odp *odp = arg;
+
+	odp->unmapped++;
+	if (!(slot & HMM_PFN_WRITE))
+		return;
+	odp->dirtied++;
+	set_page_dirty(compound_head(hmm_pfn_to_page(slot)));
+}
+
+static void odp_unmap_pages(struct odp *odp, size_t idx, size_t nr)
+{
+	struct device *dev = &edu.pdev->dev;
+
+	for (; nr; nr--, idx++) {
+		unsigned long slot = READ_ONCE(odp->map.pfn_list[idx]);
+
+		if (hmm_dma_unmap_pfn(dev, &odp->map, idx))
+			odp_page_unmapped(idx, slot, odp);
+	}
+}
+
+static int odp_map_pages(struct odp *odp, size_t idx, size_t nr,
+			 struct pci_p2pdma_map_state *state)
+{
+	struct device *dev = &edu.pdev->dev;
+
+	for (; nr; nr--, idx++) {
+		if (!(READ_ONCE(odp->map.pfn_list[idx]) & HMM_PFN_VALID))
+			continue;
+		if (hmm_dma_map_pfn(dev, &odp->map, idx, state) ==
+		    DMA_MAPPING_ERROR)
+			return -EFAULT;
+	}
+	return 0;
+}
+
+#ifdef HMM_DMA_WHOLE
+#define KNOWN_FLAGS	(HMM_ODP_RANGE | HMM_ODP_SPARSE | HMM_ODP_WHOLE)
+
+static void odp_unmap(struct odp *odp, size_t idx, size_t nr)
+{
+	if (odp->flags & HMM_ODP_WHOLE) {
+		idx = 0;
+		nr = odp->nr;
+	}
+	if (odp->flags & HMM_ODP_RANGE)
+		hmm_dma_unmap_range(&edu.pdev->dev, &odp->map, idx, nr,
+				    odp_page_unmapped, odp);
+	else
+		odp_unmap_pages(odp, idx, nr);
+}
+
+static int odp_map(struct odp *odp, size_t idx, size_t nr,
+		   struct pci_p2pdma_map_state *state)
+{
+	unsigned int flags = 0;
+
+	if (!(odp->flags & HMM_ODP_RANGE))
+		return odp_map_pages(odp, idx, nr, state);
+	if (odp->flags & HMM_ODP_SPARSE)
+		flags |= HMM_DMA_SPARSE;
+	if (odp->flags & HMM_ODP_WHOLE)
+		flags |= HMM_DMA_WHOLE;
+	return hmm_dma_map_range(&edu.pdev->dev, &odp->map, idx, nr, flags,
+				 state);
+}
+
+static unsigned long odp_range_flags(const struct odp *odp)
+{
+	return odp->flags & HMM_ODP_SPARSE ? HMM_RANGE_SPARSE : 0;
+}
+#else
+#define KNOWN_FLAGS	0
+
+static void odp_unmap(struct odp *odp, size_t idx, size_t nr)
+{
+	odp_unmap_pages(odp, idx, nr);
+}
+
+static int odp_map(struct odp *odp, size_t idx, size_t nr,
+		   struct pci_p2pdma_map_state *state)
+{
+	return odp_map_pages(odp, idx, nr, state);
+}
+
+static unsigned long odp_range_flags(const struct odp *odp)
+{
+	return 0;
+}
+#endif
+
+static bool odp_invalidate(struct mmu_interval_notifier *notifier,
+			   const struct mmu_notifier_range *range,
+			   unsigned long seq)
+{
+	struct odp *odp = container_of(notifier, struct odp, notifier);
+	unsigned long end = odp->start + (odp->nr << PAGE_SHIFT);
+	size_t first = odp_index(odp, max(range->start, odp->start));
+	size_t last = odp_index(odp, min(range->end, end) - 1);
+
+	if (mmu_notifier_range_blockable(range))
+		mutex_lock(&odp->lock);
+	else if (!mutex_trylock(&odp->lock))
+		return false;
+	mmu_interval_set_seq(notifier, seq);
+	odp_unmap(odp, first, last - first + 1);
+	mutex_unlock(&odp->lock);
+	return true;
+}
+
+static const struct mmu_interval_notifier_ops odp_ops = {
+	.invalidate = odp_invalidate,
+};
+
+/* Fault pages in, and return with the region's lock held if that gave 0. */
+static int odp_fault_and_lock(struct odp *odp, unsigned long addr,
+			      size_t npages, u64 flags)
+{
+	struct hmm_range range = {
+		.notifier = &odp->notifier,
+		.start = addr,
+		.end = addr + (npages << PAGE_SHIFT),
+		.hmm_pfns = odp->map.pfn_list + odp_index(odp, addr),
+		.default_flags = odp_range_flags(odp),
+	};
+	int rc;
+
+	if (!(flags & HMM_ODP_PRESENT))
+		range.default_flags |= HMM_PFN_REQ_FAULT;
+	if (flags & HMM_ODP_WRITE)
+		range.default_flags |= HMM_PFN_REQ_WRITE;
+
+	for (;;) {
+		rc = hmm_range_fault_unlocked_timeout(&range, 0);
+		if (rc)
+			return rc;
+		mutex_lock(&odp->lock);
+		if (!mmu_interval_read_retry(&odp->notifier,
+					     range.notifier_seq))
+			return 0;
+		mutex_unlock(&odp->lock);
+	}
+}
+
+/* The same, and map them. */
+static int odp_prepare(struct odp *odp, unsigned long addr, size_t npages,
+		       u64 flags, struct pci_p2pdma_map_state *state)
+{
+	int rc = odp_fault_and_lock(odp, addr, npages, flags);
+
+	if (rc)
+		return rc;
+	rc = odp_map(odp, odp_index(odp, addr), npages, state);
+	if (rc)
+		mutex_unlock(&odp->lock);
+	return rc;
+}
+
+/* DMA */
+
+static int edu_move(dma_addr_t from, dma_addr_t to, size_t bytes, u32 direction)
+{
+	unsigned int ms;
+
+	guard(mutex)(&edu.lock);
+	writeq(from, edu.regs + EDU_DMA_FROM);
+	writeq(to, edu.regs + EDU_DMA_TO);
+	writeq(bytes, edu.regs + EDU_DMA_BYTES);
+	writeq(EDU_START | direction, edu.regs + EDU_DMA_COMMAND);
+	for (ms = 0; ms < EDU_MOST_MS; ms++) {
+		if (!(readq(edu.regs + EDU_DMA_COMMAND) & EDU_START))
+			return 0;
+		msleep(1);
+	}
+	return -ETIMEDOUT;
+}
+
+/* Move bytes of one page to the device or back. */
+static int odp_move(struct odp *odp, unsigned long addr, size_t bytes,
+		    size_t buffer, bool to_ram)
+{
+	struct pci_p2pdma_map_state state = {};
+	unsigned long page = addr & PAGE_MASK;
+	dma_addr_t dma;
+	int rc;
+
+	rc = odp_prepare(odp, page, 1, to_ram ? HMM_ODP_WRITE : 0, &state);
+	if (rc)
+		return rc;
+	dma = hmm_dma_map_pfn(&edu.pdev->dev, &odp->map, odp_index(odp, page),
+			      &state);
+	if (dma == DMA_MAPPING_ERROR)
+		rc = -EFAULT;
+	else if (to_ram)
+		rc = edu_move(EDU_BUFFER + buffer, dma + offset_in_page(addr),
+			      bytes, EDU_TO_RAM);
+	else
+		rc = edu_move(dma + offset_in_page(addr), EDU_BUFFER + buffer,
+			      bytes, 0);
+	mutex_unlock(&odp->lock);
+	return rc;
+}
+
+static size_t until_page_end(unsigned long addr, size_t bytes)
+{
+	return min(bytes, PAGE_SIZE - offset_in_page(addr));
+}
+
+/* Bytes that may lie in two pages */
+static int odp_move_all(struct odp *odp, unsigned long addr, size_t bytes,
+			bool to_ram)
+{
+	size_t done, now;
+	int rc;
+
+	for (done = 0; done < bytes; done += now) {
+		now = until_page_end(addr + done, bytes - done);
+		rc = odp_move(odp, addr + done, now, done, to_ram);
+		if (rc)
+			return rc;
+	}
+	return 0;
+}
+
+/* Commands */
+
+static bool odp_holds(const struct odp *odp, u64 addr, u64 bytes)
+{
+	u64 size = (u64)odp->nr << PAGE_SHIFT;
+
+	return addr >= odp->start && bytes <= size &&
+	       addr - odp->start <= size - bytes;
+}
+
+static int odp_register(struct odp *odp, const void __user *arg)
+{
+	struct hmm_odp_region region;
+	struct device *dev = &edu.pdev->dev;
+	int rc;
+
+	if (copy_from_user(&region, arg, sizeof(region)))
+		return -EFAULT;
+	if (!PAGE_ALIGNED(region.addr) || !region.npages ||
+	    region.npages > HMM_ODP_MAX_PAGES)
+		return -EINVAL;
+	if (region.flags & ~(u64)KNOWN_FLAGS)
+		return -EOPNOTSUPP;
+	if (odp->nr)
+		return -EBUSY;
+
+	rc = hmm_dma_map_alloc(dev, &odp->map, region.npages, PAGE_SIZE);
+	if (rc)
+		return rc;
+	odp->start = region.addr;
+	odp->nr = region.npages;
+	odp->flags = region.flags;
+	rc = mmu_interval_notifier_insert(&odp->notifier, current->mm,
+					  odp->start, odp->nr << PAGE_SHIFT,
+					  &odp_ops);
+	if (rc) {
+		hmm_dma_map_free(dev, &odp->map);
+		odp->nr = 0;
+	}
+	return rc;
+}
+
+static int odp_prefetch(struct odp *odp, void __user *arg)
+{
+	struct pci_p2pdma_map_state state = {};
+	struct hmm_odp_map map;
+	u64 syncs;
+
+	if (copy_from_user(&map, arg, sizeof(map)))
+		return -EFAULT;
+	if (!PAGE_ALIGNED(map.addr) || !map.npages ||
+	    map.npages > HMM_ODP_MAX_PAGES ||
+	    !odp_holds(odp, map.addr, map.npages << PAGE_SHIFT))
+		return -EINVAL;
+
+	scoped_guard(mutex, &edu.watch_lock) {
+		edu.links = 0;
+		edu.fail = map.fail;
+		syncs = atomic64_read(&edu.syncs);
+		WRITE_ONCE(edu.mapper, current);
+		map.rc = odp_prepare(odp, map.addr, map.npages, map.flags,
+				     &state);
+		WRITE_ONCE(edu.mapper, NULL);
+		map.syncs = atomic64_read(&edu.syncs) - syncs;
+		map.links = edu.links;
+	}
+	if (!map.rc)
+		mutex_unlock(&odp->lock);
+	return copy_to_user(arg, &map, sizeof(map)) ? -EFAULT : 0;
+}
+
+static int odp_copy(struct odp *odp, const void __user *arg)
+{
+	struct hmm_odp_copy copy;
+	int rc = 0;
+
+	if (copy_from_user(&copy, arg, sizeof(copy)))
+		return -EFAULT;
+	if (!odp_holds(odp, copy.from, copy.bytes) ||
+	    !odp_holds(odp, copy.to, copy.bytes))
+		return -EINVAL;
+	while (copy.bytes && !rc) {
+		size_t now = min(copy.bytes, EDU_AT_ONCE);
+
+		rc = odp_move_all(odp, copy.from, now, false);
+		rc = rc ?: odp_move_all(odp, copy.to, now, true);
+		copy.from += now;
+		copy.to += now;
+		copy.bytes -= now;
+	}
+	return rc;
+}
+
+/* What the IOMMU has for an entry, 0 for nothing */
+static phys_addr_t odp_iommu_has(const struct odp *odp, size_t idx)
+{
+	struct iommu_domain *domain = iommu_get_domain_for_dev(&edu.pdev->dev);
+
+	return iommu_iova_to_phys(domain,
+				  odp->map.state.addr + (idx << PAGE_SHIFT));
+}
+
+static int odp_state(struct odp *odp, void __user *arg)
+{
+	struct hmm_odp_state state = {};
+	size_t i;
+
+	if (!dma_use_iova(&odp->map.state))
+		return -EOPNOTSUPP;
+	scoped_guard(mutex, &odp->lock) {
+		for (i = 0; i < odp->nr; i++) {
+			unsigned long slot = READ_ONCE(odp->map.pfn_list[i]);
+			bool mapped = slot & HMM_PFN_DMA_MAPPED;
+
+			state.mapped += mapped;
+			state.pending += !mapped && (slot & STICKY);
+			state.wrong += odp_iommu_has(odp, i) !=
+				       (mapped ? hmm_pfn_to_phys(slot) : 0);
+		}
+		state.unmapped = odp->unmapped;
+		state.dirtied = odp->dirtied;
+	}
+	state.syncs = atomic64_read(&edu.syncs);
+	return copy_to_user(arg, &state, sizeof(state)) ? -EFAULT : 0;
+}
+
+static long odp_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
+{
+	struct odp *odp = file->private_data;
+	void __user *uarg = (void __user *)arg;
+
+	if (cmd == HMM_ODP_SYMBOLS)
+		return odp_symbols(odp, uarg);
+	if (cmd == HMM_ODP_REGISTER)
+		return odp_register(odp, uarg);
+	if (!odp->nr)
+		return -EINVAL;
+	switch (cmd) {
+	case HMM_ODP_MAP:
+		return odp_prefetch(odp, uarg);
+	case HMM_ODP_COPY:
+		return odp_copy(odp, uarg);
+	case HMM_ODP_STATE:
+		return odp_state(odp, uarg);
+	default:
+		return -ENOTTY;
+	}
+}
+
+static int odp_open(struct inode *inode, struct file *file)
+{
+	struct odp *odp;
+
+	if (!edu.pdev)
+		return -ENODEV;
+	odp = kzalloc_obj(*odp);
+	if (!odp)
+		return -ENOMEM;
+	mutex_init(&odp->lock);
+	file->private_data = odp;
+	return 0;
+}
+
+static int odp_release(struct inode *inode, struct file *file)
+{
+	struct odp *odp = file->private_data;
+
+	unwatch_all(odp);
+	if (odp->nr) {
+		mutex_lock(&odp->lock);
+		odp_unmap(odp, 0, odp->nr);
+		mutex_unlock(&odp->lock);
+		mmu_interval_notifier_remove(&odp->notifier);
+		hmm_dma_map_free(&edu.pdev->dev, &odp->map);
+	}
+	kfree(odp);
+	return 0;
+}
+
+static const struct file_operations odp_fops = {
+	.owner = THIS_MODULE,
+	.open = odp_open,
+	.release = odp_release,
+	.unlocked_ioctl = odp_ioctl,
+};
+
+static struct miscdevice odp_device = {
+	.minor = MISC_DYNAMIC_MINOR,
+	.name = "hmm_probe_odp",
+	.fops = &odp_fops,
+	.mode = 0600,
+};
+
+/* The device */
+
+static int edu_probe(struct pci_dev *pdev, const struct pci_device_id *id)
+{
+	void __iomem *regs;
+	int rc;
+
+	if (edu.pdev)
+		return -EBUSY;
+	rc = pcim_enable_device(pdev);
+	if (rc)
+		return rc;
+	rc = dma_set_mask_and_coherent(&pdev->dev, DMA_BIT_MASK(64));
+	if (rc)
+		return rc;
+	regs = pcim_iomap_region(pdev, 0, "hmm_probe");
+	if (IS_ERR(regs))
+		return PTR_ERR(regs);
+	pci_set_master(pdev);
+	edu.regs = regs;
+	edu.pdev = pdev;
+	return 0;
+}
+
+static void edu_remove(struct pci_dev *pdev)
+{
+	edu.pdev = NULL;
+}
+
+static const struct pci_device_id edu_ids[] = {
+	{ PCI_DEVICE(EDU_VENDOR, EDU_DEVICE) },
+	{}
+};
+
+/* Open files hold the module, and so the device. */
+static struct pci_driver edu_driver = {
+	.name = "hmm_probe",
+	.id_table = edu_ids,
+	.probe = edu_probe,
+	.remove = edu_remove,
+	.driver.suppress_bind_attrs = true,
+};
+
+int probe_odp_init(void)
+{
+	int rc = pci_register_driver(&edu_driver);
+
+	if (rc)
+		return rc;
+	rc = misc_register(&odp_device);
+	if (rc)
+		pci_unregister_driver(&edu_driver);
+	return rc;
+}
+
+void probe_odp_exit(void)
+{
+	misc_deregister(&odp_device);
+	pci_unregister_driver(&edu_driver);
+}
