@@ -40,14 +40,6 @@ dma_addr_t hmm_dma_map_pfn(struct device *dev, struct hmm_dma_map *map,
 bool hmm_dma_unmap_pfn(struct device *dev, struct hmm_dma_map *map, size_t idx);
 
 /*
- * HMM_DMA_SPARSE - the slots were recorded with %HMM_RANGE_SPARSE
- *
- * The answers are written out to the slots that the walk left out, as each page
- * has flags of its own. The first slot of the call is one that was recorded.
- */
-#define HMM_DMA_SPARSE		BIT(0)
-
-/*
  * HMM_DMA_WHOLE - what this call maps is never unmapped in parts
  *
  * Contiguous pages are then mapped together, by larger pages of the IOMMU where
@@ -56,7 +48,7 @@ bool hmm_dma_unmap_pfn(struct device *dev, struct hmm_dma_map *map, size_t idx);
  * hmm_dma_unmap_pfn(): an invalidation of a part ends the device's access to
  * all of it. Without this flag, any part may be unmapped.
  */
-#define HMM_DMA_WHOLE		BIT(1)
+#define HMM_DMA_WHOLE		BIT(0)
 
 typedef void (*hmm_dma_unmapped_t)(size_t idx, unsigned long hmm_pfn,
 				   void *arg);

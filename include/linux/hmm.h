@@ -67,8 +67,8 @@ enum hmm_pfn_flags {
  * A mapping with an order is then recorded only in the slot of its first page
  * in the range; the slots after it, up to the end of the mapping or of the
  * range, have no meaning. for_each_hmm_run() reads such a range, and any other.
- * Functions that use a single slot, such as hmm_dma_map_pfn(), need one that
- * was recorded. Implies %HMM_RANGE_PTE_ORDERS.
+ * In a struct hmm_dma_map all slots are recorded nevertheless, since several
+ * faults may write to them at a time. Implies %HMM_RANGE_PTE_ORDERS.
  */
 #define HMM_RANGE_SPARSE	BIT(0)
 

@@ -166,17 +166,16 @@ static dma_addr_t hmm_dma_map_phys(struct device *dev, struct hmm_dma_map *map,
 				   phys_addr_t phys, size_t idx,
 				   unsigned long attrs)
 {
-	bool listed = dma_need_unmap(dev);
 	dma_addr_t addr;
 
-	if (WARN_ON_ONCE(listed && !map->dma_list))
+	if (WARN_ON_ONCE(dma_need_unmap(dev) && !map->dma_list))
 		return DMA_MAPPING_ERROR;
 
 	addr = dma_map_phys(dev, phys, map->dma_entry_size, DMA_BIDIRECTIONAL,
 			    attrs);
 	if (dma_mapping_error(dev, addr))
 		return DMA_MAPPING_ERROR;
-	if (listed)
+	if (map->dma_list)
 		map->dma_list[idx] = addr;
 	return addr;
 }
@@ -212,7 +211,7 @@ dma_addr_t hmm_dma_map_pfn(struct device *dev, struct hmm_dma_map *map,
 	if ((pfn & HMM_PFN_STICKY & ~HMM_PFN_P2PDMA) == HMM_PFN_DMA_MAPPED) {
 		if (dma_use_iova(&map->state))
 			return map->state.addr + offset;
-		if (dma_need_unmap(dev))
+		if (map->dma_list)
 			return map->dma_list[idx];
 	}
 
@@ -229,7 +228,7 @@ dma_addr_t hmm_dma_map_pfn(struct device *dev, struct hmm_dma_map *map,
 					hmm_dma_attrs(flags));
 
 	if (addr != DMA_MAPPING_ERROR)
-		hmm_slot_change_sticky(slot, HMM_PFN_STICKY,
+		hmm_slot_change(slot, HMM_PFN_STICKY,
 				       hmm_dma_flags_mapped(flags));
 	return addr;
 }
@@ -250,7 +249,7 @@ static void hmm_dma_unlink(struct device *dev, struct hmm_dma_map *map,
 				DMA_BIDIRECTIONAL, attrs);
 		return;
 	}
-	if (!dma_need_unmap(dev))
+	if (!map->dma_list)
 		return;
 	for (; nr; nr--, idx++)
 		dma_unmap_phys(dev, map->dma_list[idx], size, DMA_BIDIRECTIONAL,
@@ -281,7 +280,7 @@ bool hmm_dma_unmap_pfn(struct device *dev, struct hmm_dma_map *map, size_t idx)
 
 	if (hmm_dma_is_linked(pfn))
 		hmm_dma_unlink(dev, map, idx, 1, pfn);
-	hmm_slot_change_sticky(slot, HMM_PFN_STICKY, 0);
+	hmm_slot_change(slot, HMM_PFN_STICKY, 0);
 	return true;
 }
 EXPORT_SYMBOL_GPL(hmm_dma_unmap_pfn);
@@ -344,8 +343,7 @@ static void hmm_dma_mark(struct hmm_dma_map *map, size_t idx, size_t nr,
 			 unsigned long flags)
 {
 	for (; nr; nr--, idx++)
-		hmm_slot_change_sticky(&map->pfn_list[idx], HMM_PFN_STICKY,
-				       flags);
+		hmm_slot_change(&map->pfn_list[idx], HMM_PFN_STICKY, flags);
 }
 
 /* @step entries that are linked by one call have to be unlinked by one, too. */
@@ -367,13 +365,17 @@ static int hmm_dma_link_run(struct device *dev, struct hmm_dma_map *map,
 	return 0;
 }
 
-/* Without an IOVA space: as hmm_dma_map_pfn() does, page by page */
+/* Without an IOVA space: page by page, and nothing for derived addresses */
 static int hmm_dma_list_run(struct device *dev, struct hmm_dma_map *map,
 			    const struct hmm_dma_run *run)
 {
 	unsigned long attrs = hmm_dma_attrs(run->flags);
 	size_t i;
 
+	if (!map->dma_list) {
+		hmm_dma_mark(map, run->idx, run->nr, run->flags);
+		return 0;
+	}
 	for (i = 0; i < run->nr; i++) {
 		phys_addr_t phys = run->phys + i * map->dma_entry_size;
 
@@ -396,22 +398,6 @@ static int hmm_dma_map_run(struct device *dev, struct hmm_dma_map *map,
 		return hmm_dma_list_run(dev, map, run);
 	return hmm_dma_link_run(dev, map, run,
 				flags & HMM_DMA_WHOLE ? run->nr : 1);
-}
-
-/* Write the answers of a sparse walk to the slots that it left out. */
-static void hmm_dma_write_out(unsigned long *slots, size_t nr)
-{
-	size_t i, run;
-
-	for (i = 0; i < nr; i += run) {
-		unsigned long slot = READ_ONCE(slots[i]);
-		struct hmm_leaf next = {
-			.answer = (slot & ~HMM_PFN_STICKY) + 1, .step = 1,
-		};
-
-		run = hmm_dma_sparse_run(slot, nr - i);
-		hmm_slots_record_shared(slots + i + 1, run - 1, next);
-	}
 }
 
 /* The call has succeeded: pending entries become mapped. */
@@ -479,12 +465,13 @@ static int hmm_dma_map_runs(struct device *dev, struct hmm_dma_map *map,
  * @map: the map
  * @idx: index of the first entry
  * @nr: how many entries
- * @flags: %HMM_DMA_SPARSE, %HMM_DMA_WHOLE, both or 0
+ * @flags: %HMM_DMA_WHOLE or 0
  * @p2pdma_state: peer-to-peer state, as for hmm_dma_map_pfn()
  *
  * Maps the entries whose slot holds an answer with %HMM_PFN_VALID, except those
  * that are mapped already. The IOMMU is synced once, not once for each page.
- * hmm_dma_map_pfn() returns the address of each entry afterwards.
+ * hmm_dma_map_pfn() returns the address of each entry afterwards; where this is
+ * derived from the physical one, it may still fail.
  *
  * If the call fails, it has unmapped what it mapped. What earlier calls mapped
  * stays so.
@@ -492,8 +479,9 @@ static int hmm_dma_map_runs(struct device *dev, struct hmm_dma_map *map,
  * Context: As for hmm_dma_map_pfn(): under the driver's lock, after
  * mmu_interval_read_retry() returned false under it. Does not sleep.
  *
- * Return: 0, -EREMOTEIO if the device cannot access the page of a peer, or an
- * errno of the DMA layer, such as -ENOMEM.
+ * Return: 0, -EREMOTEIO if the device cannot access the page of a peer, -EIO if
+ * a page could not be mapped without an IOVA space, or what the DMA layer
+ * returned, such as -ENOMEM.
  */
 int hmm_dma_map_range(struct device *dev, struct hmm_dma_map *map, size_t idx,
 		      size_t nr, unsigned int flags,
@@ -501,12 +489,6 @@ int hmm_dma_map_range(struct device *dev, struct hmm_dma_map *map, size_t idx,
 {
 	size_t end = idx + nr;
 	int ret;
-
-	if (flags & HMM_DMA_SPARSE) {
-		if (WARN_ON_ONCE(map->dma_entry_size != PAGE_SIZE))
-			return -EINVAL;
-		hmm_dma_write_out(&map->pfn_list[idx], nr);
-	}
 
 	ret = hmm_dma_map_runs(dev, map, idx, end, flags, p2pdma_state);
 	if (ret)
@@ -523,8 +505,8 @@ EXPORT_SYMBOL_GPL(hmm_dma_map_range);
  * @map: the map
  * @idx: index of the first entry
  * @nr: how many entries
- * @unmapped: called for each entry that was mapped, after the device has lost
- *	access to it; %NULL if nobody wants to know
+ * @unmapped: called for each entry that was mapped, once the IOMMU has let go
+ *	of it; %NULL if nobody wants to know
  * @arg: passed to @unmapped
  *
  * The slots become zero, even if a walk of another fault is writing to them at
@@ -534,7 +516,8 @@ EXPORT_SYMBOL_GPL(hmm_dma_map_range);
  * The IOMMU is synced once for neighbouring entries, whether their pages are
  * contiguous or not.
  *
- * Context: As for hmm_dma_map_pfn(). Does not sleep or allocate memory.
+ * Context: As for hmm_dma_map_pfn(). Does not sleep, and allocates nothing
+ * itself.
  *
  * Return: how many entries were mapped.
  */

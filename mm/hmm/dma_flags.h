@@ -81,19 +81,4 @@ static inline size_t hmm_dma_flags_run(const unsigned long *slots, size_t nr)
 	return run;
 }
 
-/**
- * hmm_dma_sparse_run() - find the slots for which a sparse walk recorded one
- * @slot: the slot that it recorded
- * @nr: how many slots there are from this one on
- *
- * Return: how many slots from this one on the answer is for.
- */
-static inline size_t hmm_dma_sparse_run(unsigned long slot, size_t nr)
-{
-	unsigned long pages = 1UL << hmm_pfn_to_map_order(slot);
-	unsigned long pfn = slot & ~HMM_PFN_FLAGS;
-
-	return min_t(size_t, nr, pages - (pfn & (pages - 1)));
-}
-
 #endif /* _MM_HMM_DMA_FLAGS_H */

@@ -114,10 +114,9 @@ static inline void hmm_slot_set_shared(unsigned long *slot,
 		;
 }
 
-/* The driver's side: clear some sticky flags, then set others. */
-static inline void hmm_slot_change_sticky(unsigned long *slot,
-					  unsigned long clear,
-					  unsigned long set)
+/* The driver's side, and that of requests: clear some flags, then set others. */
+static inline void hmm_slot_change(unsigned long *slot, unsigned long clear,
+				   unsigned long set)
 {
 	unsigned long old = READ_ONCE(*slot);
 

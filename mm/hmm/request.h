@@ -14,6 +14,8 @@
 
 #include <linux/hmm.h>
 
+#include "pfn.h"
+
 #define HMM_PFN_REQ_BITS	(HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE)
 
 /**
@@ -81,7 +83,10 @@ static inline void hmm_requests_pack(unsigned char *packed,
 	}
 }
 
-/* Restore the requests that hmm_requests_pack() stored. */
+/*
+ * Restore the requests that hmm_requests_pack() stored. The slots may be those
+ * of a DMA map, whose driver changes its own flags.
+ */
 static inline void hmm_requests_unpack(unsigned long *slots,
 				       const unsigned char *packed,
 				       unsigned long nr)
@@ -90,12 +95,13 @@ static inline void hmm_requests_unpack(unsigned long *slots,
 
 	for (i = 0; i < nr; i++) {
 		unsigned char bits = packed[i / 4] >> (i % 4 * 2);
+		unsigned long request = 0;
 
-		slots[i] &= ~HMM_PFN_REQ_BITS;
 		if (bits & 1)
-			slots[i] |= HMM_PFN_REQ_FAULT;
+			request |= HMM_PFN_REQ_FAULT;
 		if (bits & 2)
-			slots[i] |= HMM_PFN_REQ_WRITE;
+			request |= HMM_PFN_REQ_WRITE;
+		hmm_slot_change(&slots[i], HMM_PFN_REQ_BITS, request);
 	}
 }
 

@@ -15,8 +15,8 @@
  *   - every page table level gives the same answer for the same kind of entry.
  *
  * Locking: mmap_lock is held, or the lock of the VMA that the rest of the range
- * lies in. An entry is decoded under its page table lock. Where there is no page
- * table, no lock is held, except for the slots of a DMA map. The answers are
+ * lies in. An entry is decoded under its page table lock, and a table is found
+ * to be missing under the lock that it would be added under. The answers are
  * stable only as far as the caller's notifier sequence says so.
  *
  *	what the entry is			answer
@@ -144,9 +144,9 @@ changed:
 }
 
 /*
- * The slots of a DMA map are written to by the walks of several faults at a
- * time. Without a lock, a walk that has been preempted would replace the answer
- * of a newer one, which is in use:
+ * Drivers for RDMA have several faults write to the same slots at a time.
+ * Without a lock, a walk that has been preempted would replace the answer of a
+ * newer one, which is in use:
  *
  *	hmm_range_fault()		another fault of the same page
  *
@@ -155,21 +155,20 @@ changed:
  *					lock
  *					read_retry(): false
  *	write slot: nothing is mapped
- *					hmm_dma_map_pfn()
+ *					use slot
  *
  * -EAGAIN if page tables have appeared.
  */
-static noinline int hmm_walk_unmapped_locked(struct hmm_walk *w,
-					     struct vm_area_struct *vma,
-					     unsigned long start,
-					     unsigned long end)
+static int hmm_walk_unmapped(struct hmm_walk *w, struct vm_area_struct *vma,
+			     unsigned long start, unsigned long end)
 {
 	unsigned long next;
 	spinlock_t *ptl;
 	int ret = 0;
 
 	for (; start < end && !ret; start = next) {
-		next = min(end, start + (HMM_SLOTS_UNDER_LOCK << PAGE_SHIFT));
+		next = min(pud_addr_end(start, end),
+			   start + (HMM_SLOTS_UNDER_LOCK << PAGE_SHIFT));
 		ptl = hmm_walk_lock_unmapped(vma, start, next);
 		if (!ptl)
 			return -EAGAIN;
@@ -177,14 +176,6 @@ static noinline int hmm_walk_unmapped_locked(struct hmm_walk *w,
 		spin_unlock(ptl);
 	}
 	return ret;
-}
-
-static int hmm_walk_unmapped(struct hmm_walk *w, struct vm_area_struct *vma,
-			     unsigned long start, unsigned long end)
-{
-	if (unlikely(w->shared))
-		return hmm_walk_unmapped_locked(w, vma, start, end);
-	return hmm_walk_record_unmapped(w, vma, start, end);
 }
 
 /* The same for pages of one huge page of hugetlb */
@@ -196,10 +187,14 @@ static int hmm_walk_unmapped_hugetlb(struct hmm_walk *w,
 	spinlock_t *ptl = &vma->vm_mm->page_table_lock;
 	int ret = -EAGAIN;
 
-	if (!w->shared)
-		return hmm_walk_whole(w, vma, start, end, hmm_leaf_absent());
-
-	spin_lock(ptl);
+	/* Contiguous PTEs are in a table that a PMD points to. */
+	if (size < PMD_SIZE) {
+		ptl = hmm_walk_lock_unmapped(vma, start, end);
+		if (!ptl)
+			return -EAGAIN;
+	} else {
+		spin_lock(ptl);
+	}
 	if (!hugetlb_walk(vma, ALIGN_DOWN(start, size), size))
 		ret = hmm_walk_whole(w, vma, start, end, hmm_leaf_absent());
 	spin_unlock(ptl);

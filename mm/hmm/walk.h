@@ -140,10 +140,11 @@ static inline void hmm_walk_init(struct hmm_walk *w, struct hmm_range *range)
 	w->range = range;
 	w->request = hmm_request_of(range);
 	w->vma = NULL;
-	w->sparse = range->default_flags & HMM_RANGE_SPARSE;
+	w->shared = hmm_dma_has_slots(range->hmm_pfns);
+	/* Another walk might replace the one slot by the answer for its page. */
+	w->sparse = (range->default_flags & HMM_RANGE_SPARSE) && !w->shared;
 	w->orders = range->default_flags & (HMM_RANGE_SPARSE |
 					    HMM_RANGE_PTE_ORDERS);
-	w->shared = hmm_dma_has_slots(range->hmm_pfns);
 	w->next = range->start;
 	/* The other members are set before they are read. */
 }

@@ -91,31 +91,12 @@ static void run_ends_where_flags_differ(struct kunit *test)
 	}
 }
 
-/* A walk may begin and end within a large mapping. */
-static void sparse_slot_is_for_the_rest_of_its_block(struct kunit *test)
-{
-	unsigned long pfn, answer;
-
-	for (pfn = 512; pfn < 1024; pfn++) {
-		answer = hmm_leaf_mapped(pfn, true, 9).answer;
-		KUNIT_EXPECT_EQ(test, hmm_dma_sparse_run(answer, 4096),
-				(size_t)(1024 - pfn));
-		KUNIT_EXPECT_EQ(test, hmm_dma_sparse_run(answer, 1), (size_t)1);
-	}
-	answer = hmm_leaf_mapped(77, false, 0).answer;
-	KUNIT_EXPECT_EQ(test, hmm_dma_sparse_run(answer, 4096), (size_t)1);
-	KUNIT_EXPECT_EQ(test, hmm_dma_sparse_run(0, 4096), (size_t)1);
-	KUNIT_EXPECT_EQ(test, hmm_dma_sparse_run(HMM_PFN_ERROR, 4096),
-			(size_t)1);
-}
-
 static struct kunit_case dma_cases[] = {
 	KUNIT_CASE(states_are_told_apart),
 	KUNIT_CASE(pending_becomes_mapped),
 	KUNIT_CASE(bus_addresses_are_not_linked),
 	KUNIT_CASE(only_new_pages_are_to_be_mapped),
 	KUNIT_CASE(run_ends_where_flags_differ),
-	KUNIT_CASE(sparse_slot_is_for_the_rest_of_its_block),
 	{}
 };
 

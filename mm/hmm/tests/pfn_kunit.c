@@ -150,7 +150,7 @@ static void driver_changes_all(struct driver *driver, unsigned long clear,
 	unsigned long i;
 
 	for (i = 0; i < NR_SLOTS; i++)
-		hmm_slot_change_sticky(&driver->slots[i], clear, set);
+		hmm_slot_change(&driver->slots[i], clear, set);
 	for (i = 0; i < NR_SLOTS; i++)
 		driver->lost += (READ_ONCE(driver->slots[i]) &
 				 HMM_PFN_DMA_MAPPED) != set;

@@ -18,7 +18,6 @@
 
 #define ALIGN(x, a)		(((x) + (a) - 1) & ~((a) - 1))
 #define min(a, b)		((a) < (b) ? (a) : (b))
-#define min_t(type, a, b)	min((type)(a), (type)(b))
 
 #define phys_addr_t		unsigned long
 

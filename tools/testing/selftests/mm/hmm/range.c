@@ -1293,6 +1293,14 @@ static void map_for_dma(struct __test_metadata *_metadata, int fd, char *map,
 	ASSERT_EQ(0, ioctl(fd, HMM_PROBE_DMA, &dma));
 	EXPECT_LT(0, dma.turns);
 	EXPECT_EQ(0, dma.lost);
+
+	dma.by_range = 1;
+	if (ioctl(fd, HMM_PROBE_DMA, &dma)) {
+		ASSERT_EQ(EOPNOTSUPP, errno);
+		return;
+	}
+	EXPECT_LT(0, dma.mapped);
+	EXPECT_EQ(0, dma.lost);
 }
 
 TEST_F(hmm_dma, concurrent_dma_flag_changes_survive)
@@ -1351,15 +1359,21 @@ static void touch(char *page)
 	*page = 1;
 }
 
+/* A page that is not there yet. The held walk keeps the mmap lock, for reading. */
+static char *spare;
+
+static void touch_and_save(char *page)
+{
+	touch(page);
+	madvise(spare, PAGE_BYTES, MADV_DONTNEED);
+}
+
 static void replace(char *page)
 {
-	char *other = map_anon_small(PAGE_BYTES);
-
 	madvise(page, PAGE_BYTES, MADV_DONTNEED);
 	/* May get the page that has just become free */
-	touch(other);
+	touch(spare);
 	touch(page);
-	munmap(other, PAGE_BYTES);
 }
 
 /* The PMD table stays: there is more below it. */
@@ -1375,7 +1389,9 @@ TEST_F(hmm_dma, walk_held_at_a_pte_changes_no_newer_answer)
 {
 	char *map = map_anon_small(HUGE_BYTES);
 
-	held_at_each_access(_metadata, self->fd, map, false, touch, replace);
+	spare = map + PAGE_BYTES;
+	held_at_each_access(_metadata, self->fd, map, false, touch_and_save,
+			    replace);
 	munmap(map, HUGE_BYTES);
 }
 

@@ -26,13 +26,17 @@ static struct platform_device *dma_device;
  * struct dma_driver - the thread that maps and unmaps
  * @map: whose pages
  * @nr: how many
+ * @by_range: all with one call
  * @turns: how often it did so with all of them
+ * @mapped: entries that were mapped by range, all in all
  * @lost: flags that differ from what it wrote
  */
 struct dma_driver {
 	struct hmm_dma_map map;
 	size_t nr;
+	bool by_range;
 	u64 turns;
+	u64 mapped;
 	u64 lost;
 };
 
@@ -50,19 +54,56 @@ struct device *probe_dma_device(void)
 	return &dma_device->dev;
 }
 
-static int map_and_unmap(void *arg)
+static void map_and_unmap_pages(struct dma_driver *driver)
 {
 	struct pci_p2pdma_map_state state = {};
-	struct dma_driver *driver = arg;
 	struct device *dev = &dma_device->dev;
 	size_t i;
 
+	for (i = 0; i < driver->nr; i++)
+		hmm_dma_map_pfn(dev, &driver->map, i, &state);
+	expect_flag(driver, HMM_PFN_DMA_MAPPED);
+	for (i = 0; i < driver->nr; i++)
+		hmm_dma_unmap_pfn(dev, &driver->map, i);
+}
+
+#ifdef HMM_DMA_WHOLE
+#define KNOWS_RANGES	true
+
+/* The slots are empty until a walk has written to them again. */
+static void map_and_unmap_range(struct dma_driver *driver)
+{
+	struct pci_p2pdma_map_state state = {};
+	struct device *dev = &dma_device->dev;
+	size_t i, mapped = 0;
+
+	if (hmm_dma_map_range(dev, &driver->map, 0, driver->nr, 0, &state))
+		driver->lost++;
+	for (i = 0; i < driver->nr; i++)
+		mapped += !!(READ_ONCE(driver->map.pfn_list[i]) &
+			     HMM_PFN_DMA_MAPPED);
+	if (hmm_dma_unmap_range(dev, &driver->map, 0, driver->nr, NULL, NULL) !=
+	    mapped)
+		driver->lost++;
+	driver->mapped += mapped;
+}
+#else
+#define KNOWS_RANGES	false
+
+static void map_and_unmap_range(struct dma_driver *driver)
+{
+}
+#endif
+
+static int map_and_unmap(void *arg)
+{
+	struct dma_driver *driver = arg;
+
 	while (!kthread_should_stop()) {
-		for (i = 0; i < driver->nr; i++)
-			hmm_dma_map_pfn(dev, &driver->map, i, &state);
-		expect_flag(driver, HMM_PFN_DMA_MAPPED);
-		for (i = 0; i < driver->nr; i++)
-			hmm_dma_unmap_pfn(dev, &driver->map, i);
+		if (driver->by_range)
+			map_and_unmap_range(driver);
+		else
+			map_and_unmap_pages(driver);
 		expect_flag(driver, 0);
 		driver->turns++;
 		cond_resched();
@@ -127,6 +168,9 @@ int probe_dma(struct probe_mirror *mirror, void __user *arg)
 	    current->mm != mirror->notifier.mm)
 		return -EINVAL;
 
+	if (dma.by_range && !KNOWS_RANGES)
+		return -EOPNOTSUPP;
+	driver.by_range = dma.by_range;
 	driver.nr = dma.npages;
 	rc = hmm_dma_map_alloc(dev, &driver.map, driver.nr, PAGE_SIZE);
 	if (rc)
@@ -136,6 +180,7 @@ int probe_dma(struct probe_mirror *mirror, void __user *arg)
 	if (rc)
 		return rc;
 	dma.turns = driver.turns;
+	dma.mapped = driver.mapped;
 	dma.lost = driver.lost;
 	return copy_to_user(arg, &dma, sizeof(dma)) ? -EFAULT : 0;
 }

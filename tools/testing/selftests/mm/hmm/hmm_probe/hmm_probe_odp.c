@@ -125,7 +125,7 @@ static void link_is_called(struct perf_event *event,
 	if (current != edu.mapper)
 		return;
 	if (++edu.links == edu.fail)
-		regs->ip = (unsigned long)link_fails;
+		instruction_pointer_set(regs, (unsigned long)link_fails);
 }
 
 static int watch(struct perf_event * __percpu **watch, u64 addr,
@@ -249,8 +249,6 @@ static int odp_map(struct odp *odp, size_t idx, size_t nr,
 
 	if (!(odp->flags & HMM_ODP_RANGE))
 		return odp_map_pages(odp, idx, nr, state);
-	if (odp->flags & HMM_ODP_SPARSE)
-		flags |= HMM_DMA_SPARSE;
 	if (odp->flags & HMM_ODP_WHOLE)
 		flags |= HMM_DMA_WHOLE;
 	return hmm_dma_map_range(&edu.pdev->dev, &odp->map, idx, nr, flags,
@@ -304,6 +302,16 @@ static const struct mmu_interval_notifier_ops odp_ops = {
 	.invalidate = odp_invalidate,
 };
 
+static size_t odp_count_mapped(const struct odp *odp, size_t idx, size_t nr)
+{
+	size_t mapped = 0;
+
+	for (; nr; nr--, idx++)
+		mapped += !!(READ_ONCE(odp->map.pfn_list[idx]) &
+			     HMM_PFN_DMA_MAPPED);
+	return mapped;
+}
+
 /* Fault pages in, and return with the region's lock held if that gave 0. */
 static int odp_fault_and_lock(struct odp *odp, unsigned long addr,
 			      size_t npages, u64 flags)
@@ -338,8 +346,13 @@ static int odp_fault_and_lock(struct odp *odp, unsigned long addr,
 static int odp_prepare(struct odp *odp, unsigned long addr, size_t npages,
 		       u64 flags, struct pci_p2pdma_map_state *state)
 {
-	int rc = odp_fault_and_lock(odp, addr, npages, flags);
+	struct mm_struct *mm = odp->notifier.mm;
+	int rc;
 
+	if (!mmget_not_zero(mm))
+		return -ESRCH;
+	rc = odp_fault_and_lock(odp, addr, npages, flags);
+	mmput_async(mm);
 	if (rc)
 		return rc;
 	rc = odp_map(odp, odp_index(odp, addr), npages, state);
@@ -480,8 +493,11 @@ static int odp_prefetch(struct odp *odp, void __user *arg)
 		map.syncs = atomic64_read(&edu.syncs) - syncs;
 		map.links = edu.links;
 	}
-	if (!map.rc)
+	if (!map.rc) {
+		map.mapped = odp_count_mapped(odp, odp_index(odp, map.addr),
+					      map.npages);
 		mutex_unlock(&odp->lock);
+	}
 	return copy_to_user(arg, &map, sizeof(map)) ? -EFAULT : 0;
 }
 
@@ -516,26 +532,55 @@ static phys_addr_t odp_iommu_has(const struct odp *odp, size_t idx)
 				  odp->map.state.addr + (idx << PAGE_SHIFT));
 }
 
+/* What the page table has for it; the mmap lock is held. */
+static bool odp_page_is(struct odp *odp, size_t idx, unsigned long slot)
+{
+	const u64 what = HMM_PFN_VALID | (unsigned long)~HMM_PFN_FLAGS;
+	struct oracle_page page;
+
+	oracle_look(odp->notifier.mm, odp->start + (idx << PAGE_SHIFT), NULL,
+		    &page);
+	return !((page.value ^ slot) & what) &&
+	       (page.value & HMM_PFN_WRITE || !(slot & HMM_PFN_WRITE));
+}
+
+/*
+ * While an entry is mapped, and the lock that its invalidation needs is held,
+ * the page table, the slot and the IOMMU have the same page.
+ */
+static void odp_look_at_all(struct odp *odp, struct hmm_odp_state *state)
+{
+	size_t i;
+
+	for (i = 0; i < odp->nr; i++) {
+		unsigned long slot = READ_ONCE(odp->map.pfn_list[i]);
+		bool mapped = slot & HMM_PFN_DMA_MAPPED;
+
+		state->mapped += mapped;
+		state->pending += !mapped && (slot & STICKY);
+		state->wrong += odp_iommu_has(odp, i) !=
+				(mapped ? hmm_pfn_to_phys(slot) : 0);
+		state->stale += mapped && !odp_page_is(odp, i, slot);
+	}
+}
+
 static int odp_state(struct odp *odp, void __user *arg)
 {
+	struct mm_struct *mm = odp->notifier.mm;
 	struct hmm_odp_state state = {};
-	size_t i;
 
 	if (!dma_use_iova(&odp->map.state))
 		return -EOPNOTSUPP;
+	if (!mmget_not_zero(mm))
+		return -ESRCH;
+	mmap_read_lock(mm);
 	scoped_guard(mutex, &odp->lock) {
-		for (i = 0; i < odp->nr; i++) {
-			unsigned long slot = READ_ONCE(odp->map.pfn_list[i]);
-			bool mapped = slot & HMM_PFN_DMA_MAPPED;
-
-			state.mapped += mapped;
-			state.pending += !mapped && (slot & STICKY);
-			state.wrong += odp_iommu_has(odp, i) !=
-				       (mapped ? hmm_pfn_to_phys(slot) : 0);
-		}
+		odp_look_at_all(odp, &state);
 		state.unmapped = odp->unmapped;
 		state.dirtied = odp->dirtied;
 	}
+	mmap_read_unlock(mm);
+	mmput(mm);
 	state.syncs = atomic64_read(&edu.syncs);
 	return copy_to_user(arg, &state, sizeof(state)) ? -EFAULT : 0;
 }

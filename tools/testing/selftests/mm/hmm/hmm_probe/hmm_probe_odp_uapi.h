@@ -30,7 +30,7 @@ struct hmm_odp_symbols {
 
 /* Use the calls for a range. */
 #define HMM_ODP_RANGE		_BITULL(0)
-/* HMM_RANGE_SPARSE and HMM_DMA_SPARSE; with HMM_ODP_RANGE only */
+/* Ask for HMM_RANGE_SPARSE. */
 #define HMM_ODP_SPARSE		_BITULL(1)
 /* HMM_DMA_WHOLE; an invalidation of any part unmaps all of it. */
 #define HMM_ODP_WHOLE		_BITULL(2)
@@ -65,6 +65,7 @@ struct hmm_odp_region {
  * @rc: (out) what the first call that failed returned, or 0
  * @links: (out) calls of dma_iova_link()
  * @syncs: (out) calls of the functions that sync
+ * @mapped: (out) how many of the pages are mapped then
  */
 struct hmm_odp_map {
 	__u64 addr;
@@ -74,6 +75,7 @@ struct hmm_odp_map {
 	__s64 rc;
 	__u64 links;
 	__u64 syncs;
+	__u64 mapped;
 };
 
 /**
@@ -92,6 +94,7 @@ struct hmm_odp_copy {
  * struct hmm_odp_state - of a region
  * @mapped: entries that are mapped, by their slots
  * @wrong: entries for which the IOMMU has something else than their slot says
+ * @stale: mapped entries for which the page table has something else
  * @pending: entries with flags that no entry has outside of a call
  * @unmapped: entries that invalidations unmapped, so far
  * @dirtied: entries that were writable then, so far
@@ -100,6 +103,7 @@ struct hmm_odp_copy {
 struct hmm_odp_state {
 	__u64 mapped;
 	__u64 wrong;
+	__u64 stale;
 	__u64 pending;
 	__u64 unmapped;
 	__u64 dirtied;

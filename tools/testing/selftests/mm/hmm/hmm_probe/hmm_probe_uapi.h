@@ -173,14 +173,18 @@ struct hmm_probe_interval {
  * @addr: first address, page aligned; memory that is there and stays
  * @npages: number of pages, up to 512
  * @ms: for how long
+ * @by_range: with one call for all pages
  * @turns: (out) how often all pages were mapped and unmapped meanwhile
+ * @mapped: (out) entries that were mapped by range then, all in all
  * @lost: (out) HMM_PFN_DMA_MAPPED that vanished, or came back
  */
 struct hmm_probe_dma {
 	__u64 addr;
 	__u64 npages;
 	__u64 ms;
+	__u64 by_range;
 	__u64 turns;
+	__u64 mapped;
 	__u64 lost;
 };
 
