@@ -229,7 +229,7 @@ dma_addr_t hmm_dma_map_pfn(struct device *dev, struct hmm_dma_map *map,
 
 	if (addr != DMA_MAPPING_ERROR)
 		hmm_slot_change(slot, HMM_PFN_STICKY,
-				       hmm_dma_flags_mapped(flags));
+				hmm_dma_flags_mapped(flags));
 	return addr;
 }
 EXPORT_SYMBOL_GPL(hmm_dma_map_pfn);
@@ -506,7 +506,7 @@ EXPORT_SYMBOL_GPL(hmm_dma_map_range);
  * @idx: index of the first entry
  * @nr: how many entries
  * @unmapped: called for each entry that was mapped, once the IOMMU has let go
- *	of it; %NULL if nobody wants to know
+ *	of it; may be %NULL
  * @arg: passed to @unmapped
  *
  * The slots become zero, even if a walk of another fault is writing to them at

@@ -163,7 +163,7 @@ static int hmm_walk_unmapped(struct hmm_walk *w, struct vm_area_struct *vma,
 			     unsigned long start, unsigned long end)
 {
 	unsigned long next;
-	spinlock_t *ptl;
+	spinlock_t *ptl;	/* of the entry that is missing */
 	int ret = 0;
 
 	for (; start < end && !ret; start = next) {

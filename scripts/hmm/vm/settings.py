@@ -15,8 +15,8 @@ COHERENT_START, COHERENT_SIZE = 0x120000000, 512 << 20
 PROBE_SIZE = 32 << 20
 COHERENT_NEEDS = 4 << 30
 
-# For each IOMMU of QEMU, its driver, and what to pass to QEMU. In caching mode, Intel's is told of new mappings too,
-# as a virtual one has to be; so the kernel syncs it after mapping as it does after unmapping.
+# For each IOMMU of QEMU, its driver, and what to pass to QEMU. In caching mode, Intel's has to be synced after
+# mapping too, as a virtual one has: then the kernel does so as it does after unmapping.
 IOMMUS = {"intel": ("CONFIG_INTEL_IOMMU", "intel-iommu,caching-mode=on,intremap=off"),
           "hardware": ("CONFIG_INTEL_IOMMU", "intel-iommu,intremap=off"),
           "amd": ("CONFIG_AMD_IOMMU", "amd-iommu"),

@@ -36,9 +36,13 @@ static int measure_dma(const struct row *row, double *value)
 	return rc;
 }
 
-#define MAP(SIZE)	BASE_TIMES, 0.25, measure_dma, .op = HMM_BENCH_DMA_MAP, .count = SIZE
-#define UNMAP(SIZE)	BASE_TIMES, 0.25, measure_dma, .op = HMM_BENCH_DMA_UNMAP, .count = SIZE
-#define WHOLE(NAME)	NO_GOAL, 0, measure_dma, .op = HMM_BENCH_DMA_##NAME, .count = GIB, .flags = HMM_BENCH_WHOLE
+#define MAP(SIZE)	BASE_TIMES, 0.25, measure_dma,			\
+			.op = HMM_BENCH_DMA_MAP, .count = SIZE
+#define UNMAP(SIZE)	BASE_TIMES, 0.25, measure_dma,			\
+			.op = HMM_BENCH_DMA_UNMAP, .count = SIZE
+#define WHOLE(OP)	NO_GOAL, 0, measure_dma,			\
+			.op = HMM_BENCH_DMA_##OP, .count = GIB,		\
+			.flags = HMM_BENCH_WHOLE
 
 const struct row dma_rows[] = {
 	{ "dma-map-4k", "map one page", MAP(PAGE_BYTES), .kind = PAGES_4K },

@@ -9,10 +9,11 @@
  *
  * hmm_probe_map.c, the device's special mappings, hmm_probe_hold.c, which holds
  * the mmap lock, hmm_probe_stall.c, which holds a CPU, and hmm_probe_dma.c, a
- * driver that maps for DMA, stand alone; hmm_probe_stale.c uses the last two. So do the second device, for
- * subscriptions (hmm_probe_notify.h), the third one, for migration
- * (hmm_probe_move.h), the fourth one, for invalidations in flight
- * (hmm_probe_inval.h), and the fifth one, for real DMA (hmm_probe_odp.c).
+ * driver that maps for DMA, stand alone; hmm_probe_stale.c uses the last two.
+ * So do the second device, for subscriptions (hmm_probe_notify.h), the third
+ * one, for migration (hmm_probe_move.h), the fourth one, for invalidations in
+ * flight (hmm_probe_inval.h), and the fifth one, for real DMA
+ * (hmm_probe_odp.c).
  */
 #ifndef _HMM_PROBE_H
 #define _HMM_PROBE_H

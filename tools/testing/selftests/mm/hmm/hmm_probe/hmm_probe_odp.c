@@ -7,7 +7,7 @@
  * A lock per region does what umem_mutex does: pages are faulted in without it,
  * mapped under it once mmu_interval_read_retry() has returned false, and
  * unmapped under it by the invalidate callback. DMA happens under it too, since
- * the device cannot be told to stop.
+ * the device has no command to stop.
  */
 #include <linux/cleanup.h>
 #include <linux/delay.h>
@@ -63,7 +63,7 @@ struct odp;
  * @links: calls of dma_iova_link() by @mapper
  * @mapper: the task whose calls count, and may fail
  * @fail: which of them does, 0 for none
- * @watch_lock: of the next two, and of who is @mapper
+ * @watch_lock: of the next two, and of @mapper
  * @watcher: the region whose file has the breakpoints, or %NULL
  * @watches: breakpoints at the functions that sync, and at dma_iova_link()
  */
@@ -375,7 +375,7 @@ static int edu_move(dma_addr_t from, dma_addr_t to, size_t bytes, u32 direction)
 	for (ms = 0; ms < EDU_MOST_MS; ms++) {
 		if (!(readq(edu.regs + EDU_DMA_COMMAND) & EDU_START))
 			return 0;
-		msleep(1);
+		fsleep(USEC_PER_MSEC);
 	}
 	return -ETIMEDOUT;
 }

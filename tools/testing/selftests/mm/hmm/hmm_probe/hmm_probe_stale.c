@@ -46,7 +46,7 @@ static struct hmm_range range_of(struct probe_stale *stale, u64 request)
 	};
 }
 
-/* Without the address space, so that nobody waits for this CPU to flush it */
+/* Without the address space, so that no TLB flush waits for this CPU */
 static int walk_once(void *arg)
 {
 	struct probe_stale *stale = arg;
@@ -153,7 +153,7 @@ int probe_stale_end(struct probe_mirror *mirror, void __user *arg)
 		return -EINVAL;
 	rc = fault_again(stale, &args.slot);
 	while (!READ_ONCE(stale->done))
-		msleep(1);
+		fsleep(USEC_PER_MSEC);
 	args.later = *stale->map.pfn_list;
 	probe_stale_free(mirror);
 	if (rc)
