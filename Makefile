@@ -63,7 +63,7 @@ help:
 #= V         1: show the commands of a build, too
 
 # Prerequisites of the targets below
-.PHONY: deps deps-deb deps-lint deps-chaos fetch assemble built vm-settings
+.PHONY: deps deps-deb deps-lint deps-chaos deps-rdma fetch assemble built vm-settings
 
 #: make deps      install the Debian packages that the targets need
 deps:
@@ -77,6 +77,9 @@ deps-lint:
 
 deps-chaos:
 	@scripts/deps build vm chaos
+
+deps-rdma:
+	@scripts/deps build vm rdma
 
 #: make fetch     put the stock kernel into build/base/src
 fetch: deps
@@ -93,7 +96,7 @@ built: assemble
 vm-settings:
 	@! command -v python3 >/dev/null || scripts/vm check
 
-.PHONY: run test quick prove driver fuzz chaos torture litmus consumers kselftest mm bench shell vm kernel deb lint clean distclean
+.PHONY: run test quick prove driver fuzz rdma chaos torture litmus consumers kselftest mm bench shell vm kernel deb lint clean distclean
 .PHONY: series series-check series-build
 
 #: make kernel    build the kernel; the last line is the build directory, for make -C DIRECTORY M=...
@@ -128,6 +131,13 @@ fuzz: override export KDIR := $(BUILD)/ours/kasan
 fuzz: built
 	@scripts/test fuzz
 
+#: make rdma      RDMA with on-demand paging over rxe: what passes on the stock kernel passes on ours
+rdma: override export IMPL := ours
+rdma: override export CONFIG := rdma
+rdma: override export KDIR := $(BUILD)/ours/rdma
+rdma: deps-rdma built
+	@scripts/test rdma
+
 #: make chaos     real programs, CHAOS='NAMES', while dummy devices migrate their memory
 chaos: deps-chaos built
 	@scripts/test chaos
@@ -145,9 +155,9 @@ consumers: assemble
 	@scripts/consumers
 
 #: make mm        other mm tests of the stock tree: what passes on the stock kernel passes on ours
-mm: assemble
-	@scripts/build-kernel base $(CONFIG) >/dev/null
-	@scripts/build-kernel ours $(CONFIG) >/dev/null
+mm: override export IMPL := ours
+mm: override export KDIR := $(BUILD)/ours/$(CONFIG)
+mm: built
 	@scripts/test mm
 
 #: make kselftest our selftests and hmm-tests, built, installed and run by kselftest itself

@@ -71,6 +71,14 @@ class Builder:
             os.replace(f"{program}.new", program)
         return program
 
+    def rdma_program(self):
+        """Ours for RDMA, with this machine's library."""
+        source, program = os.path.join(self.repository, SELFTESTS, "hmm-rdma.c"), os.path.join(self.out, "hmm-rdma")
+        if not newer_than(program, [source]):
+            run(["gcc", "-O2", "-Wall", "-D_GNU_SOURCE", source, "-o", f"{program}.new", "-libverbs"])
+            os.replace(f"{program}.new", program)
+        return program
+
     def tool(self, name, directory=SELFTESTS):
         """A program that is no selftest: some-name.c and, if it has several files, some_name_*.c."""
         folder = os.path.join(self.repository, directory)

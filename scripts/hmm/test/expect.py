@@ -65,8 +65,8 @@ class SameOnBase:
         self.doubtful = []
 
     def doubt(self, suite):
-        """Do not judge failures of the first run yet, except for reports on the console."""
-        if not suite.count(FAILED) or CONSOLE_OF.search(suite.name):
+        """Do not judge failures of the first run yet, except for leaks and reports on the console."""
+        if not suite.count(FAILED) or suite.name == "leaks" or CONSOLE_OF.search(suite.name):
             return
         self.doubtful.append(suite.name)
         for case in suite.cases:
