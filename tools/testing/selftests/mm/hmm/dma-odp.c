@@ -495,6 +495,7 @@ TEST_F_TIMEOUT(hmm_odp, bytes_are_right_beside_changes, 120)
 	struct mapper mapper = { .fd = self->fd, .map = self->map };
 	char *to = self->map + KEPT_PAGES / 2 * PAGE_BYTES;
 	static char expected[SMALL_STEP];
+	unsigned int rounds = how_brief() == LONG_RUN ? ROUNDS : 1;
 	unsigned int round, i, seed = 7;
 	struct swap swap;
 
@@ -502,7 +503,7 @@ TEST_F_TIMEOUT(hmm_odp, bytes_are_right_beside_changes, 120)
 		SKIP(return, "no swap space");
 	madvise(self->map, HUGE_BYTES, MADV_HUGEPAGE);
 	ASSERT_EQ(0, pthread_create(&mapper.thread, NULL, mapper_run, &mapper));
-	for (round = 0; round < ROUNDS; round++) {
+	for (round = 0; round < rounds; round++) {
 		char *from = self->map + round * PAGE_BYTES;
 
 		fill_with(from, sizeof(expected), round);
