@@ -6,6 +6,7 @@
 #include <linux/module.h>
 
 #include "../pfn.h"
+#include "../request.h"
 
 #define NR_SLOTS	16
 
@@ -175,6 +176,7 @@ static void flags_changed_meanwhile_are_kept(struct kunit *test)
 {
 	struct driver driver = {};
 	struct hmm_leaf leaf = hmm_leaf_mapped(100, true, 0);
+	unsigned char requests[NR_SLOTS / 4] = {};
 	struct task_struct *thread;
 	unsigned long wrong = 0, i;
 
@@ -183,6 +185,8 @@ static void flags_changed_meanwhile_are_kept(struct kunit *test)
 	if (IS_ERR(thread))
 		return;
 	while (READ_ONCE(driver.turns) < DRIVER_TURNS) {
+		/* As a call that begins again does */
+		hmm_requests_unpack(driver.slots, requests, NR_SLOTS);
 		hmm_slots_record_shared(driver.slots, NR_SLOTS, leaf);
 		for (i = 0; i < NR_SLOTS; i++)
 			wrong += (READ_ONCE(driver.slots[i]) & ~HMM_PFN_STICKY) !=
