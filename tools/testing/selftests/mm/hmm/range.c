@@ -1327,13 +1327,13 @@ TEST_F(hmm_dma, concurrent_dma_flag_changes_on_a_huge_page_survive)
  * driver has begun to use. Held up at every access to the entry in turn.
  */
 static void held_at_each_access(struct __test_metadata *_metadata, int fd,
-				char *page, bool pmd, void (*prepare)(char *),
-				void (*change)(char *))
+				char *page, __u64 level,
+				void (*prepare)(char *), void (*change)(char *))
 {
 	struct hmm_probe_stale stale = {
 		.addr = (uintptr_t)page,
 		.ms = 100,
-		.pmd = pmd,
+		.level = level,
 		.stalled = 1,
 	};
 
@@ -1390,8 +1390,8 @@ TEST_F(hmm_dma, walk_held_at_a_pte_changes_no_newer_answer)
 	char *map = map_anon_small(HUGE_BYTES);
 
 	spare = map + PAGE_BYTES;
-	held_at_each_access(_metadata, self->fd, map, false, touch_and_save,
-			    replace);
+	held_at_each_access(_metadata, self->fd, map, HMM_PROBE_AT_PTE,
+			    touch_and_save, replace);
 	munmap(map, HUGE_BYTES);
 }
 
@@ -1400,8 +1400,49 @@ TEST_F(hmm_dma, walk_held_at_an_empty_pmd_changes_no_newer_answer)
 	char *map = map_anon_small(2 * HUGE_BYTES);
 
 	touch(map + HUGE_BYTES);
-	held_at_each_access(_metadata, self->fd, map, true, empty_pmd, touch);
+	held_at_each_access(_metadata, self->fd, map, HMM_PROBE_AT_PMD,
+			    empty_pmd, touch);
 	munmap(map, 2 * HUGE_BYTES);
+}
+
+/* All that there is below a PUD is the mapping, which loses its tables. */
+static int below_pud;
+
+static void empty_pud(char *start)
+{
+	munmap(start, GIGANTIC_BYTES);
+	map_at(start, GIGANTIC_BYTES, PROT_READ | PROT_WRITE,
+	       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | below_pud, -1);
+	madvise(start, GIGANTIC_BYTES, MADV_NOHUGEPAGE);
+}
+
+static void held_at_an_empty_pud(struct __test_metadata *_metadata, int fd,
+				 int flags)
+{
+	char *map = mmap(NULL, 2 * GIGANTIC_BYTES, PROT_NONE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	char *start = (char *)(((uintptr_t)map + GIGANTIC_BYTES - 1) &
+			       -GIGANTIC_BYTES);
+
+	ASSERT_NE(MAP_FAILED, map);
+	below_pud = flags;
+	held_at_each_access(_metadata, fd, start, HMM_PROBE_AT_PUD, empty_pud,
+			    touch);
+	munmap(map, 2 * GIGANTIC_BYTES);
+}
+
+TEST_F(hmm_dma, walk_held_at_an_empty_pud_changes_no_newer_answer)
+{
+	held_at_an_empty_pud(_metadata, self->fd, 0);
+}
+
+/* Of hugetlb pages of 2 MiB */
+TEST_F(hmm_dma, walk_held_at_hugetlbs_empty_pud_changes_no_newer_answer)
+{
+	if (!reserve_hugetlb(1))
+		SKIP(return, "no huge page");
+	held_at_an_empty_pud(_metadata, self->fd, MAP_HUGETLB);
+	release_hugetlb();
 }
 
 /* The probe itself: what it refuses */

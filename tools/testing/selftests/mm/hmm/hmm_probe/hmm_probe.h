@@ -160,7 +160,7 @@ int probe_let_go(struct probe_mirror *mirror);
 
 int probe_stall(struct probe_mirror *mirror, const void __user *arg);
 int probe_await_stall(struct probe_mirror *mirror);
-int probe_stall_at(struct probe_mirror *mirror, unsigned long addr, bool pmd,
+int probe_stall_at(struct probe_mirror *mirror, unsigned long addr, u64 level,
 		   unsigned int bp_type);
 void probe_stall_end(struct probe_mirror *mirror);
 

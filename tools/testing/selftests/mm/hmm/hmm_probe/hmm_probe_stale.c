@@ -83,7 +83,7 @@ int probe_stale_begin(struct probe_mirror *mirror, void __user *arg)
 	if (copy_from_user(&args, arg, sizeof(args)))
 		return -EFAULT;
 	if (!PAGE_ALIGNED(args.addr) || args.ms > MOST_MS || !args.nth ||
-	    args.nth > MOST_ACCESSES)
+	    args.nth > MOST_ACCESSES || args.level > HMM_PROBE_AT_PUD)
 		return -EINVAL;
 	if (mirror->stale)
 		return -EBUSY;
@@ -102,7 +102,7 @@ int probe_stale_begin(struct probe_mirror *mirror, void __user *arg)
 
 	mirror->stall.ms = args.ms;
 	atomic_set(&mirror->stall.left, args.nth - 1);
-	rc = probe_stall_at(mirror, args.addr, args.pmd, HW_BREAKPOINT_RW);
+	rc = probe_stall_at(mirror, args.addr, args.level, HW_BREAKPOINT_RW);
 	if (rc) {
 		probe_stale_free(mirror);
 		return rc;

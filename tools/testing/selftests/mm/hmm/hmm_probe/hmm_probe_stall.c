@@ -2,7 +2,7 @@
 /*
  * A window held open: the CPU that next writes a PMD stands still directly
  * after that write, whatever code it was in. Or the one that reads or writes a
- * PMD or a PTE, in a task of the probe's own.
+ * PUD, a PMD or a PTE, in a task of the probe's own.
  */
 #include <linux/delay.h>
 #include <linux/hw_breakpoint.h>
@@ -32,12 +32,13 @@ static void stand_still(struct perf_event *event, struct perf_sample_data *data,
 		mdelay(stall->ms);
 }
 
-/* The mmap lock is held. */
-static pmd_t *pmd_at(struct mm_struct *mm, unsigned long addr)
+/* The entry at a level, or NULL if there is no table for it; mmap lock held */
+static const void *entry_at(struct mm_struct *mm, unsigned long addr, u64 level)
 {
 	pgd_t *pgdp = pgd_offset(mm, addr);
 	p4d_t *p4dp;
 	pud_t *pudp;
+	pmd_t *pmdp;
 
 	if (pgd_none(*pgdp))
 		return NULL;
@@ -45,9 +46,16 @@ static pmd_t *pmd_at(struct mm_struct *mm, unsigned long addr)
 	if (p4d_none(*p4dp))
 		return NULL;
 	pudp = pud_offset(p4dp, addr);
+	if (level == HMM_PROBE_AT_PUD)
+		return pudp;
 	if (!pud_present(*pudp) || pud_leaf(*pudp))
 		return NULL;
-	return pmd_offset(pudp, addr);
+	pmdp = pmd_offset(pudp, addr);
+	if (level == HMM_PROBE_AT_PMD)
+		return pmdp;
+	if (pmd_none(*pmdp) || pmd_leaf(*pmdp))
+		return NULL;
+	return pte_offset_kernel(pmdp, addr);
 }
 
 static int watch(struct probe_stall *stall, const void *entry,
@@ -73,13 +81,12 @@ static int watch(struct probe_stall *stall, const void *entry,
  * Watch the entry of an address of the caller. The page table stays while the
  * caller leaves its mapping alone. mirror->stall says what is to happen.
  */
-int probe_stall_at(struct probe_mirror *mirror, unsigned long addr, bool pmd,
+int probe_stall_at(struct probe_mirror *mirror, unsigned long addr, u64 level,
 		   unsigned int bp_type)
 {
 	struct probe_stall *stall = &mirror->stall;
 	struct mm_struct *mm = current->mm;
 	const void *entry;
-	pmd_t *pmdp;
 	int rc;
 
 	if (mm != mirror->notifier.mm)
@@ -87,14 +94,7 @@ int probe_stall_at(struct probe_mirror *mirror, unsigned long addr, bool pmd,
 	rc = mmap_read_lock_killable(mm);
 	if (rc)
 		return rc;
-	pmdp = pmd_at(mm, addr);
-	entry = pmdp;
-	if (pmdp && !pmd) {
-		if (pmd_none(*pmdp) || pmd_leaf(*pmdp))
-			entry = NULL;
-		else
-			entry = pte_offset_kernel(pmdp, addr);
-	}
+	entry = entry_at(mm, addr, level);
 	mmap_read_unlock(mm);
 	if (!entry)
 		return -ENOENT;
@@ -114,7 +114,8 @@ int probe_stall(struct probe_mirror *mirror, const void __user *arg)
 	if (from.ms > MOST_MS)
 		return -EINVAL;
 	mirror->stall.ms = from.ms;
-	return probe_stall_at(mirror, from.addr, true, HW_BREAKPOINT_W);
+	return probe_stall_at(mirror, from.addr, HMM_PROBE_AT_PMD,
+			      HW_BREAKPOINT_W);
 }
 
 /* Polls: the exception handler cannot wake a task. */

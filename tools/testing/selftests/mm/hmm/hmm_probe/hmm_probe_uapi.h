@@ -198,12 +198,16 @@ struct hmm_probe_stall {
 	__u64 ms;
 };
 
+#define HMM_PROBE_AT_PTE	0
+#define HMM_PROBE_AT_PMD	1
+#define HMM_PROBE_AT_PUD	2
+
 /**
  * struct hmm_probe_stale - hold a walk while the pages that it looks at change
  * @addr: a page
  * @ms: for how long, up to 200
  * @nth: at which access to the entry, from 1 on
- * @pmd: hold the walk at the PMD; otherwise at the PTE
+ * @level: hold the walk at an entry of HMM_PROBE_AT_*
  * @stalled: (out) the walk stands still; 0: it has ended before
  * @slot: (out) what a fault of the page has given meanwhile
  * @later: (out) the same slot once the walk has ended
@@ -214,7 +218,7 @@ struct hmm_probe_stale {
 	__u64 addr;
 	__u64 ms;
 	__u64 nth;
-	__u64 pmd;
+	__u64 level;
 	__u64 stalled;
 	__u64 slot;
 	__u64 later;
