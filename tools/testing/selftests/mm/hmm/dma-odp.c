@@ -25,29 +25,44 @@
 /* What is watched. A reader of that file takes its time: once for all tests. */
 static struct hmm_odp_symbols symbols;
 
-static __u64 *watched(const char *name)
+static bool has_iommu(const char *name)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/sys/class/iommu/%s", name);
+	return !access(path, F_OK);
+}
+
+/* What has the IOMMU of this machine forget */
+static const char *sync_function(void)
+{
+	if (has_iommu("dmar0"))
+		return "qi_submit_sync";
+	if (has_iommu("ivhd0"))
+		return "amd_iommu_domain_flush_pages";
+	return "viommu_iotlb_sync";
+}
+
+static __u64 *watched(const char *name, const char *sync)
 {
 	if (!strcmp(name, "dma_iova_link"))
 		return &symbols.link;
-	if (!strcmp(name, "qi_submit_sync"))
-		return &symbols.syncs[0];
-	if (!strcmp(name, "amd_iommu_domain_flush_pages"))
-		return &symbols.syncs[1];
-	if (!strcmp(name, "viommu_iotlb_sync"))
-		return &symbols.syncs[2];
-	return NULL;
+	if (!strcmp(name, "dma_iova_sync"))
+		return &symbols.map_sync;
+	return strcmp(name, sync) ? NULL : &symbols.sync;
 }
 
 static void __attribute__((constructor)) find_symbols(void)
 {
 	FILE *file = fopen("/proc/kallsyms", "r");
+	const char *sync = sync_function();
 	unsigned long long address;
 	char line[512], name[256];
 
 	while (file && fgets(line, sizeof(line), file)) {
 		if (sscanf(line, "%llx %*c %255s", &address, name) == 2 &&
-		    watched(name))
-			*watched(name) = address;
+		    watched(name, sync))
+			*watched(name, sync) = address;
 	}
 	if (file)
 		fclose(file);
@@ -405,6 +420,27 @@ TEST_F(hmm_odp, failure_undoes_the_call_only)
 		EXPECT_EQ(FAILING_PAGES, odp_mapped(self->fd));
 	}
 	EXPECT_LT(0, failed);
+}
+
+/* The IOMMU may not take what has been linked. */
+TEST_F(hmm_odp, failed_sync_undoes_the_call_only)
+{
+	struct hmm_odp_map args = {
+		.addr = (uintptr_t)self->map,
+		.npages = FAILING_PAGES,
+		.flags = HMM_ODP_WRITE,
+		.fail_sync = 1,
+	};
+
+	ASSERT_EQ(0, odp_map(self->fd, self->map, MAPPED_BEFORE, HMM_ODP_WRITE,
+			     0).rc);
+	ASSERT_EQ(0, ioctl(self->fd, HMM_ODP_MAP, &args));
+	EXPECT_EQ(variant->flags & HMM_ODP_RANGE ? -ENOMEM : -EFAULT, args.rc);
+	EXPECT_LT(0, args.links);
+	EXPECT_EQ(MAPPED_BEFORE, odp_mapped(self->fd));
+	EXPECT_EQ(0, odp_map(self->fd, self->map, FAILING_PAGES, HMM_ODP_WRITE,
+			     0).rc);
+	EXPECT_EQ(FAILING_PAGES, odp_mapped(self->fd));
 }
 
 /* A thread that keeps all of the region mapped */

@@ -59,13 +59,14 @@ struct odp;
  * @pdev: %NULL if there is none
  * @regs: its registers
  * @lock: held while it moves data
- * @syncs: calls of functions that sync the IOMMU
+ * @syncs: calls of the function that syncs the IOMMU
  * @links: calls of dma_iova_link() by @mapper
  * @mapper: the task whose calls count, and may fail
  * @fail: which of them does, 0 for none
+ * @fail_sync: dma_iova_sync() fails, too
  * @watch_lock: of the next two, and of @mapper
  * @watcher: the region whose file has the breakpoints, or %NULL
- * @watches: breakpoints at the functions that sync, and at dma_iova_link()
+ * @watches: breakpoints at the functions of struct hmm_odp_symbols
  */
 static struct edu {
 	struct pci_dev *pdev;
@@ -75,9 +76,10 @@ static struct edu {
 	u64 links;
 	struct task_struct *mapper;
 	u64 fail;
+	bool fail_sync;
 	struct mutex watch_lock;	/* see above */
 	struct odp *watcher;
-	struct perf_event * __percpu *watches[HMM_ODP_SYNCS + 1];
+	struct perf_event * __percpu *watches[3];
 } edu = {
 	.lock = __MUTEX_INITIALIZER(edu.lock),
 	.watch_lock = __MUTEX_INITIALIZER(edu.watch_lock),
@@ -113,8 +115,8 @@ static void sync_is_called(struct perf_event *event,
 	atomic64_inc(&edu.syncs);
 }
 
-/* In place of dma_iova_link(), with its arguments and its return address */
-static noinline int link_fails(void)
+/* In place of a function that is called, with its return address */
+static noinline int call_fails(void)
 {
 	return -ENOMEM;
 }
@@ -125,7 +127,15 @@ static void link_is_called(struct perf_event *event,
 	if (current != edu.mapper)
 		return;
 	if (++edu.links == edu.fail)
-		instruction_pointer_set(regs, (unsigned long)link_fails);
+		instruction_pointer_set(regs, (unsigned long)call_fails);
+}
+
+static void map_sync_is_called(struct perf_event *event,
+			       struct perf_sample_data *data,
+			       struct pt_regs *regs)
+{
+	if (current == edu.mapper && edu.fail_sync)
+		instruction_pointer_set(regs, (unsigned long)call_fails);
 }
 
 static int watch(struct perf_event * __percpu **watch, u64 addr,
@@ -167,7 +177,7 @@ static void unwatch_all(struct odp *odp)
 static int odp_symbols(struct odp *odp, const void __user *arg)
 {
 	struct hmm_odp_symbols symbols;
-	int rc, i;
+	int rc;
 
 	if (copy_from_user(&symbols, arg, sizeof(symbols)))
 		return -EFAULT;
@@ -175,10 +185,10 @@ static int odp_symbols(struct odp *odp, const void __user *arg)
 	if (edu.watcher)
 		return -EBUSY;
 	edu.watcher = odp;
-	rc = watch(&edu.watches[HMM_ODP_SYNCS], symbols.link, link_is_called);
-	for (i = 0; i < HMM_ODP_SYNCS && !rc; i++)
-		rc = watch(&edu.watches[i], symbols.syncs[i], sync_is_called);
-	return rc;
+	rc = watch(&edu.watches[0], symbols.sync, sync_is_called);
+	rc = rc ?: watch(&edu.watches[1], symbols.link, link_is_called);
+	return rc ?: watch(&edu.watches[2], symbols.map_sync,
+			   map_sync_is_called);
 }
 
 /* Mapping and unmapping; the region's lock is held */
@@ -485,6 +495,7 @@ static int odp_prefetch(struct odp *odp, void __user *arg)
 	scoped_guard(mutex, &edu.watch_lock) {
 		edu.links = 0;
 		edu.fail = map.fail;
+		edu.fail_sync = map.fail_sync;
 		syncs = atomic64_read(&edu.syncs);
 		WRITE_ONCE(edu.mapper, current);
 		map.rc = odp_prepare(odp, map.addr, map.npages, map.flags,

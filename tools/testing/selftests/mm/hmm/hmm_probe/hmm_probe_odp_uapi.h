@@ -11,19 +11,18 @@
 #include <linux/ioctl.h>
 #include <linux/types.h>
 
-#define HMM_ODP_SYNCS		3
-
 /**
  * struct hmm_odp_symbols - where the kernel has what is watched
- * @syncs: functions that have an IOMMU drop what it has cached, one for each
- *	driver; 0 for none
+ * @sync: the function that has the IOMMU drop what it has cached
  * @link: dma_iova_link()
+ * @map_sync: dma_iova_sync()
  *
  * They are watched until the file is closed.
  */
 struct hmm_odp_symbols {
-	__u64 syncs[HMM_ODP_SYNCS];
+	__u64 sync;
 	__u64 link;
+	__u64 map_sync;
 };
 
 /* struct hmm_odp_region.flags */
@@ -62,9 +61,10 @@ struct hmm_odp_region {
  * @flags: HMM_ODP_WRITE, HMM_ODP_PRESENT
  * @fail: let the call of dma_iova_link() with this number fail, from 1 on;
  *	0 for none
+ * @fail_sync: let dma_iova_sync() fail
  * @rc: (out) what the first call that failed returned, or 0
  * @links: (out) calls of dma_iova_link()
- * @syncs: (out) calls of the functions that sync
+ * @syncs: (out) calls of the function that syncs
  * @mapped: (out) how many of the pages are mapped then
  */
 struct hmm_odp_map {
@@ -72,6 +72,7 @@ struct hmm_odp_map {
 	__u64 npages;
 	__u64 flags;
 	__u64 fail;
+	__u64 fail_sync;
 	__s64 rc;
 	__u64 links;
 	__u64 syncs;
@@ -98,7 +99,7 @@ struct hmm_odp_copy {
  * @pending: entries with flags that no entry has outside of a call
  * @unmapped: entries that invalidations unmapped, so far
  * @dirtied: entries that were writable then, so far
- * @syncs: calls of the functions that sync, while they are watched
+ * @syncs: calls of the function that syncs, while it is watched
  */
 struct hmm_odp_state {
 	__u64 mapped;
