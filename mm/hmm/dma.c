@@ -15,6 +15,7 @@
 #include <linux/export.h>
 #include <linux/hmm-dma.h>
 #include <linux/hmm.h>
+#include <linux/iommu.h>
 #include <linux/mm.h>
 #include <linux/pci-p2pdma.h>
 #include <linux/slab.h>
@@ -144,40 +145,70 @@ static unsigned long hmm_dma_attrs(unsigned long flags)
 	       (flags & HMM_PFN_P2PDMA ? DMA_ATTR_MMIO : 0);
 }
 
-static dma_addr_t hmm_dma_link_iova(struct device *dev, struct hmm_dma_map *map,
-				    phys_addr_t phys, size_t offset,
-				    unsigned long attrs)
+static int hmm_dma_link_iova(struct device *dev, struct hmm_dma_map *map,
+			     phys_addr_t phys, size_t idx, unsigned long attrs,
+			     dma_addr_t *addr)
 {
 	struct dma_iova_state *state = &map->state;
-	size_t size = map->dma_entry_size;
+	size_t size = map->dma_entry_size, offset = idx * size;
+	int ret;
 
-	if (dma_iova_link(dev, state, phys, offset, size, DMA_BIDIRECTIONAL,
-			  attrs))
-		return DMA_MAPPING_ERROR;
-	if (dma_iova_sync(dev, state, offset, size)) {
+	ret = dma_iova_link(dev, state, phys, offset, size, DMA_BIDIRECTIONAL,
+			    attrs);
+	if (ret)
+		return ret;
+	ret = dma_iova_sync(dev, state, offset, size);
+	if (ret)
 		dma_iova_unlink(dev, state, offset, size, DMA_BIDIRECTIONAL,
 				attrs);
-		return DMA_MAPPING_ERROR;
-	}
-	return state->addr + offset;
+	else
+		*addr = state->addr + offset;
+	return ret;
 }
 
-static dma_addr_t hmm_dma_map_phys(struct device *dev, struct hmm_dma_map *map,
-				   phys_addr_t phys, size_t idx,
-				   unsigned long attrs)
+static int hmm_dma_map_phys(struct device *dev, struct hmm_dma_map *map,
+			    phys_addr_t phys, size_t idx, unsigned long attrs,
+			    dma_addr_t *addr)
 {
-	dma_addr_t addr;
-
 	if (WARN_ON_ONCE(dma_need_unmap(dev) && !map->dma_list))
-		return DMA_MAPPING_ERROR;
+		return -EIO;
 
-	addr = dma_map_phys(dev, phys, map->dma_entry_size, DMA_BIDIRECTIONAL,
-			    attrs);
-	if (dma_mapping_error(dev, addr))
-		return DMA_MAPPING_ERROR;
+	*addr = dma_map_phys(dev, phys, map->dma_entry_size, DMA_BIDIRECTIONAL,
+			     attrs);
+	if (dma_mapping_error(dev, *addr))
+		return -EIO;
 	if (map->dma_list)
-		map->dma_list[idx] = addr;
-	return addr;
+		map->dma_list[idx] = *addr;
+	return 0;
+}
+
+/* Map one entry, whose slot has the value @pfn. */
+static int hmm_dma_map_entry(struct device *dev, struct hmm_dma_map *map,
+			     size_t idx, unsigned long pfn,
+			     struct pci_p2pdma_map_state *p2pdma_state,
+			     dma_addr_t *addr)
+{
+	struct page *page = hmm_pfn_to_page(pfn);
+	phys_addr_t phys = hmm_pfn_to_phys(pfn);
+	unsigned long flags;
+	int ret = 0;
+
+	flags = hmm_dma_flags_of(dev, page, p2pdma_state);
+	if (!flags)
+		return -EREMOTEIO;
+	if (flags == HMM_DMA_BUS_KNOWN)
+		*addr = pci_p2pdma_bus_addr_map(p2pdma_state->mem, phys);
+	else if (dma_use_iova(&map->state))
+		ret = hmm_dma_link_iova(dev, map, phys, idx,
+					hmm_dma_attrs(flags), addr);
+	else
+		ret = hmm_dma_map_phys(dev, map, phys, idx,
+				       hmm_dma_attrs(flags), addr);
+
+	if (!ret)
+		hmm_slot_change(&map->pfn_list[idx], HMM_PFN_STICKY,
+				hmm_dma_flags_mapped(flags));
+	return ret;
 }
 
 /**
@@ -201,52 +232,38 @@ dma_addr_t hmm_dma_map_pfn(struct device *dev, struct hmm_dma_map *map,
 			   size_t idx,
 			   struct pci_p2pdma_map_state *p2pdma_state)
 {
-	unsigned long *slot = &map->pfn_list[idx];
-	unsigned long pfn = READ_ONCE(*slot), flags;
-	phys_addr_t phys = hmm_pfn_to_phys(pfn);
-	size_t offset = idx * map->dma_entry_size;
+	unsigned long pfn = READ_ONCE(map->pfn_list[idx]);
 	dma_addr_t addr;
 
 	/* Bus addresses and derived ones are computed again below. */
 	if ((pfn & HMM_PFN_STICKY & ~HMM_PFN_P2PDMA) == HMM_PFN_DMA_MAPPED) {
 		if (dma_use_iova(&map->state))
-			return map->state.addr + offset;
+			return map->state.addr + idx * map->dma_entry_size;
 		if (map->dma_list)
 			return map->dma_list[idx];
 	}
 
-	flags = hmm_dma_flags_of(dev, hmm_pfn_to_page(pfn), p2pdma_state);
-	if (!flags)
+	if (hmm_dma_map_entry(dev, map, idx, pfn, p2pdma_state, &addr))
 		return DMA_MAPPING_ERROR;
-	if (flags == HMM_DMA_BUS_KNOWN)
-		addr = pci_p2pdma_bus_addr_map(p2pdma_state->mem, phys);
-	else if (dma_use_iova(&map->state))
-		addr = hmm_dma_link_iova(dev, map, phys, offset,
-					 hmm_dma_attrs(flags));
-	else
-		addr = hmm_dma_map_phys(dev, map, phys, idx,
-					hmm_dma_attrs(flags));
-
-	if (addr != DMA_MAPPING_ERROR)
-		hmm_slot_change(slot, HMM_PFN_STICKY,
-				hmm_dma_flags_mapped(flags));
 	return addr;
 }
 EXPORT_SYMBOL_GPL(hmm_dma_map_pfn);
 
 /*
  * Unlink @nr entries with the flags of @slot, which are no bus addresses.
- * Addresses that are derived need no unmap.
+ * Addresses that are derived need no unmap. Until hmm_dma_unlink_sync() the
+ * device may access the pages.
  */
 static void hmm_dma_unlink(struct device *dev, struct hmm_dma_map *map,
-			   size_t idx, size_t nr, unsigned long slot)
+			   size_t idx, size_t nr, unsigned long slot,
+			   struct iommu_iotlb_gather *gather)
 {
 	unsigned long attrs = hmm_dma_attrs(slot);
 	size_t size = map->dma_entry_size;
 
 	if (dma_use_iova(&map->state)) {
-		dma_iova_unlink(dev, &map->state, idx * size, nr * size,
-				DMA_BIDIRECTIONAL, attrs);
+		dma_iova_unlink_nosync(dev, &map->state, idx * size, nr * size,
+				       DMA_BIDIRECTIONAL, attrs, gather);
 		return;
 	}
 	if (!map->dma_list)
@@ -254,6 +271,13 @@ static void hmm_dma_unlink(struct device *dev, struct hmm_dma_map *map,
 	for (; nr; nr--, idx++)
 		dma_unmap_phys(dev, map->dma_list[idx], size, DMA_BIDIRECTIONAL,
 			       attrs);
+}
+
+static void hmm_dma_unlink_sync(struct device *dev, struct hmm_dma_map *map,
+				struct iommu_iotlb_gather *gather)
+{
+	if (dma_use_iova(&map->state))
+		dma_iova_unlink_sync(dev, gather);
 }
 
 /**
@@ -270,6 +294,7 @@ bool hmm_dma_unmap_pfn(struct device *dev, struct hmm_dma_map *map, size_t idx)
 {
 	unsigned long *slot = &map->pfn_list[idx];
 	unsigned long pfn = READ_ONCE(*slot);
+	struct iommu_iotlb_gather gather;
 
 	/*
 	 * Do not check whether the page is valid: a walk that found nothing may
@@ -278,8 +303,11 @@ bool hmm_dma_unmap_pfn(struct device *dev, struct hmm_dma_map *map, size_t idx)
 	if (!(pfn & HMM_PFN_DMA_MAPPED))
 		return false;
 
-	if (hmm_dma_is_linked(pfn))
-		hmm_dma_unlink(dev, map, idx, 1, pfn);
+	if (hmm_dma_is_linked(pfn)) {
+		iommu_iotlb_gather_init(&gather);
+		hmm_dma_unlink(dev, map, idx, 1, pfn, &gather);
+		hmm_dma_unlink_sync(dev, map, &gather);
+	}
 	hmm_slot_change(slot, HMM_PFN_STICKY, 0);
 	return true;
 }
@@ -346,18 +374,31 @@ static void hmm_dma_mark(struct hmm_dma_map *map, size_t idx, size_t nr,
 		hmm_slot_change(&map->pfn_list[idx], HMM_PFN_STICKY, flags);
 }
 
-/* @step entries that are linked by one call have to be unlinked by one, too. */
+/*
+ * What dma_iova_link() links by one call has to be unlinked by one, too. Several
+ * pages can be linked without that, entries of another size only one by one.
+ */
 static int hmm_dma_link_run(struct device *dev, struct hmm_dma_map *map,
-			    const struct hmm_dma_run *run, size_t step)
+			    const struct hmm_dma_run *run, bool whole)
 {
+	size_t size = map->dma_entry_size, step = run->nr, i;
 	unsigned long attrs = hmm_dma_attrs(run->flags);
-	size_t size = map->dma_entry_size, i;
 	int ret;
 
+	if (!whole && size != PAGE_SIZE)
+		step = 1;
 	for (i = 0; i < run->nr; i += step) {
-		ret = dma_iova_link(dev, &map->state, run->phys + i * size,
-				    (run->idx + i) * size, step * size,
-				    DMA_BIDIRECTIONAL, attrs);
+		phys_addr_t phys = run->phys + i * size;
+		size_t offset = (run->idx + i) * size;
+
+		if (whole || step == 1)
+			ret = dma_iova_link(dev, &map->state, phys, offset,
+					    step * size, DMA_BIDIRECTIONAL,
+					    attrs);
+		else
+			ret = dma_iova_link_pages(dev, &map->state, phys,
+						  offset, step * size,
+						  DMA_BIDIRECTIONAL, attrs);
 		if (ret)
 			return ret;
 		hmm_dma_mark(map, run->idx + i, step, run->flags);
@@ -370,7 +411,9 @@ static int hmm_dma_list_run(struct device *dev, struct hmm_dma_map *map,
 			    const struct hmm_dma_run *run)
 {
 	unsigned long attrs = hmm_dma_attrs(run->flags);
+	dma_addr_t addr;
 	size_t i;
+	int ret;
 
 	if (!map->dma_list) {
 		hmm_dma_mark(map, run->idx, run->nr, run->flags);
@@ -379,9 +422,10 @@ static int hmm_dma_list_run(struct device *dev, struct hmm_dma_map *map,
 	for (i = 0; i < run->nr; i++) {
 		phys_addr_t phys = run->phys + i * map->dma_entry_size;
 
-		if (hmm_dma_map_phys(dev, map, phys, run->idx + i, attrs) ==
-		    DMA_MAPPING_ERROR)
-			return -EIO;
+		ret = hmm_dma_map_phys(dev, map, phys, run->idx + i, attrs,
+				       &addr);
+		if (ret)
+			return ret;
 		hmm_dma_mark(map, run->idx + i, 1, run->flags);
 	}
 	return 0;
@@ -396,8 +440,7 @@ static int hmm_dma_map_run(struct device *dev, struct hmm_dma_map *map,
 	}
 	if (!dma_use_iova(&map->state))
 		return hmm_dma_list_run(dev, map, run);
-	return hmm_dma_link_run(dev, map, run,
-				flags & HMM_DMA_WHOLE ? run->nr : 1);
+	return hmm_dma_link_run(dev, map, run, flags & HMM_DMA_WHOLE);
 }
 
 /* The call has succeeded: pending entries become mapped. */
@@ -415,8 +458,10 @@ static void hmm_dma_commit(struct hmm_dma_map *map, size_t idx, size_t end)
 static void hmm_dma_undo(struct device *dev, struct hmm_dma_map *map,
 			 size_t idx, size_t end)
 {
+	struct iommu_iotlb_gather gather;
 	size_t nr;
 
+	iommu_iotlb_gather_init(&gather);
 	for (; idx < end; idx += nr) {
 		unsigned long slot = READ_ONCE(map->pfn_list[idx]);
 
@@ -424,9 +469,10 @@ static void hmm_dma_undo(struct device *dev, struct hmm_dma_map *map,
 		if (!hmm_dma_is_pending(slot))
 			continue;
 		if (hmm_dma_is_linked(slot))
-			hmm_dma_unlink(dev, map, idx, nr, slot);
+			hmm_dma_unlink(dev, map, idx, nr, slot, &gather);
 		hmm_dma_mark(map, idx, nr, 0);
 	}
+	hmm_dma_unlink_sync(dev, map, &gather);
 }
 
 /* Map all runs, and sync once. */
@@ -488,7 +534,18 @@ int hmm_dma_map_range(struct device *dev, struct hmm_dma_map *map, size_t idx,
 		      struct pci_p2pdma_map_state *p2pdma_state)
 {
 	size_t end = idx + nr;
+	dma_addr_t addr;
 	int ret;
+
+	/* The most frequent case by far: nothing to join, nothing to undo */
+	if (nr == 1) {
+		unsigned long pfn = READ_ONCE(map->pfn_list[idx]);
+
+		if (!hmm_dma_is_unmapped(pfn))
+			return 0;
+		return hmm_dma_map_entry(dev, map, idx, pfn, p2pdma_state,
+					 &addr);
+	}
 
 	ret = hmm_dma_map_runs(dev, map, idx, end, flags, p2pdma_state);
 	if (ret)
@@ -498,6 +555,26 @@ int hmm_dma_map_range(struct device *dev, struct hmm_dma_map *map, size_t idx,
 	return ret;
 }
 EXPORT_SYMBOL_GPL(hmm_dma_map_range);
+
+/* Unlink all entries in [@idx, @end) that are mapped; returns how many were. */
+static size_t hmm_dma_unlink_mapped(struct device *dev, struct hmm_dma_map *map,
+				    size_t idx, size_t end,
+				    struct iommu_iotlb_gather *gather)
+{
+	size_t run, total = 0;
+
+	for (; idx < end; idx += run) {
+		unsigned long slot = READ_ONCE(map->pfn_list[idx]);
+
+		run = hmm_dma_flags_run(&map->pfn_list[idx], end - idx);
+		if (!(slot & HMM_PFN_DMA_MAPPED))
+			continue;
+		if (hmm_dma_is_linked(slot))
+			hmm_dma_unlink(dev, map, idx, run, slot, gather);
+		total += run;
+	}
+	return total;
+}
 
 /**
  * hmm_dma_unmap_range() - end the DMA mappings of a range of slots
@@ -513,8 +590,8 @@ EXPORT_SYMBOL_GPL(hmm_dma_map_range);
  * the same time. @unmapped gets the old value of the slot: with %HMM_PFN_WRITE,
  * the device may have written to the page.
  *
- * The IOMMU is synced once for neighbouring entries, whether their pages are
- * contiguous or not.
+ * The IOMMU is synced once. A few sync at each gap, too: AMD's, if it is a
+ * virtual one.
  *
  * Context: As for hmm_dma_map_pfn(). Does not sleep, and allocates nothing
  * itself.
@@ -525,24 +602,18 @@ size_t hmm_dma_unmap_range(struct device *dev, struct hmm_dma_map *map,
 			   size_t idx, size_t nr, hmm_dma_unmapped_t unmapped,
 			   void *arg)
 {
-	size_t end = idx + nr, run, total = 0;
+	struct iommu_iotlb_gather gather;
+	size_t end = idx + nr, total;
 
-	for (; idx < end; idx += run) {
-		unsigned long *slots = &map->pfn_list[idx], slot;
-		size_t i;
+	iommu_iotlb_gather_init(&gather);
+	total = hmm_dma_unlink_mapped(dev, map, idx, end, &gather);
+	hmm_dma_unlink_sync(dev, map, &gather);
 
-		slot = READ_ONCE(slots[0]);
-		run = hmm_dma_flags_run(slots, end - idx);
-		if (slot & HMM_PFN_DMA_MAPPED) {
-			if (hmm_dma_is_linked(slot))
-				hmm_dma_unlink(dev, map, idx, run, slot);
-			total += run;
-		}
-		for (i = 0; i < run; i++) {
-			slot = xchg(&slots[i], 0);
-			if (unmapped && (slot & HMM_PFN_DMA_MAPPED))
-				unmapped(idx + i, slot, arg);
-		}
+	for (; idx < end; idx++) {
+		unsigned long slot = xchg(&map->pfn_list[idx], 0);
+
+		if (unmapped && (slot & HMM_PFN_DMA_MAPPED))
+			unmapped(idx, slot, arg);
 	}
 	return total;
 }

@@ -60,7 +60,7 @@ struct odp;
  * @regs: its registers
  * @lock: held while it moves data
  * @syncs: calls of the function that syncs the IOMMU
- * @links: calls of dma_iova_link() by @mapper
+ * @links: calls of iommu_map_nosync() by @mapper
  * @mapper: the task whose calls count, and may fail
  * @fail: which of them does, 0 for none
  * @fail_sync: dma_iova_sync() fails, too

@@ -14,7 +14,7 @@
 /**
  * struct hmm_odp_symbols - where the kernel has what is watched
  * @sync: the function that has the IOMMU drop what it has cached
- * @link: dma_iova_link()
+ * @link: iommu_map_nosync(), which links pages
  * @map_sync: dma_iova_sync()
  *
  * They are watched until the file is closed.
