@@ -10,15 +10,11 @@
  * the device has no command to stop.
  */
 #include <linux/cleanup.h>
-#include <linux/delay.h>
 #include <linux/dma-mapping.h>
 #include <linux/fs.h>
 #include <linux/hmm-dma.h>
 #include <linux/hmm.h>
-#include <linux/hw_breakpoint.h>
-#include <linux/io-64-nonatomic-lo-hi.h>
 #include <linux/iommu.h>
-#include <linux/jiffies.h>
 #include <linux/miscdevice.h>
 #include <linux/mm.h>
 #include <linux/module.h>
@@ -30,60 +26,11 @@
 #include <linux/uaccess.h>
 
 #include "hmm_probe.h"
+#include "hmm_probe_edu.h"
 #include "hmm_probe_odp_uapi.h"
-
-#define EDU_VENDOR	0x1234
-#define EDU_DEVICE	0x11e8
-
-/* Registers of edu, and where the device has its own memory */
-#define EDU_DMA_FROM	0x80
-#define EDU_DMA_TO	0x88
-#define EDU_DMA_BYTES	0x90
-#define EDU_DMA_COMMAND	0x98
-#define EDU_START	BIT(0)
-#define EDU_TO_RAM	BIT(1)
-#define EDU_BUFFER	0x40000
-/* QEMU 7.2 takes 4096 bytes for too many. */
-#define EDU_AT_ONCE	2048UL
-
-/* edu waits for 100 ms before it moves anything. */
-#define EDU_MOST_MS	5000
 
 #define STICKY		(HMM_PFN_DMA_MAPPED | HMM_PFN_P2PDMA | \
 			 HMM_PFN_P2PDMA_BUS)
-
-struct odp;
-
-/**
- * struct edu - the device
- * @pdev: %NULL if there is none
- * @regs: its registers
- * @lock: held while it moves data
- * @syncs: calls of the function that syncs the IOMMU
- * @links: calls of iommu_map_nosync() by @mapper
- * @mapper: the task whose calls count, and may fail
- * @fail: which of them does, 0 for none
- * @fail_sync: dma_iova_sync() fails, too
- * @watch_lock: of the next two, and of @mapper
- * @watcher: the region whose file has the breakpoints, or %NULL
- * @watches: breakpoints at the functions of struct hmm_odp_symbols
- */
-static struct edu {
-	struct pci_dev *pdev;
-	void __iomem *regs;
-	struct mutex lock;	/* see above */
-	atomic64_t syncs;
-	u64 links;
-	struct task_struct *mapper;
-	u64 fail;
-	bool fail_sync;
-	struct mutex watch_lock;	/* see above */
-	struct odp *watcher;
-	struct perf_event * __percpu *watches[3];
-} edu = {
-	.lock = __MUTEX_INITIALIZER(edu.lock),
-	.watch_lock = __MUTEX_INITIALIZER(edu.watch_lock),
-};
 
 /**
  * struct odp - a region
@@ -107,90 +54,6 @@ struct odp {
 	u64 dirtied;
 };
 
-/* What happens below the DMA layer */
-
-static void sync_is_called(struct perf_event *event,
-			   struct perf_sample_data *data, struct pt_regs *regs)
-{
-	atomic64_inc(&edu.syncs);
-}
-
-/* In place of a function that is called, with its return address */
-static noinline int call_fails(void)
-{
-	return -ENOMEM;
-}
-
-static void link_is_called(struct perf_event *event,
-			   struct perf_sample_data *data, struct pt_regs *regs)
-{
-	if (current != edu.mapper)
-		return;
-	if (++edu.links == edu.fail)
-		instruction_pointer_set(regs, (unsigned long)call_fails);
-}
-
-static void map_sync_is_called(struct perf_event *event,
-			       struct perf_sample_data *data,
-			       struct pt_regs *regs)
-{
-	if (current == edu.mapper && edu.fail_sync)
-		instruction_pointer_set(regs, (unsigned long)call_fails);
-}
-
-static int watch(struct perf_event * __percpu **watch, u64 addr,
-		 perf_overflow_handler_t handler)
-{
-	struct perf_event * __percpu *events;
-	struct perf_event_attr attr;
-
-	if (!addr)
-		return 0;
-	hw_breakpoint_init(&attr);
-	attr.bp_addr = addr;
-	attr.bp_len = sizeof(long);
-	attr.bp_type = HW_BREAKPOINT_X;
-	events = register_wide_hw_breakpoint(&attr, handler, NULL);
-	if (!events)
-		return -EOPNOTSUPP;
-	if (IS_ERR_PCPU(events))
-		return PTR_ERR_PCPU(events);
-	*watch = events;
-	return 0;
-}
-
-static void unwatch_all(struct odp *odp)
-{
-	size_t i;
-
-	guard(mutex)(&edu.watch_lock);
-	if (edu.watcher != odp)
-		return;
-	for (i = 0; i < ARRAY_SIZE(edu.watches); i++) {
-		if (edu.watches[i])
-			unregister_wide_hw_breakpoint(edu.watches[i]);
-		edu.watches[i] = NULL;
-	}
-	edu.watcher = NULL;
-}
-
-static int odp_symbols(struct odp *odp, const void __user *arg)
-{
-	struct hmm_odp_symbols symbols;
-	int rc;
-
-	if (copy_from_user(&symbols, arg, sizeof(symbols)))
-		return -EFAULT;
-	guard(mutex)(&edu.watch_lock);
-	if (edu.watcher)
-		return -EBUSY;
-	edu.watcher = odp;
-	rc = watch(&edu.watches[0], symbols.sync, sync_is_called);
-	rc = rc ?: watch(&edu.watches[1], symbols.link, link_is_called);
-	return rc ?: watch(&edu.watches[2], symbols.map_sync,
-			   map_sync_is_called);
-}
-
 /* Mapping and unmapping; the region's lock is held */
 
 static size_t odp_index(const struct odp *odp, unsigned long addr)
@@ -211,7 +74,7 @@ static void odp_page_unmapped(size_t idx, unsigned long slot, void *arg)
 
 static void odp_unmap_pages(struct odp *odp, size_t idx, size_t nr)
 {
-	struct device *dev = &edu.pdev->dev;
+	struct device *dev = &probe_edu.pdev->dev;
 
 	for (; nr; nr--, idx++) {
 		unsigned long slot = READ_ONCE(odp->map.pfn_list[idx]);
@@ -224,7 +87,7 @@ static void odp_unmap_pages(struct odp *odp, size_t idx, size_t nr)
 static int odp_map_pages(struct odp *odp, size_t idx, size_t nr,
 			 struct pci_p2pdma_map_state *state)
 {
-	struct device *dev = &edu.pdev->dev;
+	struct device *dev = &probe_edu.pdev->dev;
 
 	for (; nr; nr--, idx++) {
 		if (!(READ_ONCE(odp->map.pfn_list[idx]) & HMM_PFN_VALID))
@@ -246,7 +109,7 @@ static void odp_unmap(struct odp *odp, size_t idx, size_t nr)
 		nr = odp->nr;
 	}
 	if (odp->flags & HMM_ODP_RANGE)
-		hmm_dma_unmap_range(&edu.pdev->dev, &odp->map, idx, nr,
+		hmm_dma_unmap_range(&probe_edu.pdev->dev, &odp->map, idx, nr,
 				    odp_page_unmapped, odp);
 	else
 		odp_unmap_pages(odp, idx, nr);
@@ -261,7 +124,7 @@ static int odp_map(struct odp *odp, size_t idx, size_t nr,
 		return odp_map_pages(odp, idx, nr, state);
 	if (odp->flags & HMM_ODP_WHOLE)
 		flags |= HMM_DMA_WHOLE;
-	return hmm_dma_map_range(&edu.pdev->dev, &odp->map, idx, nr, flags,
+	return hmm_dma_map_range(&probe_edu.pdev->dev, &odp->map, idx, nr, flags,
 				 state);
 }
 
@@ -373,23 +236,6 @@ static int odp_prepare(struct odp *odp, unsigned long addr, size_t npages,
 
 /* DMA */
 
-static int edu_move(dma_addr_t from, dma_addr_t to, size_t bytes, u32 direction)
-{
-	unsigned int ms;
-
-	guard(mutex)(&edu.lock);
-	writeq(from, edu.regs + EDU_DMA_FROM);
-	writeq(to, edu.regs + EDU_DMA_TO);
-	writeq(bytes, edu.regs + EDU_DMA_BYTES);
-	writeq(EDU_START | direction, edu.regs + EDU_DMA_COMMAND);
-	for (ms = 0; ms < EDU_MOST_MS; ms++) {
-		if (!(readq(edu.regs + EDU_DMA_COMMAND) & EDU_START))
-			return 0;
-		fsleep(USEC_PER_MSEC);
-	}
-	return -ETIMEDOUT;
-}
-
 /* Move bytes of one page to the device or back. */
 static int odp_move(struct odp *odp, unsigned long addr, size_t bytes,
 		    size_t buffer, bool to_ram)
@@ -402,16 +248,13 @@ static int odp_move(struct odp *odp, unsigned long addr, size_t bytes,
 	rc = odp_prepare(odp, page, 1, to_ram ? HMM_ODP_WRITE : 0, &state);
 	if (rc)
 		return rc;
-	dma = hmm_dma_map_pfn(&edu.pdev->dev, &odp->map, odp_index(odp, page),
+	dma = hmm_dma_map_pfn(&probe_edu.pdev->dev, &odp->map, odp_index(odp, page),
 			      &state);
 	if (dma == DMA_MAPPING_ERROR)
 		rc = -EFAULT;
-	else if (to_ram)
-		rc = edu_move(EDU_BUFFER + buffer, dma + offset_in_page(addr),
-			      bytes, EDU_TO_RAM);
 	else
-		rc = edu_move(dma + offset_in_page(addr), EDU_BUFFER + buffer,
-			      bytes, 0);
+		rc = probe_edu_move(buffer, dma + offset_in_page(addr), bytes,
+				    to_ram);
 	mutex_unlock(&odp->lock);
 	return rc;
 }
@@ -450,7 +293,7 @@ static bool odp_holds(const struct odp *odp, u64 addr, u64 bytes)
 static int odp_register(struct odp *odp, const void __user *arg)
 {
 	struct hmm_odp_region region;
-	struct device *dev = &edu.pdev->dev;
+	struct device *dev = &probe_edu.pdev->dev;
 	int rc;
 
 	if (copy_from_user(&region, arg, sizeof(region)))
@@ -492,17 +335,17 @@ static int odp_prefetch(struct odp *odp, void __user *arg)
 	    !odp_holds(odp, map.addr, map.npages << PAGE_SHIFT))
 		return -EINVAL;
 
-	scoped_guard(mutex, &edu.watch_lock) {
-		edu.links = 0;
-		edu.fail = map.fail;
-		edu.fail_sync = map.fail_sync;
-		syncs = atomic64_read(&edu.syncs);
-		WRITE_ONCE(edu.mapper, current);
+	scoped_guard(mutex, &probe_edu.watch_lock) {
+		probe_edu.links = 0;
+		probe_edu.fail = map.fail;
+		probe_edu.fail_sync = map.fail_sync;
+		syncs = atomic64_read(&probe_edu.syncs);
+		WRITE_ONCE(probe_edu.mapper, current);
 		map.rc = odp_prepare(odp, map.addr, map.npages, map.flags,
 				     &state);
-		WRITE_ONCE(edu.mapper, NULL);
-		map.syncs = atomic64_read(&edu.syncs) - syncs;
-		map.links = edu.links;
+		WRITE_ONCE(probe_edu.mapper, NULL);
+		map.syncs = atomic64_read(&probe_edu.syncs) - syncs;
+		map.links = probe_edu.links;
 	}
 	if (!map.rc) {
 		map.mapped = odp_count_mapped(odp, odp_index(odp, map.addr),
@@ -523,7 +366,7 @@ static int odp_copy(struct odp *odp, const void __user *arg)
 	    !odp_holds(odp, copy.to, copy.bytes))
 		return -EINVAL;
 	while (copy.bytes && !rc) {
-		size_t now = min(copy.bytes, EDU_AT_ONCE);
+		size_t now = min(copy.bytes, PROBE_EDU_AT_ONCE);
 
 		rc = odp_move_all(odp, copy.from, now, false);
 		rc = rc ?: odp_move_all(odp, copy.to, now, true);
@@ -537,7 +380,7 @@ static int odp_copy(struct odp *odp, const void __user *arg)
 /* What the IOMMU has for an entry, 0 for nothing */
 static phys_addr_t odp_iommu_has(const struct odp *odp, size_t idx)
 {
-	struct iommu_domain *domain = iommu_get_domain_for_dev(&edu.pdev->dev);
+	struct iommu_domain *domain = iommu_get_domain_for_dev(&probe_edu.pdev->dev);
 
 	return iommu_iova_to_phys(domain,
 				  odp->map.state.addr + (idx << PAGE_SHIFT));
@@ -592,7 +435,7 @@ static int odp_state(struct odp *odp, void __user *arg)
 	}
 	mmap_read_unlock(mm);
 	mmput(mm);
-	state.syncs = atomic64_read(&edu.syncs);
+	state.syncs = atomic64_read(&probe_edu.syncs);
 	return copy_to_user(arg, &state, sizeof(state)) ? -EFAULT : 0;
 }
 
@@ -602,7 +445,7 @@ static long odp_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 	void __user *uarg = (void __user *)arg;
 
 	if (cmd == HMM_ODP_SYMBOLS)
-		return odp_symbols(odp, uarg);
+		return probe_edu_watch(odp, uarg);
 	if (cmd == HMM_ODP_REGISTER)
 		return odp_register(odp, uarg);
 	if (!odp->nr)
@@ -623,7 +466,7 @@ static int odp_open(struct inode *inode, struct file *file)
 {
 	struct odp *odp;
 
-	if (!edu.pdev)
+	if (!probe_edu.pdev)
 		return -ENODEV;
 	odp = kzalloc_obj(*odp);
 	if (!odp)
@@ -637,13 +480,13 @@ static int odp_release(struct inode *inode, struct file *file)
 {
 	struct odp *odp = file->private_data;
 
-	unwatch_all(odp);
+	probe_edu_unwatch(odp);
 	if (odp->nr) {
 		mutex_lock(&odp->lock);
 		odp_unmap(odp, 0, odp->nr);
 		mutex_unlock(&odp->lock);
 		mmu_interval_notifier_remove(&odp->notifier);
-		hmm_dma_map_free(&edu.pdev->dev, &odp->map);
+		hmm_dma_map_free(&probe_edu.pdev->dev, &odp->map);
 	}
 	kfree(odp);
 	return 0;
@@ -663,63 +506,20 @@ static struct miscdevice odp_device = {
 	.mode = 0600,
 };
 
-/* The device */
-
-static int edu_probe(struct pci_dev *pdev, const struct pci_device_id *id)
-{
-	void __iomem *regs;
-	int rc;
-
-	if (edu.pdev)
-		return -EBUSY;
-	rc = pcim_enable_device(pdev);
-	if (rc)
-		return rc;
-	rc = dma_set_mask_and_coherent(&pdev->dev, DMA_BIT_MASK(64));
-	if (rc)
-		return rc;
-	regs = pcim_iomap_region(pdev, 0, "hmm_probe");
-	if (IS_ERR(regs))
-		return PTR_ERR(regs);
-	pci_set_master(pdev);
-	edu.regs = regs;
-	edu.pdev = pdev;
-	return 0;
-}
-
-static void edu_remove(struct pci_dev *pdev)
-{
-	edu.pdev = NULL;
-}
-
-static const struct pci_device_id edu_ids[] = {
-	{ PCI_DEVICE(EDU_VENDOR, EDU_DEVICE) },
-	{}
-};
-
-/* Open files hold the module, and so the device. */
-static struct pci_driver edu_driver = {
-	.name = "hmm_probe",
-	.id_table = edu_ids,
-	.probe = edu_probe,
-	.remove = edu_remove,
-	.driver.suppress_bind_attrs = true,
-};
-
 int probe_odp_init(void)
 {
-	int rc = pci_register_driver(&edu_driver);
+	int rc = probe_edu_register();
 
 	if (rc)
 		return rc;
 	rc = misc_register(&odp_device);
 	if (rc)
-		pci_unregister_driver(&edu_driver);
+		probe_edu_unregister();
 	return rc;
 }
 
 void probe_odp_exit(void)
 {
 	misc_deregister(&odp_device);
-	pci_unregister_driver(&edu_driver);
+	probe_edu_unregister();
 }
