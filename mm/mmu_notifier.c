@@ -891,6 +891,7 @@ EXPORT_SYMBOL_GPL(__mmu_notifier_register);
  * address space is in flight; that wait is killable. If there is always one in
  * flight, it adds the subscription nevertheless, and then waits for those that
  * do not call it; that wait is not killable, since callbacks may be running.
+ * Invalidations of other address spaces do not prolong it.
  * The caller must hold no lock that these invalidations or the callbacks take:
  * an invalidation may wait for another one that calls a callback. mmap_lock may
  * be held, but need not be. The caller has a reference to the

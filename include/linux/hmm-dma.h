@@ -42,11 +42,11 @@ bool hmm_dma_unmap_pfn(struct device *dev, struct hmm_dma_map *map, size_t idx);
 /*
  * HMM_DMA_WHOLE - what this call maps is never unmapped in parts
  *
- * Contiguous pages are then mapped by larger pages of the IOMMU where it has
- * them. It cannot unmap a part of such a page, so the driver must not pass a
- * part to hmm_dma_unmap_range(), nor a single entry to hmm_dma_unmap_pfn(): an
- * invalidation of a part ends the device's access to all of it. Without this
- * flag, any part may be unmapped.
+ * Contiguous pages are then mapped together, by larger pages of the IOMMU where
+ * it has them. An IOMMU cannot unmap a part of what was mapped in this way, so
+ * the driver must not pass a part to hmm_dma_unmap_range(), nor a single entry
+ * to hmm_dma_unmap_pfn(): an invalidation of a part ends the device's access to
+ * all of it. Without this flag, any part may be unmapped.
  */
 #define HMM_DMA_WHOLE		BIT(0)
 

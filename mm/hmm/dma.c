@@ -250,20 +250,53 @@ dma_addr_t hmm_dma_map_pfn(struct device *dev, struct hmm_dma_map *map,
 EXPORT_SYMBOL_GPL(hmm_dma_map_pfn);
 
 /*
+ * An IOMMU may drop what it has cached for all that lies between two entries
+ * which share a sync. Do not let that be much more than the entries themselves.
+ */
+#define HMM_DMA_GAP_PAGES	256
+
+/**
+ * struct hmm_dma_unlinked - entries that the device may access until a sync
+ * @gather: what has to be synced
+ * @end: index after the last one
+ */
+struct hmm_dma_unlinked {
+	struct iommu_iotlb_gather gather;
+	size_t end;
+};
+
+static void hmm_dma_unlink_begin(struct hmm_dma_unlinked *unlinked)
+{
+	iommu_iotlb_gather_init(&unlinked->gather);
+	unlinked->end = 0;
+}
+
+static void hmm_dma_unlink_sync(struct device *dev, struct hmm_dma_map *map,
+				struct hmm_dma_unlinked *unlinked)
+{
+	if (dma_use_iova(&map->state))
+		dma_iova_unlink_sync(dev, &unlinked->gather);
+}
+
+/*
  * Unlink @nr entries with the flags of @slot, which are no bus addresses.
- * Addresses that are derived need no unmap. Until hmm_dma_unlink_sync() the
- * device may access the pages.
+ * Addresses that are derived need no unmap.
  */
 static void hmm_dma_unlink(struct device *dev, struct hmm_dma_map *map,
 			   size_t idx, size_t nr, unsigned long slot,
-			   struct iommu_iotlb_gather *gather)
+			   struct hmm_dma_unlinked *unlinked)
 {
 	unsigned long attrs = hmm_dma_attrs(slot);
 	size_t size = map->dma_entry_size;
 
 	if (dma_use_iova(&map->state)) {
+		if (unlinked->end && (idx - unlinked->end) * size >
+				     HMM_DMA_GAP_PAGES * PAGE_SIZE)
+			hmm_dma_unlink_sync(dev, map, unlinked);
 		dma_iova_unlink_nosync(dev, &map->state, idx * size, nr * size,
-				       DMA_BIDIRECTIONAL, attrs, gather);
+				       DMA_BIDIRECTIONAL, attrs,
+				       &unlinked->gather);
+		unlinked->end = idx + nr;
 		return;
 	}
 	if (!map->dma_list)
@@ -271,13 +304,6 @@ static void hmm_dma_unlink(struct device *dev, struct hmm_dma_map *map,
 	for (; nr; nr--, idx++)
 		dma_unmap_phys(dev, map->dma_list[idx], size, DMA_BIDIRECTIONAL,
 			       attrs);
-}
-
-static void hmm_dma_unlink_sync(struct device *dev, struct hmm_dma_map *map,
-				struct iommu_iotlb_gather *gather)
-{
-	if (dma_use_iova(&map->state))
-		dma_iova_unlink_sync(dev, gather);
 }
 
 /**
@@ -294,7 +320,7 @@ bool hmm_dma_unmap_pfn(struct device *dev, struct hmm_dma_map *map, size_t idx)
 {
 	unsigned long *slot = &map->pfn_list[idx];
 	unsigned long pfn = READ_ONCE(*slot);
-	struct iommu_iotlb_gather gather;
+	struct hmm_dma_unlinked unlinked;
 
 	/*
 	 * Do not check whether the page is valid: a walk that found nothing may
@@ -304,9 +330,9 @@ bool hmm_dma_unmap_pfn(struct device *dev, struct hmm_dma_map *map, size_t idx)
 		return false;
 
 	if (hmm_dma_is_linked(pfn)) {
-		iommu_iotlb_gather_init(&gather);
-		hmm_dma_unlink(dev, map, idx, 1, pfn, &gather);
-		hmm_dma_unlink_sync(dev, map, &gather);
+		hmm_dma_unlink_begin(&unlinked);
+		hmm_dma_unlink(dev, map, idx, 1, pfn, &unlinked);
+		hmm_dma_unlink_sync(dev, map, &unlinked);
 	}
 	hmm_slot_change(slot, HMM_PFN_STICKY, 0);
 	return true;
@@ -375,8 +401,9 @@ static void hmm_dma_mark(struct hmm_dma_map *map, size_t idx, size_t nr,
 }
 
 /*
- * What dma_iova_link() links by one call has to be unlinked by one, too. Several
- * pages can be linked without that, entries of another size only one by one.
+ * What dma_iova_link() links by one call has to be unlinked by one, too.
+ * dma_iova_link_pages() has no such limit, but knows pages only: larger entries
+ * are linked one by one.
  */
 static int hmm_dma_link_run(struct device *dev, struct hmm_dma_map *map,
 			    const struct hmm_dma_run *run, bool whole)
@@ -458,10 +485,10 @@ static void hmm_dma_commit(struct hmm_dma_map *map, size_t idx, size_t end)
 static void hmm_dma_undo(struct device *dev, struct hmm_dma_map *map,
 			 size_t idx, size_t end)
 {
-	struct iommu_iotlb_gather gather;
+	struct hmm_dma_unlinked unlinked;
 	size_t nr;
 
-	iommu_iotlb_gather_init(&gather);
+	hmm_dma_unlink_begin(&unlinked);
 	for (; idx < end; idx += nr) {
 		unsigned long slot = READ_ONCE(map->pfn_list[idx]);
 
@@ -469,10 +496,10 @@ static void hmm_dma_undo(struct device *dev, struct hmm_dma_map *map,
 		if (!hmm_dma_is_pending(slot))
 			continue;
 		if (hmm_dma_is_linked(slot))
-			hmm_dma_unlink(dev, map, idx, nr, slot, &gather);
+			hmm_dma_unlink(dev, map, idx, nr, slot, &unlinked);
 		hmm_dma_mark(map, idx, nr, 0);
 	}
-	hmm_dma_unlink_sync(dev, map, &gather);
+	hmm_dma_unlink_sync(dev, map, &unlinked);
 }
 
 /* Map all runs, and sync once. */
@@ -538,7 +565,7 @@ int hmm_dma_map_range(struct device *dev, struct hmm_dma_map *map, size_t idx,
 	int ret;
 
 	/* The most frequent case by far: nothing to join, nothing to undo */
-	if (nr == 1) {
+	if (nr == 1 && dma_use_iova(&map->state)) {
 		unsigned long pfn = READ_ONCE(map->pfn_list[idx]);
 
 		if (!hmm_dma_is_unmapped(pfn))
@@ -559,7 +586,7 @@ EXPORT_SYMBOL_GPL(hmm_dma_map_range);
 /* Unlink all entries in [@idx, @end) that are mapped; returns how many were. */
 static size_t hmm_dma_unlink_mapped(struct device *dev, struct hmm_dma_map *map,
 				    size_t idx, size_t end,
-				    struct iommu_iotlb_gather *gather)
+				    struct hmm_dma_unlinked *unlinked)
 {
 	size_t run, total = 0;
 
@@ -570,7 +597,7 @@ static size_t hmm_dma_unlink_mapped(struct device *dev, struct hmm_dma_map *map,
 		if (!(slot & HMM_PFN_DMA_MAPPED))
 			continue;
 		if (hmm_dma_is_linked(slot))
-			hmm_dma_unlink(dev, map, idx, run, slot, gather);
+			hmm_dma_unlink(dev, map, idx, run, slot, unlinked);
 		total += run;
 	}
 	return total;
@@ -590,8 +617,9 @@ static size_t hmm_dma_unlink_mapped(struct device *dev, struct hmm_dma_map *map,
  * the same time. @unmapped gets the old value of the slot: with %HMM_PFN_WRITE,
  * the device may have written to the page.
  *
- * The IOMMU is synced once. A few sync at each gap, too: AMD's, if it is a
- * virtual one.
+ * Entries share one sync of the IOMMU unless a gap between them is large, or
+ * the IOMMU's driver cannot sync across gaps (arm-smmu-v3; amd on a virtual
+ * IOMMU). Without an IOVA space, each entry is unmapped by itself.
  *
  * Context: As for hmm_dma_map_pfn(). Does not sleep, and allocates nothing
  * itself.
@@ -602,12 +630,12 @@ size_t hmm_dma_unmap_range(struct device *dev, struct hmm_dma_map *map,
 			   size_t idx, size_t nr, hmm_dma_unmapped_t unmapped,
 			   void *arg)
 {
-	struct iommu_iotlb_gather gather;
+	struct hmm_dma_unlinked unlinked;
 	size_t end = idx + nr, total;
 
-	iommu_iotlb_gather_init(&gather);
-	total = hmm_dma_unlink_mapped(dev, map, idx, end, &gather);
-	hmm_dma_unlink_sync(dev, map, &gather);
+	hmm_dma_unlink_begin(&unlinked);
+	total = hmm_dma_unlink_mapped(dev, map, idx, end, &unlinked);
+	hmm_dma_unlink_sync(dev, map, &unlinked);
 
 	for (; idx < end; idx++) {
 		unsigned long slot = xchg(&map->pfn_list[idx], 0);

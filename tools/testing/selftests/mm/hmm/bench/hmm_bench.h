@@ -29,6 +29,7 @@
 
 enum kind {
 	PAGES_4K,
+	PAGES_APART,
 	FOLIOS_64K,
 	FOLIOS_512K,
 	SHMEM_4K,

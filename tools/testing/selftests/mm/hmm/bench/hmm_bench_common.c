@@ -80,10 +80,12 @@ struct memory {
 	unsigned int order;	/* of its folios */
 	int flags;		/* for mmap() */
 	unsigned int fault_kb;	/* of what a fault allocates, if large */
+	bool apart;		/* no neighbours are contiguous */
 };
 
 static const struct memory memories[] = {
 	[PAGES_4K]	= { 0, PRIVATE },
+	[PAGES_APART]	= { 0, PRIVATE, .apart = true },
 	[FOLIOS_64K]	= { 4, PRIVATE, 64 },
 	[FOLIOS_512K]	= { 7, PRIVATE, 512 },
 	[SHMEM_4K]	= { 0, SHARED },
@@ -143,11 +145,13 @@ char *map(enum kind kind, unsigned long size)
 
 char *map_present(enum kind kind, unsigned long size)
 {
+	unsigned long step = memories[kind].apart ? 2 * PAGE_BYTES : PAGE_BYTES;
 	char *at = map(kind, size);
-	unsigned long i;
+	unsigned long first, i;
 
-	for (i = 0; at && i < size; i += PAGE_BYTES)
-		at[i] = 1;
+	for (first = 0; at && first < step; first += PAGE_BYTES)
+		for (i = first; i < size; i += step)
+			at[i] = 1;
 	return at;
 }
 

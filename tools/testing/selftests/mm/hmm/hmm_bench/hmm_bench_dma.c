@@ -54,11 +54,49 @@ put:
 	return rc;
 }
 
-static int map_pages(struct bench_job *job)
+/* What the DMA layer takes for one page */
+static int link_page(struct bench_job *job)
+{
+	struct dma_iova_state *state = &job->dma.state;
+	phys_addr_t phys = hmm_pfn_to_phys(job->dma.pfn_list[0]);
+	int rc;
+
+	rc = dma_iova_link(job->dev, state, phys, 0, PAGE_SIZE,
+			   DMA_BIDIRECTIONAL, DMA_ATTR_REQUIRE_COHERENT);
+	return rc ?: dma_iova_sync(job->dev, state, 0, PAGE_SIZE);
+}
+
+static int unlink_page(struct bench_job *job)
+{
+	dma_iova_unlink(job->dev, &job->dma.state, 0, PAGE_SIZE,
+			DMA_BIDIRECTIONAL, DMA_ATTR_REQUIRE_COHERENT);
+	return 0;
+}
+
+#ifdef HMM_DMA_WHOLE
+static int map_range(struct bench_job *job)
+{
+	unsigned int flags = job->call.flags & HMM_BENCH_WHOLE ?
+			     HMM_DMA_WHOLE : 0;
+	struct pci_p2pdma_map_state state = {};
+
+	return hmm_dma_map_range(job->dev, &job->dma, 0, job->call.npages,
+				 flags, &state);
+}
+
+static int unmap_range(struct bench_job *job)
+{
+	return hmm_dma_unmap_range(job->dev, &job->dma, 0, job->call.npages,
+				   NULL, NULL) == job->call.npages ? 0 : -EIO;
+}
+#else
+static int map_range(struct bench_job *job)
 {
 	struct pci_p2pdma_map_state state = {};
 	size_t i;
 
+	if (job->call.flags & HMM_BENCH_WHOLE)
+		return -EOPNOTSUPP;
 	for (i = 0; i < job->call.npages; i++)
 		if (hmm_dma_map_pfn(job->dev, &job->dma, i, &state) ==
 		    DMA_MAPPING_ERROR)
@@ -66,7 +104,7 @@ static int map_pages(struct bench_job *job)
 	return 0;
 }
 
-static int unmap_pages(struct bench_job *job)
+static int unmap_range(struct bench_job *job)
 {
 	size_t i;
 
@@ -75,38 +113,21 @@ static int unmap_pages(struct bench_job *job)
 			return -EIO;
 	return 0;
 }
-
-#ifdef HMM_DMA_WHOLE
-int bench_dma_map(struct bench_job *job)
-{
-	unsigned int flags = job->call.flags & HMM_BENCH_WHOLE ?
-			     HMM_DMA_WHOLE : 0;
-	struct pci_p2pdma_map_state state = {};
-
-	if (job->call.flags & HMM_BENCH_BY_PAGE)
-		return map_pages(job);
-	return hmm_dma_map_range(job->dev, &job->dma, 0, job->call.npages,
-				 flags, &state);
-}
-
-int bench_dma_unmap(struct bench_job *job)
-{
-	if (job->call.flags & HMM_BENCH_BY_PAGE)
-		return unmap_pages(job);
-	return hmm_dma_unmap_range(job->dev, &job->dma, 0, job->call.npages,
-				   NULL, NULL) == job->call.npages ? 0 : -EIO;
-}
-#else
-int bench_dma_map(struct bench_job *job)
-{
-	return job->call.flags & HMM_BENCH_WHOLE ? -EOPNOTSUPP : map_pages(job);
-}
-
-int bench_dma_unmap(struct bench_job *job)
-{
-	return unmap_pages(job);
-}
 #endif
+
+int bench_dma_map(struct bench_job *job)
+{
+	if (job->call.flags & HMM_BENCH_LAYER)
+		return link_page(job);
+	return map_range(job);
+}
+
+int bench_dma_unmap(struct bench_job *job)
+{
+	if (job->call.flags & HMM_BENCH_LAYER)
+		return unlink_page(job);
+	return unmap_range(job);
+}
 
 void bench_dma_undo(struct bench_job *job)
 {

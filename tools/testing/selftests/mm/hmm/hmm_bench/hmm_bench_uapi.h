@@ -53,9 +53,10 @@ enum hmm_bench_op {
 #define HMM_BENCH_FLUSHES	_BITUL(5)	/* count them; slows it down */
 /* ... and of a range fault: the order of folios that PTEs map */
 #define HMM_BENCH_ORDERS	_BITUL(6)
-/* ... and of a DMA map: never unmapped in parts, or page by page */
+/* ... and of a DMA map: never unmapped in parts */
 #define HMM_BENCH_WHOLE		_BITUL(7)
-#define HMM_BENCH_BY_PAGE	_BITUL(8)
+/* ... or of one page, and only what the DMA layer does for it */
+#define HMM_BENCH_LAYER		_BITUL(8)
 
 /* The parts of a migration */
 enum hmm_bench_phase {
