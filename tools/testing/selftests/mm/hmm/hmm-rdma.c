@@ -142,13 +142,15 @@ static void set_up(struct rdma *rdma, const char *name, int gid_index)
 	connect_qp(rdma, rdma->qp[1], rdma->qp[0]->qp_num);
 }
 
-/* Memory that the device pages on demand */
+/* Memory that the device pages on demand, and knows by the address @iova */
 struct region {
 	char *map;
+	uint64_t iova;
 	struct ibv_mr *mr;
 };
 
-static struct region create_region(struct rdma *rdma)
+/* The device's addresses are the process's, or @apart from them. */
+static struct region create_region(struct rdma *rdma, uint64_t apart)
 {
 	struct region region;
 	char *at = mmap(NULL, BYTES + HUGE_BYTES, PROT_READ | PROT_WRITE,
@@ -158,25 +160,26 @@ static struct region create_region(struct rdma *rdma)
 		errx(1, "no memory");
 	region.map = (char *)(((uintptr_t)at + HUGE_BYTES - 1) &
 			      ~(HUGE_BYTES - 1));
-	region.mr = ibv_reg_mr(rdma->pd, region.map, BYTES,
-			       IBV_ACCESS_LOCAL_WRITE |
-			       IBV_ACCESS_REMOTE_WRITE |
-			       IBV_ACCESS_REMOTE_READ | IBV_ACCESS_ON_DEMAND);
+	region.iova = (uintptr_t)region.map + apart;
+	region.mr = ibv_reg_mr_iova(rdma->pd, region.map, BYTES, region.iova,
+				    IBV_ACCESS_LOCAL_WRITE |
+				    IBV_ACCESS_REMOTE_WRITE |
+				    IBV_ACCESS_REMOTE_READ |
+				    IBV_ACCESS_ON_DEMAND);
 	if (!region.mr)
 		errx(1, "no region on demand: %s", strerror(errno));
 	return region;
 }
 
-/* One transfer of whole pages; returns how it was completed. */
+/* One transfer; returns how it was completed. */
 static enum ibv_wc_status transfer(struct rdma *rdma, enum ibv_wr_opcode what,
 				   const struct region *local,
-				   const struct region *remote, size_t first,
-				   size_t pages)
+				   const struct region *remote, size_t offset,
+				   size_t bytes)
 {
-	size_t offset = first * PAGE_BYTES;
 	struct ibv_sge sge = {
-		.addr = (uintptr_t)local->map + offset,
-		.length = pages * PAGE_BYTES,
+		.addr = local->iova + offset,
+		.length = bytes,
 		.lkey = local->mr->lkey,
 	};
 	struct ibv_send_wr work = {
@@ -185,7 +188,7 @@ static enum ibv_wc_status transfer(struct rdma *rdma, enum ibv_wr_opcode what,
 		.opcode = what,
 		.send_flags = IBV_SEND_SIGNALED,
 		.wr.rdma = {
-			.remote_addr = (uintptr_t)remote->map + offset,
+			.remote_addr = remote->iova + offset,
 			.rkey = remote->mr->rkey,
 		},
 	};
@@ -273,27 +276,40 @@ static void fill(char *at, size_t bytes, unsigned int seed)
 		at[i] = i * 7 + i / 253 + seed;
 }
 
+/* What all rounds of a test have in common */
+struct test {
+	const char *name;
+	const struct change *change;	/* %NULL: one after the other */
+	size_t shift;			/* of each transfer, from page to page */
+	struct region mine;
+	struct region other;
+};
+
 /* One round: the device gets the source's bytes to the destination. */
-static bool round_is_right(struct rdma *rdma, struct region *mine,
-			   struct region *other, const struct change *change,
+static bool round_is_right(struct rdma *rdma, struct test *test,
 			   unsigned int number, unsigned int *seed)
 {
+	const struct change *change = test->change ?:
+				      &changes[number % NR_CHANGES];
 	bool write = rand_r(seed) & 1;
-	struct region *from = write ? mine : other;
-	struct region *to = write ? other : mine;
+	struct region *from = write ? &test->mine : &test->other;
+	struct region *to = write ? &test->other : &test->mine;
 	size_t first = rand_r(seed) % PAGES;
 	size_t pages = 1 + rand_r(seed) % (PAGES - first < 32 ? PAGES - first : 32);
-	size_t offset = first * PAGE_BYTES, bytes = pages * PAGE_BYTES;
+	size_t offset = first * PAGE_BYTES + test->shift;
+	size_t bytes = pages * PAGE_BYTES - test->shift;
 	enum ibv_wc_status status;
 
 	fill(from->map + offset, bytes, number);
 	if (change->make != zap)
-		change->make(from->map + offset, bytes);
-	change->make(to->map + offset, bytes);
+		change->make(from->map + first * PAGE_BYTES, pages * PAGE_BYTES);
+	change->make(to->map + first * PAGE_BYTES, pages * PAGE_BYTES);
 	status = transfer(rdma, write ? IBV_WR_RDMA_WRITE : IBV_WR_RDMA_READ,
-			  mine, other, first, pages);
-	if (status != IBV_WC_SUCCESS)
-		errx(1, "round %u: %s", number, ibv_wc_status_str(status));
+			  &test->mine, &test->other, offset, bytes);
+	if (status != IBV_WC_SUCCESS) {
+		printf("# round %u: %s\n", number, ibv_wc_status_str(status));
+		return false;
+	}
 	if (!memcmp(from->map + offset, to->map + offset, bytes))
 		return true;
 	printf("# %s, round %u: pages %zu to %zu differ after a %s\n",
@@ -302,28 +318,51 @@ static bool round_is_right(struct rdma *rdma, struct region *mine,
 	return false;
 }
 
+/* Queue pairs do not survive an error, so each test has its own. */
+static bool run(const char *device, int gid_index, struct test *test,
+		uint64_t apart, unsigned int *seed)
+{
+	struct rdma rdma = {};
+	unsigned int number;
+	bool right = true;
+
+	set_up(&rdma, device, gid_index);
+	test->mine = create_region(&rdma, apart);
+	test->other = create_region(&rdma, apart);
+	for (number = 0; right && number < ROUNDS / NR_CHANGES; number++)
+		right = round_is_right(&rdma, test, number, seed);
+	return right;
+}
+
+/* Not to be found in the process */
+#define APART	0x100000000000000ULL
+
 int main(int argc, char **argv)
 {
-	unsigned int seed = argc > 3 ? atoi(argv[3]) : 1, i, number;
-	struct region mine, other;
-	struct rdma rdma = {};
+	unsigned int seed = argc > 3 ? atoi(argv[3]) : 1, i;
 	bool failed = false;
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	if (argc < 3)
 		errx(1, "usage: hmm-rdma DEVICE GID-INDEX [SEED]");
-	set_up(&rdma, argv[1], atoi(argv[2]));
-	mine = create_region(&rdma);
-	other = create_region(&rdma);
-	printf("TAP version 13\n1..%zu\n", NR_CHANGES);
-	for (i = 0; i < NR_CHANGES; i++) {
-		bool right = true;
+	printf("TAP version 13\n1..%zu\n", NR_CHANGES + 2);
+	for (i = 0; i < NR_CHANGES + 2; i++) {
+		struct test test = { .name = "offset_in_a_page", .shift = 1234 };
+		uint64_t apart = 0;
+		bool right;
 
-		for (number = 0; number < ROUNDS / NR_CHANGES; number++)
-			right &= round_is_right(&rdma, &mine, &other,
-						&changes[i], number, &seed);
+		if (i < NR_CHANGES) {
+			test = (struct test){
+				.name = changes[i].name,
+				.change = &changes[i],
+			};
+		} else if (i > NR_CHANGES) {
+			test = (struct test){ .name = "device_address_apart" };
+			apart = APART;
+		}
+		right = run(argv[1], atoi(argv[2]), &test, apart, &seed);
 		printf("%sok %u hmm_rdma.%s\n", right ? "" : "not ", i + 1,
-		       changes[i].name);
+		       test.name);
 		failed |= !right;
 	}
 	return failed;
