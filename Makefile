@@ -11,7 +11,7 @@ CONFIG ?= run
 TOP := $(CURDIR)
 BUILD := $(TOP)/build
 KDIR := $(BUILD)/$(IMPL)/$(CONFIG)
-CONFIGS := $(filter-out ours consumers,$(basename $(notdir $(wildcard configs/*.config))))
+CONFIGS := $(filter-out ours consumers%,$(basename $(notdir $(wildcard configs/*.config))))
 
 # The scripts get these as typed: make must not expand the $ of a command or of memmap=
 override RUN := $(value RUN)
@@ -21,7 +21,7 @@ override QARGS := $(value QARGS)
 override ROWS := $(value ROWS)
 override MUTANTS := $(value MUTANTS)
 
-export IMPL CONFIG KSRC KARGS QARGS IOMMU MEM SMP RUN FILES KCONFIG TESTS CHAOS SEEDS ROWS KEEP SECONDS SEED MUTANTS TIMEOUT V \
+export IMPL CONFIG KSRC KARGS QARGS IOMMU MEM SMP RUN FILES KCONFIG TESTS CHAOS SEEDS ROWS KEEP SECONDS SEED MUTANTS TIMEOUT V ARCHS \
 	VM_NAME BUILD KDIR
 
 # $(call one_of,NAME,WORDS,HOW): the value of NAME must be one of WORDS, or such words joined as HOW says
@@ -59,11 +59,12 @@ help:
 #= SEED      where the random numbers of make torture start (1)
 #= MUTANTS   which broken notifiers make torture tries first, by name; - for none (default: all)
 #= KEEP      1: make bench also writes its table to bench/results.txt
+#= ARCHS     for which kernels make consumers compiles (x86_64): also arm64 arm64-64k powerpc, or all
 #= KCONFIG   the kernel configuration for make deb
 #= V         1: show the commands of a build, too
 
 # Prerequisites of the targets below
-.PHONY: deps deps-deb deps-lint deps-chaos deps-rdma fetch assemble built vm-settings
+.PHONY: deps deps-deb deps-lint deps-chaos deps-rdma deps-consumers fetch assemble built vm-settings
 
 #: make deps      install the Debian packages that the targets need
 deps:
@@ -80,6 +81,9 @@ deps-chaos:
 
 deps-rdma:
 	@scripts/deps build vm rdma
+
+deps-consumers:
+	@scripts/deps build $(if $(filter-out x86_64,$(ARCHS)),cross)
 
 #: make fetch     put the stock kernel into build/base/src
 fetch: deps
@@ -150,8 +154,8 @@ torture: built
 litmus: fetch
 	@scripts/litmus
 
-#: make consumers compile the drivers that use HMM or the notifiers, unmodified, and check that they would link
-consumers: assemble
+#: make consumers compile the drivers that use HMM or the notifiers, unmodified, and check that they would link; ARCHS=all
+consumers: deps-consumers assemble
 	@scripts/consumers
 
 #: make mm        other mm tests of the stock tree: what passes on the stock kernel passes on ours

@@ -40,14 +40,14 @@ def kconfig(src, out, *arguments):
         raise Failure(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}".rstrip())
 
 
-def merge(src, out, fragments):
+def merge(src, out, fragments, variables=()):
     """Tinyconfig and the fragments; options that they do not name are off, whatever the default.
 
     Otherwise each menu that a fragment opens would bring its default drivers along.
     """
     say(f"configuring {out.parent.name}/{out.name}: tinyconfig, "
         + ", ".join(fragment.stem for fragment in fragments))
-    kconfig(src, out, "tinyconfig")
+    kconfig(src, out, *variables, "tinyconfig")
     wanted = out / ".hmm-fragments"
     wanted.write_text("".join(path.read_text() for path in [out / ".config", *fragments]))
-    kconfig(src, out, f"KCONFIG_ALLCONFIG={wanted}", "allnoconfig")
+    kconfig(src, out, *variables, f"KCONFIG_ALLCONFIG={wanted}", "allnoconfig")

@@ -37,9 +37,9 @@ def parsed(lines):
     return found
 
 
-def symbols_of(directory, paths):
+def symbols_of(directory, paths, nm="nm"):
     """{path: Symbols} of objects, given by their paths in DIRECTORY."""
-    done = subprocess.run(["nm", "-o", *paths], cwd=directory, env=clean_env(), text=True, check=True,
+    done = subprocess.run([nm, "-o", *paths], cwd=directory, env=clean_env(), text=True, check=True,
                           stdout=subprocess.PIPE)
     return parsed(done.stdout.splitlines())
 

@@ -1,13 +1,16 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""Tests of scripts/hmm/symbols.py, with which scripts/consumers judges links: python3 scripts/tests/consumers.py"""
+"""Tests of how scripts/consumers judges links, and finds its files: python3 scripts/tests/consumers.py"""
 import pathlib
 import sys
 import unittest
+import unittest.mock
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
+from hmm.consumers.sources import users_for, within  # noqa: E402
+from hmm.consumers.targets import TARGETS, chosen  # noqa: E402
 from hmm.symbols import Symbols, exports, parsed, unlinkable  # noqa: E402
 
 NM = """\
@@ -59,6 +62,27 @@ class Link(unittest.TestCase):
 
     def test_within_modules_no_export_is_needed(self):
         self.assertEqual(self.complaints(gpu_mmu=using("gpu_svm")), [])
+
+
+class Files(unittest.TestCase):
+    FOUND = {"arch/x86/mm/tlb.c", "arch/powerpc/mm/book3s64/radix_tlb.c", "drivers/iommu/intel/svm.c", "mm/memory.c"}
+    PLACES = {"drivers/iommu/intel/": ["x86_64"]}
+
+    def users(self, name):
+        with unittest.mock.patch("hmm.consumers.sources.natives", lambda found: self.PLACES):
+            return users_for(*chosen(name), self.FOUND)
+
+    def test_a_directory_holds_what_is_below_it(self):
+        self.assertTrue(within("mm/hmm/walk.c", "mm/"))
+        self.assertFalse(within("mm/hmm.c", "mm/hmm"))
+
+    def test_an_architecture_has_its_own_files_and_the_common_ones(self):
+        self.assertEqual(self.users("x86_64"), ["arch/x86/mm/tlb.c", "drivers/iommu/intel/svm.c", "mm/memory.c"])
+        self.assertEqual(self.users("powerpc"), ["arch/powerpc/mm/book3s64/radix_tlb.c", "mm/memory.c"])
+        self.assertEqual(self.users("arm64-64k"), ["mm/memory.c"])
+
+    def test_all_targets(self):
+        self.assertEqual(chosen("all"), list(TARGETS))
 
 
 if __name__ == "__main__":
