@@ -3,6 +3,7 @@
 from ..symbols import exports, symbols_of, unlinkable
 from ..tree import BASE_SRC, OURS_SRC
 from .compile import command_of
+from .modpost import check_modpost
 from .sources import USES, our_sources, removed_sources
 
 # Calls of older kernels with another contract: code for those must not compile
@@ -36,8 +37,10 @@ def check_links(target, paths, own):
         """Also what drivers name after HMM, but for their tracepoints, which objects of no concern here define."""
         return name in promised or name in defined or USES.search(name) and not name.startswith(TRACEPOINTS)
 
-    return f"{len(promised)} exports", [
+    modules, refused = check_modpost(target, objects, promised, matters)
+    return f"{modules} modules, {len(promised)} exports", [
         *kept_exports(promised, set().union(*(objects[path].exported for path in own))),
         *(f"{name} is the name of a call of older kernels with another contract"
           for name in exports_in(OURS_SRC, our_sources()) if name in RETIRED),
-        *unlinkable(objects, {path for path in paths if "-DMODULE" in command_of(target.out(), path)}, matters)]
+        *unlinkable(objects, {path for path in paths if "-DMODULE" in command_of(target.out(), path)}, matters),
+        *refused]
