@@ -1,14 +1,16 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""Tests of how scripts/consumers judges links, and finds its files: python3 scripts/tests/consumers.py"""
+"""Tests of how scripts/consumers judges links and probes, and finds its files: python3 scripts/tests/consumers.py"""
 import pathlib
 import sys
+import tempfile
 import unittest
 import unittest.mock
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
+from hmm.consumers.probe import complaints_about  # noqa: E402
 from hmm.consumers.sources import users_for, within  # noqa: E402
 from hmm.consumers.targets import TARGETS, chosen  # noqa: E402
 from hmm.symbols import Symbols, exports, parsed, unlinkable  # noqa: E402
@@ -83,6 +85,29 @@ class Files(unittest.TestCase):
 
     def test_all_targets(self):
         self.assertEqual(chosen("all"), list(TARGETS))
+
+
+class Probes(unittest.TestCase):
+    RETIRED = "retired/vma_fault"
+    SAID = "probes/{0}.c:8:9: error: implicit declaration of function 'hmm_vma_fault'; did you mean 'x'?\n"
+
+    def complaints(self, name, log, *built):
+        with tempfile.TemporaryDirectory() as scratch:
+            folder = pathlib.Path(scratch)
+            (folder / "retired").mkdir()
+            for path in built:
+                (folder / f"{path}.o").touch()
+            return complaints_about(folder, name, log)
+
+    def test_a_probe_that_compiles(self):
+        self.assertEqual(self.complaints("range_fault", "", "range_fault"), [])
+        self.assertEqual(self.complaints("range_fault", "range_fault.c:3:1: error: gone\n"),
+                         ["range_fault does not compile: gone"])
+
+    def test_a_retired_one_fails_for_its_reason(self):
+        self.assertEqual(self.complaints(self.RETIRED, self.SAID.format(self.RETIRED)), [])
+        self.assertEqual(len(self.complaints(self.RETIRED, "")), 1)
+        self.assertEqual(len(self.complaints(self.RETIRED, "", self.RETIRED)), 1)
 
 
 if __name__ == "__main__":
