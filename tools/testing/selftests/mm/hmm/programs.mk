@@ -8,8 +8,8 @@
 #			hugepage_settings.c
 # and may set CC and HMM_CFLAGS.
 
-HMM_TESTS := range range-lock range-oracle range-regression range-sparse \
-	range-stress allocation-failure fuzz \
+HMM_TESTS := range range-drivers range-lock range-oracle range-regression \
+	range-sparse range-stress allocation-failure fuzz \
 	notifier-api notifier-events notifier-protocol notifier-wait \
 	mirror mirror-coherence mirror-invalidate devices driver-regression \
 	migrate migrate-failure migrate-files migrate-folios migrate-large \
