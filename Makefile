@@ -137,8 +137,8 @@ fuzz: built
 
 #: make rdma      RDMA with on-demand paging over rxe: what passes on the stock kernel passes on ours
 rdma: override export IMPL := ours
-rdma: override export CONFIG := rdma
-rdma: override export KDIR := $(BUILD)/ours/rdma
+rdma: override export CONFIG := users
+rdma: override export KDIR := $(BUILD)/ours/users
 rdma: deps-rdma built
 	@scripts/test rdma
 
