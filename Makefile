@@ -41,7 +41,7 @@ help:
 
 #= IMPL      ours (default), or base: the stock kernel's own HMM
 #= CONFIG    run (default), debug (KASAN, lockdep and more), kasan, kcsan, bench,
-#=           or wide (as much mm as a distribution has): see configs/; wide+debug is both
+#=           wide (as much mm as a distribution has) or users (make users has it): see configs/; wide+debug is both
 #= KSRC      your own clean kernel tree, instead of Debian's source package
 #= KARGS     more kernel parameters
 #= QARGS     more QEMU options
@@ -51,20 +51,20 @@ help:
 #= RUN       the command for make vm
 #= FILES     files and directories copied into the VM for it
 #= VM_NAME   the directory below build/vm for the log of its console (IMPL-CONFIG)
-#= TESTS     which selftests make quick and make driver run (default: all, and more)
+#= TESTS     which selftests make quick and make driver run (default: all, and more); for make users, see there
 #= CHAOS     which programs make chaos runs: sqlite3 cc sort python3 stress-ng (default: all)
 #= SEEDS     with which make bench measures; each boots each kernel once (1 2 3)
 #= ROWS      which rows make bench measures, by name: 'present-* one-page' (default: all)
 #= SECONDS   how long make torture runs, over 1, 2 and 4 processors (600)
 #= SEED      where the random numbers of make torture start (1)
 #= MUTANTS   which broken notifiers make torture tries first, by name; - for none (default: all)
-#= KEEP      1: make bench also writes its table to bench/results.txt
+#= KEEP      1: make bench also writes its table to bench/results.txt, make users to bench/users.txt
 #= ARCHS     for which kernels make consumers compiles (x86_64): also arm64 arm64-64k powerpc, or all
 #= KCONFIG   the kernel configuration for make deb
 #= V         1: show the commands of a build, too
 
 # Prerequisites of the targets below
-.PHONY: deps deps-deb deps-lint deps-chaos deps-rdma deps-consumers fetch assemble built vm-settings
+.PHONY: deps deps-deb deps-lint deps-chaos deps-users deps-consumers fetch assemble built vm-settings
 
 #: make deps      install the Debian packages that the targets need
 deps:
@@ -79,8 +79,8 @@ deps-lint:
 deps-chaos:
 	@scripts/deps build vm chaos
 
-deps-rdma:
-	@scripts/deps build vm rdma
+deps-users:
+	@scripts/deps build vm users
 
 deps-consumers:
 	@scripts/deps build $(if $(filter-out x86_64,$(ARCHS)),cross)
@@ -100,7 +100,7 @@ built: assemble
 vm-settings:
 	@! command -v python3 >/dev/null || scripts/vm check
 
-.PHONY: run test quick prove driver fuzz rdma chaos torture litmus consumers kselftest mm bench shell vm kernel deb lint clean distclean
+.PHONY: run test quick prove driver fuzz users chaos torture litmus consumers kselftest mm bench shell vm kernel deb lint clean distclean
 .PHONY: series series-check series-build
 
 #: make kernel    build the kernel; the last line is the build directory, for make -C DIRECTORY M=...
@@ -135,12 +135,12 @@ fuzz: override export KDIR := $(BUILD)/ours/kasan
 fuzz: built
 	@scripts/test fuzz
 
-#: make rdma      RDMA with on-demand paging over rxe: what passes on the stock kernel passes on ours
-rdma: override export IMPL := ours
-rdma: override export CONFIG := users
-rdma: override export KDIR := $(BUILD)/ours/users
-rdma: deps-rdma built
-	@scripts/test rdma
+#: make users     RDMA over rxe, and KVM, on the stock kernel and on ours side by side; TESTS='rdma:changes kvm:dirty_log_test'
+users: override export IMPL := ours
+users: override export CONFIG := users
+users: override export KDIR := $(BUILD)/ours/users
+users: deps-users built
+	@scripts/test users
 
 #: make chaos     real programs, CHAOS='NAMES', while dummy devices migrate their memory
 chaos: deps-chaos built

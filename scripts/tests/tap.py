@@ -12,7 +12,7 @@ sys.dont_write_bytecode = True
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-from hmm.test import expect  # noqa: E402
+from hmm.test import expect, users  # noqa: E402
 from hmm.test.boot import VM_ENDED, Boot  # noqa: E402
 from hmm.test.report import Progress  # noqa: E402
 from hmm.test.tap import FAILED, PASSED, SKIPPED, Case, Suite  # noqa: E402
@@ -170,6 +170,56 @@ class SameOnBase(unittest.TestCase):
         suite = suite_of(collapse_max_ptes_swap=FAILED, collapse_full=FAILED)
         suite.name = "stock:khugepaged"
         self.assertEqual(self.judged(self.same.judge, suite), [SKIPPED, FAILED])
+
+
+class SideBySide(unittest.TestCase):
+    """Both kernels, and the table of both."""
+
+    def setUp(self):
+        self.both = expect.SideBySide()
+        self.both.learn(suite_of(good=PASSED, bad=FAILED, absent=SKIPPED))
+
+    def judged(self, **outcomes):
+        """The outcomes on ours that are left."""
+        suite = suite_of(**outcomes)
+        self.both.judge(suite)
+        return {case.name: case.outcome for case in suite.cases}
+
+    def test_the_same(self):
+        self.assertEqual(self.judged(good=PASSED, bad=FAILED, absent=SKIPPED),
+                         {"good": PASSED, "bad": SKIPPED, "absent": SKIPPED})
+        self.assertEqual(self.both.verdict(), "ours passes all 1 tests that 7.3 passes")
+
+    def test_what_passes_on_the_stock_kernel_must_pass(self):
+        for outcome in (FAILED, SKIPPED):
+            self.assertEqual(self.judged(good=outcome, bad=PASSED), {"good": FAILED, "bad": PASSED})
+        self.assertEqual(self.judged(bad=PASSED), {"good": FAILED, "bad": PASSED})
+        self.assertEqual(self.both.verdict(), "ours fails where 7.3 does not: good good good")
+
+    def test_a_report_on_the_console_counts(self):
+        suite = suite_of(report=FAILED)
+        suite.name = "stock:program: console"
+        self.both.judge(suite)
+        self.assertEqual(self.both.lost, ["report"])
+
+    def test_table(self):
+        self.judged(good=PASSED, bad=PASSED, absent=PASSED)
+        lines = self.both.table("heading").splitlines()
+        self.assertEqual(lines[0], self.both.verdict())
+        self.assertEqual(lines[-1].split(), ["stock:program", *"1 1 1 0.0 3 0 0 0.0".split()])
+
+
+class Users(unittest.TestCase):
+    """Which suites make users runs."""
+
+    def test_names(self):
+        for suite in users.SHORT:
+            self.assertIn(suite, users.every_suite())
+        self.assertEqual(users.chosen({}), users.every_suite())
+        self.assertEqual(users.chosen({"HMM_QUICK": "1"}), list(users.SHORT))
+        self.assertEqual(users.chosen({"HMM_QUICK": "1", "TESTS": "rdma:changes"}), ["rdma:changes"])
+        with self.assertRaisesRegex(Failure, "there is no kvm:bad; .*base/kvm-selftests"):
+            users.chosen({"TESTS": "kvm:bad"})
 
 
 class Ending(unittest.TestCase):

@@ -15,11 +15,16 @@ CONSOLE_OF = re.compile(r": console$")  # the name under which a boot's kernel r
 LISTS = os.path.join(REPOSITORY, "tools/testing/selftests/mm/hmm")
 
 
-def read_list(name):
+def read_words(path):
     """The words of each line, without comments."""
-    with open(os.path.join(LISTS, name), encoding="utf-8") as opened:
+    with open(path, encoding="utf-8") as opened:
         lines = (line.split("#", 1)[0].split() for line in opened)
         return [words for words in lines if words]
+
+
+def read_list(name):
+    """The same for a list of expected results."""
+    return read_words(os.path.join(LISTS, name))
 
 
 class KnownFailures:
@@ -85,6 +90,53 @@ class SameOnBase:
         for case in suite.cases:
             if case.outcome == FAILED and (suite.name, case.name) in self._failed:
                 case.outcome, case.reason = SKIPPED, KNOWN
+
+
+class SideBySide:
+    """The same suites on the stock kernel and then on ours: what passes there must pass on ours."""
+    HEADINGS = ("", "7.3: passed", "failed", "skipped", "seconds", "ours: passed", "failed", "skipped", "seconds")
+    FORMAT = "{:<42}{:>12}{:>8}{:>9}{:>9}{:>14}{:>8}{:>9}{:>9}"
+
+    def __init__(self):
+        self._passed, self._failed = {}, set()
+        self._rows = {}
+        self.lost = []
+
+    def learn(self, suite):
+        """Remember a suite's results on the stock kernel."""
+        self._row(suite, 0)
+        self._passed[suite.name] = [case.name for case in suite.cases if case.outcome == PASSED]
+        self._failed |= {(suite.name, case.name) for case in suite.cases if case.outcome == FAILED}
+
+    def judge(self, suite):
+        """Judge the same suite on ours: a failure counts unless it came before, and so does what is missing."""
+        self._row(suite, 1)
+        passed = self._passed.get(suite.name, [])
+        for case in suite.cases:
+            if case.name in passed and case.outcome == SKIPPED:
+                case.outcome, case.reason = FAILED, f"skipped, but passes on the stock kernel: {case.reason}"
+            elif case.outcome == FAILED and (suite.name, case.name) in self._failed:
+                case.outcome, case.reason = SKIPPED, KNOWN
+        for name in set(passed) - {case.name for case in suite.cases}:
+            suite.fail(name, "did not run, but passes on the stock kernel")
+        self.lost += [case.name for case in suite.cases if case.outcome == FAILED]
+
+    def _row(self, suite, column):
+        counts = [suite.count(outcome) for outcome in (PASSED, FAILED, SKIPPED)]
+        self._rows.setdefault(suite.name, [None, None])[column] = [*counts, f"{suite.seconds:.1f}"]
+
+    def verdict(self):
+        """One line."""
+        if self.lost:
+            return f"ours fails where 7.3 does not: {' '.join(self.lost)}"
+        return f"ours passes all {sum(map(len, self._passed.values()))} tests that 7.3 passes"
+
+    def table(self, heading):
+        """The verdict, and the results of both kernels for each suite."""
+        lines = [self.FORMAT.format(*self.HEADINGS)]
+        for name, columns in self._rows.items():
+            lines.append(self.FORMAT.format(name, *(figure for column in columns for figure in column or "----")))
+        return "\n".join([self.verdict(), "", heading, "", *lines]) + "\n"
 
 
 class Expected:
