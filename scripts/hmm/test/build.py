@@ -18,6 +18,7 @@ STOCK_MM = ("cow", "droppable", "folio_split_race_test", "guard-regions", "gup_l
             "mseal_test", "on-fault-limit", "pagemap_ioctl", "pfnmap", "prctl_thp_disable", "process_madv",
             "soft-dirty", "split_huge_page_test", "uffd-unit-tests", "uffd-wp-mremap")
 SELFTESTS = "tools/testing/selftests/mm/hmm"
+PYVERBS_TESTS = "/usr/share/doc/rdma-core/tests"
 COMPILED_IN_VM = ("lib/common", "fuzz", "range")
 
 
@@ -97,6 +98,14 @@ class Builder:
         for name in set(names) - set(programs):
             shutil.copy2(os.path.join(selftests, name), os.path.join(out, name))
         return out
+
+    def pyverbs_tests(self):
+        """Pyverbs' own tests, which Debian packages as documentation, partly compressed; returns the directory."""
+        folder = os.path.join(self.out, "pyverbs-tests")
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(PYVERBS_TESTS, os.path.join(folder, "tests"))
+        run(["gunzip", *glob.glob(f"{folder}/tests/*.gz")])
+        return folder
 
     def tool(self, name, directory=SELFTESTS):
         """A program that is no selftest: some-name.c and, if it has several files, some_name_*.c."""

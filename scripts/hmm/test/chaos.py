@@ -25,8 +25,12 @@ def system_files():
     if missing:
         raise BuildError(f"not installed: {' '.join(missing)} (scripts/deps chaos)")
     compiler = said_by("/usr/bin/gcc", "-print-prog-name=cc1")
-    library = said_by("/usr/bin/python3", "-c", "import sysconfig; print(sysconfig.get_path('stdlib'))")
-    return " ".join([*programs, compiler, library])
+    return " ".join([*programs, compiler, python_library()])
+
+
+def python_library():
+    """What Python itself consists of."""
+    return said_by("/usr/bin/python3", "-c", "import sysconfig; print(sysconfig.get_path('stdlib'))")
 
 
 def said_by(*command):

@@ -7,13 +7,18 @@ import glob
 import os
 
 from hmm.test.build import BuildError
+from hmm.test.chaos import python_library
 from hmm.test.expect import read_words
 from hmm.vm.settings import REPOSITORY, SettingsError
 
-RDMA = ("rc_pingpong", "srq_pingpong", "write_bw", "read_lat", "changes")
-BINARIES = ("ibv_rc_pingpong", "ibv_srq_pingpong", "ib_write_bw", "ib_read_lat", "rdma", "ip")
+# perftest does not do atomic operations with paging on demand; pyverbs does.
+RDMA = ("rc_pingpong", "srq_pingpong", "send_bw", "send_lat", "write_bw", "write_lat", "read_bw", "read_lat",
+        "pyverbs", "changes")
+BINARIES = ("ibv_rc_pingpong", "ibv_srq_pingpong", "ib_send_bw", "ib_send_lat", "ib_write_bw", "ib_write_lat",
+            "ib_read_bw", "ib_read_lat", "rdma", "ip")
 # The library's part for rxe, and the file by which the library finds it
 PROVIDER = ("/usr/lib/*/libibverbs/librxe-*.so", "/etc/libibverbs.d/rxe.driver")
+PYVERBS = ("/usr/bin/python3", "/usr/lib/python3/dist-packages/pyverbs")
 
 # KVM's selftests that pass on the stock kernel, and the options that make them short
 KVM_LIST = os.path.join(REPOSITORY, "base/kvm-selftests")
@@ -48,12 +53,13 @@ def kvm_programs(suites):
     return [suite.removeprefix("kvm:") for suite in suites if suite.startswith("kvm:")]
 
 
-def system_files():
+def system_files(suites):
     """The programs of this machine that the VM needs, which have the same path there."""
+    pyverbs = "rdma:pyverbs" in suites
     found = []
-    for name in (*(f"/usr/*bin/{name}" for name in BINARIES), *PROVIDER):
+    for name in (*(f"/usr/*bin/{name}" for name in BINARIES), *PROVIDER, *(PYVERBS if pyverbs else ())):
         paths = [path for path in glob.glob(name) if os.path.exists(path)]
         if not paths:
             raise BuildError(f"not installed: {os.path.basename(name)} (scripts/deps users)")
         found += paths[:1]
-    return " ".join(found)
+    return " ".join([*found, *([python_library()] if pyverbs else [])])
