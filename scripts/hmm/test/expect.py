@@ -100,6 +100,7 @@ class SideBySide:
     def __init__(self):
         self._passed, self._failed = {}, set()
         self._rows = {}
+        self._figures = {}
         self.lost = []
 
     def learn(self, suite):
@@ -124,6 +125,8 @@ class SideBySide:
     def _row(self, suite, column):
         counts = [suite.count(outcome) for outcome in (PASSED, FAILED, SKIPPED)]
         self._rows.setdefault(suite.name, [None, None])[column] = [*counts, f"{suite.seconds:.1f}"]
+        if suite.figures:
+            self._figures.setdefault(suite.name, [[], []])[column] = suite.figures
 
     def verdict(self):
         """One line."""
@@ -136,6 +139,9 @@ class SideBySide:
         lines = [self.FORMAT.format(*self.HEADINGS)]
         for name, columns in self._rows.items():
             lines.append(self.FORMAT.format(name, *(figure for column in columns for figure in column or "----")))
+        for name, columns in self._figures.items():
+            lines += ["", *(f"{name}, {kernel}: {figure}" for kernel, figures in zip(("7.3", "ours"), columns)
+                            for figure in figures)]
         return "\n".join([self.verdict(), "", heading, "", *lines]) + "\n"
 
 

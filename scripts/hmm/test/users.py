@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Users of HMM and of the notifiers, none of which we touch: RDMA with on-demand paging over rxe, and KVM.
+"""Users of HMM and of the notifiers: RDMA with on-demand paging over rxe, and KVM.
 
-RDMA is used by programs of this machine and one of ours, KVM by the stock kernel's own selftests.
+RDMA is used by programs of this machine and one of ours, KVM by the stock kernel's own selftests and by one of ours,
+which tells how long the creation of a VM takes.
 """
 import glob
 import os
@@ -24,12 +25,12 @@ PYVERBS = ("/usr/bin/python3", "/usr/lib/python3/dist-packages/pyverbs")
 KVM_LIST = os.path.join(REPOSITORY, "base/kvm-selftests")
 # What the short form runs: programs that change the memory of a process while a device or a guest uses it
 SHORT = ("rdma:rc_pingpong", "rdma:changes", "kvm:dirty_log_test", "kvm:demand_paging_test", "kvm:kvm_page_table_test",
-         "kvm:memslot_modification_stress_test", "kvm:access_tracking_perf_test", "kvm:guest_memfd_test")
+         "kvm:memslot_modification_stress_test", "kvm:access_tracking_perf_test", "kvm:guest_memfd_test", "vm")
 
 
 def every_suite():
     """All that there are."""
-    return [*(f"rdma:{name}" for name in RDMA), *(f"kvm:{row[0]}" for row in read_words(KVM_LIST))]
+    return [*(f"rdma:{name}" for name in RDMA), *(f"kvm:{row[0]}" for row in read_words(KVM_LIST)), "vm"]
 
 
 def chosen(environment):
@@ -39,7 +40,7 @@ def chosen(environment):
     for name in wanted:
         if name not in suites:
             raise SettingsError(f"TESTS: there is no {name}; rdma:NAME is one of {', '.join(RDMA)}, kvm:NAME one of "
-                                "those that base/kvm-selftests lists")
+                                "those that base/kvm-selftests lists, and there is vm")
     return wanted or [*(SHORT if is_short(environment) else suites)]
 
 

@@ -111,8 +111,8 @@ static int measure(unsigned int number, const char *name)
 		}
 	}
 	qsort(took, REPETITIONS, sizeof(*took), compare);
-	printf("# %s: median %.0f us, longest %.0f us\nok %u vm.%s\n", name,
-	       took[REPETITIONS / 2], took[REPETITIONS - 1], number, name);
+	printf("# figure: %s: median %.0f us, longest %.0f us\nok %u vm.%s\n",
+	       name, took[REPETITIONS / 2], took[REPETITIONS - 1], number, name);
 	return 0;
 }
 
