@@ -17,6 +17,7 @@
 
 #include "kselftest_harness.h"
 #include "lib/common.h"
+#include "lib/device.h"
 #include "hmm_probe/hmm_probe_odp_uapi.h"
 
 #define N		HUGE_PAGES
@@ -580,13 +581,14 @@ static void fork_once(void)
 #define KEPT_PAGES	16
 #define FEW_PAGES	32
 
-static void disturb(char *map, unsigned int *seed)
+/* @device: another one, with memory of its own, or -1 */
+static void disturb(char *map, int device, unsigned int *seed)
 {
 	size_t first = KEPT_PAGES + rand_r(seed) % (N - KEPT_PAGES - FEW_PAGES);
 	char *page = map + first * PAGE_BYTES;
 	size_t bytes = FEW_PAGES * PAGE_BYTES;
 
-	switch (rand_r(seed) % 6) {
+	switch (rand_r(seed) % 7) {
 	case 0:
 		drop_pages(page, 1 + rand_r(seed) % FEW_PAGES);
 		break;
@@ -602,6 +604,11 @@ static void disturb(char *map, unsigned int *seed)
 		break;
 	case 4:
 		madvise(map, N * PAGE_BYTES, MADV_COLLAPSE);
+		break;
+	case 5:
+		/* Pages that our device faults on come back at once. */
+		if (device >= 0)
+			device_take(device, page, FEW_PAGES);
 		break;
 	default:
 		write_pages(page, FEW_PAGES, 1);
@@ -620,10 +627,14 @@ TEST_F_TIMEOUT(hmm_odp, bytes_are_right_beside_changes, 120)
 	static char expected[SMALL_STEP];
 	unsigned int rounds = how_brief() == LONG_RUN ? ROUNDS : 1;
 	unsigned int round, i, seed = 7;
+	const char *reason;
 	struct swap swap;
+	int device;
 
 	if (!swap_start(&swap, SWAP_BYTES))
 		SKIP(return, "no swap space");
+	/* The stock driver's has no counters, and is not used. */
+	device = device_open(0, &reason);
 	madvise(self->map, HUGE_BYTES, MADV_HUGEPAGE);
 	ASSERT_EQ(0, pthread_create(&mapper.thread, NULL, mapper_run, &mapper));
 	for (round = 0; round < rounds; round++) {
@@ -632,7 +643,7 @@ TEST_F_TIMEOUT(hmm_odp, bytes_are_right_beside_changes, 120)
 		fill_with(from, sizeof(expected), round);
 		memcpy(expected, from, sizeof(expected));
 		for (i = 0; i < DISTURBANCES; i++)
-			disturb(self->map, &seed);
+			disturb(self->map, device, &seed);
 		madvise(from, PAGE_BYTES, MADV_PAGEOUT);
 		EXPECT_EQ(0, odp_copy(self->fd, from, to, sizeof(expected)));
 		EXPECT_EQ(0, memcmp(from, expected, sizeof(expected)));
@@ -643,6 +654,10 @@ TEST_F_TIMEOUT(hmm_odp, bytes_are_right_beside_changes, 120)
 	EXPECT_EQ(0, mapper.rc);
 	EXPECT_EQ(0, mapper.wrong);
 	EXPECT_LT(0, mapper.turns);
+	if (device >= 0) {
+		EXPECT_LT(0, device_counters(device).migrated_in);
+		close(device);
+	}
 	swap_stop(&swap);
 }
 
