@@ -312,9 +312,11 @@ static bool round_is_right(struct rdma *rdma, struct test *test,
 	}
 	if (!memcmp(from->map + offset, to->map + offset, bytes))
 		return true;
-	printf("# %s, round %u: pages %zu to %zu differ after a %s\n",
-	       change->name, number, first, first + pages - 1,
-	       write ? "write" : "read");
+	while (from->map[offset] == to->map[offset])
+		offset++;
+	printf("# %s, round %u: byte %#zx of pages %zu to %zu differs after a %s\n",
+	       change->name, number, offset % PAGE_BYTES, first,
+	       first + pages - 1, write ? "write" : "read");
 	return false;
 }
 
