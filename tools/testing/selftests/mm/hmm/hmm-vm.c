@@ -58,7 +58,7 @@ static double create_vm(void)
 /* In a process that has no subscription yet */
 static double create_first_vm(void)
 {
-	double took = -EIO;
+	double took;
 	int ends[2];
 	pid_t pid;
 
@@ -69,11 +69,15 @@ static double create_first_vm(void)
 		took = create_vm();
 		_exit(write(ends[1], &took, sizeof(took)) != sizeof(took));
 	}
-	if (pid > 0 && read(ends[0], &took, sizeof(took)) != sizeof(took))
-		took = -EIO;
-	waitpid(pid, NULL, 0);
-	close(ends[0]);
+	/* A child that dies leaves an end of file. */
 	close(ends[1]);
+	if (pid < 0)
+		took = -errno;
+	else if (read(ends[0], &took, sizeof(took)) != sizeof(took))
+		took = -EIO;
+	close(ends[0]);
+	if (pid > 0)
+		waitpid(pid, NULL, 0);
 	return took;
 }
 
