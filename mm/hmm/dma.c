@@ -251,7 +251,7 @@ EXPORT_SYMBOL_GPL(hmm_dma_map_pfn);
 
 /*
  * An IOMMU may drop what it has cached for all that lies between two entries
- * which share a sync. Do not let that be much more than the entries themselves.
+ * which share a sync. Across a longer gap, they do not share one.
  */
 #define HMM_DMA_GAP_PAGES	256
 
