@@ -221,11 +221,13 @@ static size_t check_window(struct __test_metadata *_metadata,
 	return largest;
 }
 
+/* What is mapped where; khugepaged, which may have it otherwise, is kept away. */
 static void look_at(struct view *view, char *map)
 {
 	size_t i;
 
 	view->map = map;
+	madvise(map, PAGES * PAGE_BYTES, MADV_NOHUGEPAGE);
 	for (i = 0; i < PAGES; i++)
 		view->pfns[i] = pagemap_pfn(map + i * PAGE_BYTES);
 }
