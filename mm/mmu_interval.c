@@ -720,6 +720,80 @@ int mmu_interval_read_begin_killable(struct mmu_interval_notifier *interval_sub,
 }
 EXPORT_SYMBOL_GPL(mmu_interval_read_begin_killable);
 
+/**
+ * mmu_interval_latest() - the latest sequence of the address space
+ * @sub: a subscription
+ *
+ * Context: Any that may take spinlocks.
+ *
+ * Return: the sequence that the latest invalidation got which has called any
+ * subscription, for mmu_interval_read_within().
+ */
+unsigned long mmu_interval_latest(struct mmu_interval_notifier *sub)
+{
+	struct mmu_intervals *intervals = mmu_intervals_of(sub);
+
+	guard(spinlock)(&intervals->lock);
+	return intervals->seq;
+}
+
+/**
+ * mmu_interval_read_within() - begin to read within an invalidation of one's own
+ * @sub: the subscription
+ * @range: the invalidation, which the calling task has started
+ * @since: from mmu_interval_latest(), before mmu_interval_read_begin()
+ * @seq: receives the sequence for mmu_interval_read_retry()
+ *
+ * For a task that invalidates a range of the subscription and reads entries
+ * there before it ends the invalidation: this takes the place of
+ * mmu_interval_read_begin(), which would wait for the task's own invalidation.
+ *
+ *	this task			another invalidation
+ *
+ *	start: callbacks set the
+ *	sequence
+ *	lock: is another in flight
+ *	that overlaps? no; seq = sub's
+ *	unlock
+ *					lock: in flight, new sequence
+ *					unlock
+ *	read and change entries
+ *					callback: sub's seq = new sequence
+ *					change entries
+ *	end
+ *	driver's lock:
+ *	sub's seq differs: retry
+ *
+ * If the other one is in flight at the check already, its callback may have
+ * been called before those of this task's, and would then leave no trace in the
+ * sequence. So what this task reads cannot be used, and it must not wait: the
+ * other one might be waiting likewise.
+ *
+ * Context: Process context, between mmu_notifier_invalidate_range_start() and
+ * its end.
+ *
+ * Return: 0 if what the task has read since @since was returned is valid until
+ * the sequence changes; 1 if only what it reads from now on is; -EAGAIN if
+ * neither is.
+ */
+int mmu_interval_read_within(struct mmu_interval_notifier *sub,
+			     const struct mmu_notifier_range *range,
+			     unsigned long since, unsigned long *seq)
+{
+	struct mmu_intervals *intervals = mmu_intervals_of(sub);
+	const struct interval_tree_node *node = &sub->interval_tree;
+	unsigned int slot = mmu_notifier_range_slot(range);
+
+	guard(spinlock)(&intervals->lock);
+	*seq = READ_ONCE(sub->invalidate_seq);
+	if (slot >= MMU_SLOTS || intervals->inflight.untracked ||
+	    mmu_inflight_overlaps(&intervals->inflight, node->start,
+				  node->last) & ~BIT(slot))
+		return -EAGAIN;
+	/* Has no sequence been used but the one of @range? */
+	return mmu_seq_next(&since) != intervals->seq;
+}
+
 /* Stored instead of a task after a report about this subscription */
 #define REPORTED	((struct task_struct *)1)
 

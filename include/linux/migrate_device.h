@@ -27,6 +27,33 @@ struct vm_area_struct;
 #define MIGRATE_PFN_SHIFT	6
 
 /**
+ * enum migrate_refusal - why a page is not migrated
+ * @MIGRATE_NOT_REFUSED: it is, or it was not tried
+ * @MIGRATE_NOT_SELECTED: it is a kind of memory that is not selected
+ * @MIGRATE_NOT_OWNED: it is memory of another device
+ * @MIGRATE_NOT_MOVABLE: it is swapped out, special, truncated, or poisoned
+ * @MIGRATE_NOT_FOR_DEVICES: it is in the page cache, or merged by KSM
+ * @MIGRATE_LOCKED: its folio is locked by another task
+ * @MIGRATE_PINNED: its folio has unexpected references
+ * @MIGRATE_UNSPLIT: its folio is large, and cannot be split
+ * @MIGRATE_NO_DESTINATION: the driver supplied no destination, or one that
+ *	could not replace the page
+ *
+ * The tracepoint hmm_migrate_refuse has names for these.
+ */
+enum migrate_refusal {
+	MIGRATE_NOT_REFUSED,
+	MIGRATE_NOT_SELECTED,
+	MIGRATE_NOT_OWNED,
+	MIGRATE_NOT_MOVABLE,
+	MIGRATE_NOT_FOR_DEVICES,
+	MIGRATE_LOCKED,
+	MIGRATE_PINNED,
+	MIGRATE_UNSPLIT,
+	MIGRATE_NO_DESTINATION,
+};
+
+/**
  * migrate_pfn_to_page() - the page of an entry
  * @mpfn: the entry
  *

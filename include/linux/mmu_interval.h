@@ -144,6 +144,10 @@ mmu_interval_notifier_remove_async(struct mmu_interval_notifier *interval_sub,
 				   mmu_interval_release_fn release);
 void mmu_interval_note_stale(struct mmu_interval_notifier *interval_sub,
 			     unsigned long seq, const void *caller);
+unsigned long mmu_interval_latest(struct mmu_interval_notifier *sub);
+int mmu_interval_read_within(struct mmu_interval_notifier *sub,
+			     const struct mmu_notifier_range *range,
+			     unsigned long since, unsigned long *seq);
 
 /**
  * mmu_interval_set_seq() - make concurrent readers retry

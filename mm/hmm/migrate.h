@@ -19,6 +19,7 @@
  *	migrate_vma.c		by address
  *	migrate_device.c	by page frame
  *	migrate_evict.c		evict a range of device memory
+ *	range_migrate.c		by address, with faults, for a device fault
  *
  * All stages work on a struct migrate_vma, which has no VMA if the migration is
  * by page frame. migrate_entry.h has the states of an entry. A folio is locked
@@ -37,6 +38,47 @@
 
 #include "../internal.h"
 #include "migrate_entry.h"
+
+struct hmm_walk;
+
+/**
+ * struct migrate_answers - for a walk that also records what is mapped
+ * @walk: the slots and the requests
+ * @requests: requests of the single pages, or %NULL if all have the same
+ * @fill: holes are filled, and not faulted in
+ */
+struct migrate_answers {
+	struct hmm_walk *walk;
+	const unsigned long *requests;
+	bool fill;
+};
+
+/*
+ * Private flags of migrate_vma.flags, for hmm_range_migrate():
+ *
+ * MIGRATE_VMA_ANSWERS: the entries of pages that are not migrated have the
+ * reason, and the range was invalidated for the holes, too.
+ *
+ * MIGRATE_VMA_ZEROES: the shared zero page is mapped in some of the holes.
+ */
+#define MIGRATE_VMA_ANSWERS	BIT(30)
+#define MIGRATE_VMA_ZEROES	BIT(31)
+
+/*
+ * Must holes be invalidated before they are filled? A device may have mapped
+ * the zero page in a hole. If nothing is mapped there, it has not.
+ */
+static inline bool migrate_invalidates_holes(const struct migrate_vma *migrate)
+{
+	return !(migrate->flags & MIGRATE_VMA_ANSWERS) ||
+	       migrate->flags & MIGRATE_VMA_ZEROES;
+}
+
+/* The entry of a page that is not migrated */
+static inline unsigned long migrate_refused(enum migrate_refusal why)
+{
+	return (unsigned long)why << MIGRATE_PFN_SHIFT;
+}
 
 static inline struct folio *migrate_folio_of(unsigned long entry)
 {
@@ -124,8 +166,11 @@ static inline unsigned long migrate_index(const struct migrate_vma *migrate,
 	return (addr - migrate->start) >> PAGE_SHIFT;
 }
 
+bool migrate_vma_is_migratable(struct vm_area_struct *vma);
 void migrate_swap_in(const struct migrate_vma *migrate);
 void migrate_collect(struct migrate_vma *migrate);
+unsigned long migrate_collect_answering(struct migrate_vma *migrate,
+					const struct migrate_answers *answers);
 unsigned long migrate_unmap(struct migrate_vma *migrate);
 void migrate_install(struct migrate_vma *migrate);
 void migrate_finalize(struct migrate_vma *migrate);

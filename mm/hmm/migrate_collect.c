@@ -27,6 +27,7 @@
 
 #include "../internal.h"
 #include "migrate.h"
+#include "migrate_answer.h"
 #include "migrate_mapped.h"
 #include "migrate_policy.h"
 #include "migrate_pte.h"
@@ -44,6 +45,8 @@
  * @unmapped: start of what must be flushed in this page table
  * @unmapped_end: its end, exclusive; 0 if there is nothing to flush
  * @mapped: small folios of the page table that were unmapped
+ * @answers: what to record, or %NULL: see migrate_answer.h
+ * @stopped: the walk ended before a page that must be faulted in
  */
 struct migrate_walk {
 	struct migrate_vma *migrate;
@@ -53,7 +56,15 @@ struct migrate_walk {
 	unsigned long unmapped;
 	unsigned long unmapped_end;
 	struct migrate_mapped mapped;
+	const struct migrate_answers *answers;
+	bool stopped;
 };
+
+/* Does the walk also record what is mapped? */
+static bool migrate_collect_answers(const struct migrate_walk *w)
+{
+	return IS_ENABLED(CONFIG_HMM_MIRROR) && w->answers;
+}
 
 static void migrate_collect_set(struct migrate_walk *w, unsigned long addr,
 				unsigned long entry)
@@ -62,6 +73,26 @@ static void migrate_collect_set(struct migrate_walk *w, unsigned long addr,
 		    MIGRATE_COLLECT, entry);
 	if (entry & MIGRATE_PFN_MIGRATE)
 		w->migrate->cpages++;
+}
+
+/* The @nr pages from @addr on are not migrated. */
+static void migrate_collect_refuse(struct migrate_walk *w, unsigned long addr,
+				   unsigned long nr, enum migrate_refusal why)
+{
+	unsigned long i = migrate_index(w->migrate, addr);
+
+	trace_hmm_migrate_refuse(addr, why);
+	if (migrate_collect_answers(w))
+		while (nr--)
+			w->migrate->src[i++] = migrate_refused(why);
+}
+
+/* Is the page not to be collected, as it was not requested? */
+static bool migrate_collect_is_refused(const struct migrate_walk *w,
+				       unsigned long addr)
+{
+	return migrate_collect_answers(w) && w->answers->requests &&
+	       w->migrate->src[migrate_index(w->migrate, addr)];
 }
 
 /* Selecting and locking folios */
@@ -78,7 +109,8 @@ static enum migrate_memory migrate_collect_memory(const struct folio *folio)
 }
 
 static bool migrate_collect_selects(struct migrate_walk *w, struct folio *folio,
-				    struct page *page, unsigned long addr)
+				    struct page *page, unsigned long addr,
+				    unsigned long nr)
 {
 	const struct migrate_facts facts = {
 		.memory = migrate_collect_memory(folio),
@@ -90,7 +122,7 @@ static bool migrate_collect_selects(struct migrate_walk *w, struct folio *folio,
 	enum migrate_refusal why = migrate_refuses(w->migrate->flags, &facts);
 
 	if (why != MIGRATE_NOT_REFUSED)
-		trace_hmm_migrate_refuse(addr, why);
+		migrate_collect_refuse(w, addr, nr, why);
 	return why == MIGRATE_NOT_REFUSED;
 }
 
@@ -171,6 +203,16 @@ static unsigned long migrate_collect_entry(struct folio *folio, bool writable,
 
 /* Holes */
 
+/* May a hole of the size of a PMD be filled by one folio? */
+static bool migrate_collect_fills_huge(const struct migrate_walk *w)
+{
+	/* Some of its pages may not be requested. */
+	if (migrate_collect_answers(w) && w->answers->requests)
+		return false;
+	return migrate_collect_huge(w) &&
+	       !vma_thp_disabled(w->vma, w->vma->vm_flags, false);
+}
+
 static void migrate_collect_hole(struct migrate_walk *w, unsigned long start,
 				 unsigned long end)
 {
@@ -179,17 +221,32 @@ static void migrate_collect_hole(struct migrate_walk *w, unsigned long start,
 	/* File systems fill the holes of files. */
 	if (!vma_is_anonymous(w->vma))
 		return;
+	if (migrate_collect_answers(w) && !w->answers->fill) {
+		migrate_collect_refuse(w, start, (end - start) >> PAGE_SHIFT,
+				       MIGRATE_NO_DESTINATION);
+		return;
+	}
 	for (; start < end; start = next) {
 		next = pmd_addr_end(start, end);
-		if (migrate_collect_huge(w) &&
+		if (migrate_collect_fills_huge(w) &&
 		    migrate_collect_is_huge(start, next)) {
 			migrate_collect_set(w, start, MIGRATE_PFN_MIGRATE |
 						      MIGRATE_PFN_COMPOUND);
 			continue;
 		}
 		for (; start < next; start += PAGE_SIZE)
-			migrate_collect_set(w, start, MIGRATE_PFN_MIGRATE);
+			if (!migrate_collect_is_refused(w, start))
+				migrate_collect_set(w, start,
+						    MIGRATE_PFN_MIGRATE);
 	}
+}
+
+static void migrate_collect_zero_hole(struct migrate_walk *w,
+				      unsigned long start, unsigned long end)
+{
+	if (migrate_collect_answers(w))
+		w->migrate->flags |= MIGRATE_VMA_ZEROES;
+	migrate_collect_hole(w, start, end);
 }
 
 /*
@@ -201,11 +258,11 @@ static void migrate_collect_zeroes(struct migrate_walk *w, unsigned long start,
 				   unsigned long end, bool marked)
 {
 	if (marked)
-		trace_hmm_migrate_refuse(start, MIGRATE_NOT_MOVABLE);
+		migrate_collect_refuse(w, start, (end - start) >> PAGE_SHIFT, MIGRATE_NOT_MOVABLE);
 	else if (w->migrate->flags & MIGRATE_VMA_SELECT_SYSTEM)
-		migrate_collect_hole(w, start, end);
+		migrate_collect_zero_hole(w, start, end);
 	else
-		trace_hmm_migrate_refuse(start, MIGRATE_NOT_SELECTED);
+		migrate_collect_refuse(w, start, (end - start) >> PAGE_SHIFT, MIGRATE_NOT_SELECTED);
 }
 
 /* Splitting */
@@ -270,7 +327,7 @@ static struct page *migrate_collect_page(struct migrate_walk *w, pte_t pte,
 			softleaf_to_page(entry) : NULL;
 	}
 	if (!page)
-		trace_hmm_migrate_refuse(addr, MIGRATE_NOT_MOVABLE);
+		migrate_collect_refuse(w, addr, 1, MIGRATE_NOT_MOVABLE);
 	return page;
 }
 
@@ -533,7 +590,7 @@ migrate_collect_replace(struct migrate_walk *w, struct folio *folio,
 	unsigned int done = 0, replaced;
 
 	if (!migrate_collect_trylock(w, folio)) {
-		trace_hmm_migrate_refuse(addr, MIGRATE_LOCKED);
+		migrate_collect_refuse(w, addr, nr, MIGRATE_LOCKED);
 		return;
 	}
 	do {
@@ -555,7 +612,7 @@ migrate_collect_replace(struct migrate_walk *w, struct folio *folio,
 	if (done < nr) {
 		migrate_collect_restore(w, folio, ptep, addr, done);
 		migrate_collect_unlock(w, folio);
-		trace_hmm_migrate_refuse(addr, MIGRATE_PINNED);
+		migrate_collect_refuse(w, addr, nr, MIGRATE_PINNED);
 		return;
 	}
 
@@ -594,10 +651,10 @@ static unsigned int migrate_collect_pte(struct migrate_walk *w, pte_t *ptep,
 	unsigned int nr, run;
 	struct folio *folio;
 
-	if (!page)
+	if (!page || migrate_collect_is_refused(w, addr))
 		return 1;
 	folio = page_folio(page);
-	if (!migrate_collect_selects(w, folio, page, addr))
+	if (!migrate_collect_selects(w, folio, page, addr, 1))
 		return 1;
 	if (!folio_test_large(folio)) {
 		migrate_collect_small(w, folio, ptep, pte, addr);
@@ -616,14 +673,14 @@ static unsigned int migrate_collect_pte(struct migrate_walk *w, pte_t *ptep,
 		w->split = folio;
 		return 0;
 	}
-	trace_hmm_migrate_refuse(addr, folio == w->unsplit ? MIGRATE_UNSPLIT :
-							     MIGRATE_LOCKED);
+	migrate_collect_refuse(w, addr, nr, folio == w->unsplit ?
+			       MIGRATE_UNSPLIT : MIGRATE_LOCKED);
 	return nr;
 }
 
 /*
  * Returns @end, or the address of a folio that must be split first, or @addr if
- * the page table is gone and the PMD must be read again.
+ * the page table is gone and the PMD must be read again, or if the walk stops.
  */
 static unsigned long migrate_collect_ptes(struct migrate_walk *w, pmd_t *pmd,
 					  unsigned long addr, unsigned long end)
@@ -635,6 +692,12 @@ static unsigned long migrate_collect_ptes(struct migrate_walk *w, pmd_t *pmd,
 	first = pte_offset_map_lock(w->vma->vm_mm, pmd, addr, &ptl);
 	if (!first)
 		return addr;
+	if (migrate_collect_answers(w) &&
+	    migrate_answer_ptes(w->answers, w->migrate, first, addr, end) < end) {
+		w->stopped = true;
+		pte_unmap_unlock(first, ptl);
+		return addr;
+	}
 	w->unmapped_end = 0;
 	lazy_mmu_mode_enable();
 	for (ptep = first; addr < end;) {
@@ -658,6 +721,7 @@ static unsigned long migrate_collect_ptes(struct migrate_walk *w, pmd_t *pmd,
 /* The folio of @pmd, present or device-private, if it is selected, or NULL */
 static struct folio *migrate_collect_pmd_folio(struct migrate_walk *w,
 					       pmd_t pmd, unsigned long addr,
+					       unsigned long nr,
 					       bool *writable)
 {
 	bool present = pmd_present(pmd);
@@ -666,7 +730,7 @@ static struct folio *migrate_collect_pmd_folio(struct migrate_walk *w,
 
 	if (present ? migrate_collect_is_guarded(w, pmd_uffd(pmd)) :
 		      !pmd_is_device_private_entry(pmd)) {
-		trace_hmm_migrate_refuse(addr, MIGRATE_NOT_MOVABLE);
+		migrate_collect_refuse(w, addr, nr, MIGRATE_NOT_MOVABLE);
 		return NULL;
 	}
 	if (present) {
@@ -677,7 +741,7 @@ static struct folio *migrate_collect_pmd_folio(struct migrate_walk *w,
 		folio = softleaf_to_folio(entry);
 		*writable = softleaf_is_device_private_write(entry);
 	}
-	if (!migrate_collect_selects(w, folio, &folio->page, addr))
+	if (!migrate_collect_selects(w, folio, &folio->page, addr, nr))
 		return NULL;
 	return folio;
 }
@@ -699,7 +763,7 @@ static void migrate_collect_replace_pmd(struct migrate_walk *w,
 	VM_WARN_ON_ONCE_FOLIO(!folio_test_locked(folio), folio);
 	if (set_pmd_migration_entry(&pvmw, folio_page(folio, 0))) {
 		migrate_put_folio(w->migrate, folio);
-		trace_hmm_migrate_refuse(addr, MIGRATE_PINNED);
+		migrate_collect_refuse(w, addr, HPAGE_PMD_NR, MIGRATE_PINNED);
 		return;
 	}
 	/* Point of no return, as for PTEs */
@@ -713,21 +777,23 @@ static void migrate_collect_pmd_locked(struct migrate_walk *w, pmd_t *pmd,
 				       unsigned long end)
 {
 	bool writable, whole = migrate_collect_is_huge(addr, end);
+	unsigned long nr = (end - addr) >> PAGE_SHIFT;
 	struct folio *folio;
 
 	lockdep_assert_held(ptl);
-	folio = migrate_collect_pmd_folio(w, pmdp_get(pmd), addr, &writable);
+	folio = migrate_collect_pmd_folio(w, pmdp_get(pmd), addr, nr,
+					  &writable);
 	if (!folio)
 		return;
 	if (!migrate_collect_huge(w))
 		whole &= migrate_collect_is_sole(folio, 1);
 	whole &= !folio_contain_hwpoisoned_page(folio);
 	if (!whole && folio == w->unsplit) {
-		trace_hmm_migrate_refuse(addr, MIGRATE_UNSPLIT);
+		migrate_collect_refuse(w, addr, nr, MIGRATE_UNSPLIT);
 		return;
 	}
 	if (!migrate_collect_trylock_get(w, folio)) {
-		trace_hmm_migrate_refuse(addr, MIGRATE_LOCKED);
+		migrate_collect_refuse(w, addr, nr, MIGRATE_LOCKED);
 		return;
 	}
 	if (whole)
@@ -736,21 +802,38 @@ static void migrate_collect_pmd_locked(struct migrate_walk *w, pmd_t *pmd,
 		w->split = folio;
 }
 
-/* Returns @end, or @addr if there is a page table or a folio to split. */
+/* Record the pages without a page table. False if the walk stops. */
+static bool migrate_collect_answer_pmd(struct migrate_walk *w, pmd_t pmd,
+				       unsigned long addr, unsigned long end)
+{
+	if (migrate_collect_answers(w) &&
+	    !migrate_answer_pmd(w->answers, w->migrate, pmd, addr, end))
+		w->stopped = true;
+	return !w->stopped;
+}
+
+/*
+ * Returns @end, or @addr if there is a page table or a folio to split, or if the
+ * walk stops.
+ */
 static unsigned long migrate_collect_pmd(struct migrate_walk *w, pmd_t *pmd,
 					 unsigned long addr, unsigned long end)
 {
 	spinlock_t *ptl = pmd_lock(w->vma->vm_mm, pmd);
 	pmd_t value = pmdp_get(pmd);
 
+	if (pmd_present(value) && !pmd_trans_huge(value)) {
+		spin_unlock(ptl);
+		return addr;
+	}
+	if (!migrate_collect_answer_pmd(w, value, addr, end)) {
+		spin_unlock(ptl);
+		return addr;
+	}
 	if (pmd_none(value)) {
 		spin_unlock(ptl);
 		migrate_collect_hole(w, addr, end);
 		return end;
-	}
-	if (pmd_present(value) && !pmd_trans_huge(value)) {
-		spin_unlock(ptl);
-		return addr;
 	}
 	if (is_huge_zero_pmd(value))
 		migrate_collect_zeroes(w, addr, end, pmd_uffd(value));
@@ -760,11 +843,15 @@ static unsigned long migrate_collect_pmd(struct migrate_walk *w, pmd_t *pmd,
 	return w->split ? addr : end;
 }
 
-/* The part of the range that is below one PMD */
-static void migrate_collect_pmd_range(struct migrate_walk *w, pmd_t *pmd,
-				      unsigned long addr, unsigned long end)
+/*
+ * The part of the range that is below one PMD. Returns @end, or the address
+ * where the walk stops.
+ */
+static unsigned long migrate_collect_pmd_range(struct migrate_walk *w,
+					       pmd_t *pmd, unsigned long addr,
+					       unsigned long end)
 {
-	while (addr < end) {
+	while (addr < end && !w->stopped) {
 		pmd_t value = pmdp_get_lockless(pmd);
 
 		if (pmd_present(value) && !pmd_trans_huge(value))
@@ -774,13 +861,16 @@ static void migrate_collect_pmd_range(struct migrate_walk *w, pmd_t *pmd,
 		if (w->split)
 			migrate_collect_split(w);
 	}
+	return addr;
 }
 
 /*
- * walk_page_range() costs too much for short ranges, such as that of a fault.
+ * Returns @end, or the address where the walk stops. walk_page_range() costs too
+ * much for short ranges, such as that of a fault.
  */
-static void migrate_collect_range(struct migrate_walk *w, unsigned long addr,
-				  unsigned long end)
+static unsigned long migrate_collect_range(struct migrate_walk *w,
+					   unsigned long addr,
+					   unsigned long end)
 {
 	unsigned long next;
 
@@ -790,10 +880,13 @@ static void migrate_collect_range(struct migrate_walk *w, unsigned long addr,
 
 		next = pmd_addr_end(addr, end);
 		if (pmd)
-			migrate_collect_pmd_range(w, pmd, addr, next);
-		else
+			next = migrate_collect_pmd_range(w, pmd, addr, next);
+		else if (migrate_collect_answer_pmd(w, __pmd(0), addr, next))
 			migrate_collect_hole(w, addr, next);
+		if (w->stopped)
+			return pmd ? next : addr;
 	}
+	return end;
 }
 
 /**
@@ -815,3 +908,29 @@ void migrate_collect(struct migrate_vma *migrate)
 	migrate_collect_range(&w, migrate->start, migrate->end);
 	mmu_notifier_invalidate_range_end(&range);
 }
+
+#ifdef CONFIG_HMM_MIRROR
+/**
+ * migrate_collect_answering() - begin the migration of a range, and record it
+ * @migrate: the range, with all entries of src 0
+ * @answers: what to record
+ *
+ * Stops before a page table with a page that must be faulted in.
+ *
+ * Context: Process context, may sleep. mmap_lock is held, or the VMA's lock. The
+ * caller has started an invalidation of the range.
+ *
+ * Return: the address where this has stopped, or the end of the range.
+ */
+unsigned long migrate_collect_answering(struct migrate_vma *migrate,
+					const struct migrate_answers *answers)
+{
+	struct migrate_walk w = {
+		.migrate = migrate,
+		.vma = migrate->vma,
+		.answers = answers,
+	};
+
+	return migrate_collect_range(&w, migrate->start, migrate->end);
+}
+#endif

@@ -221,23 +221,34 @@ static unsigned long migrate_install_hole(struct migrate_vma *migrate,
 	return nr;
 }
 
-/* Invalidates first: a device may have mapped the zero page in a hole. */
+static void migrate_install_all_holes(struct migrate_vma *migrate,
+				      unsigned long first)
+{
+	unsigned long i, nr;
+
+	for (i = first; i < migrate->npages; i += nr) {
+		nr = migrate_entry_pages(migrate->src[i]);
+		if (migrate_state_of(migrate->src[i]) == MIGRATE_ENTRY_HOLE)
+			nr = migrate_install_hole(migrate, i);
+	}
+}
+
 static void migrate_install_holes(struct migrate_vma *migrate,
 				  unsigned long first)
 {
 	struct mmu_notifier_range range;
-	unsigned long i, nr;
+
+	if (!migrate_invalidates_holes(migrate)) {
+		migrate_install_all_holes(migrate, first);
+		return;
+	}
 
 	mmu_notifier_range_init_owner(&range, MMU_NOTIFY_MIGRATE, 0,
 				      migrate->vma->vm_mm,
 				      migrate->start + (first << PAGE_SHIFT),
 				      migrate->end, migrate->pgmap_owner);
 	mmu_notifier_invalidate_range_start(&range);
-	for (i = first; i < migrate->npages; i += nr) {
-		nr = migrate_entry_pages(migrate->src[i]);
-		if (migrate_state_of(migrate->src[i]) == MIGRATE_ENTRY_HOLE)
-			nr = migrate_install_hole(migrate, i);
-	}
+	migrate_install_all_holes(migrate, first);
 	mmu_notifier_invalidate_range_end(&range);
 }
 

@@ -32,20 +32,6 @@ struct migrate_facts {
 	bool lost;
 };
 
-/*
- * Why an address is skipped. The tracepoint hmm_migrate_refuse has their names.
- */
-enum migrate_refusal {
-	MIGRATE_NOT_REFUSED,
-	MIGRATE_NOT_SELECTED,	/* a kind of memory that is not selected */
-	MIGRATE_NOT_OWNED,	/* another device's */
-	MIGRATE_NOT_MOVABLE,	/* swapped out, special, truncated, poisoned */
-	MIGRATE_NOT_FOR_DEVICES,	/* page cache, or merged by KSM */
-	MIGRATE_LOCKED,		/* by another task */
-	MIGRATE_PINNED,		/* unexpected references */
-	MIGRATE_UNSPLIT,	/* a large folio that cannot be split */
-};
-
 static inline enum migrate_refusal
 migrate_refuses(unsigned long flags, const struct migrate_facts *facts)
 {

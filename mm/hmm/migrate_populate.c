@@ -60,10 +60,11 @@ migrate_populate_leaf(const struct vm_area_struct *vma,
 
 #ifdef CONFIG_ARCH_HAS_PMD_SOFTLEAVES
 /* The PMD's lock is held. False if the PMD is in use. */
-static bool migrate_populate_map_pmd(struct vm_area_struct *vma,
+static bool migrate_populate_map_pmd(const struct migrate_vma *migrate,
 				     unsigned long addr, pmd_t *pmd,
 				     struct folio *folio, pgtable_t table)
 {
+	struct vm_area_struct *vma = migrate->vma;
 	struct mm_struct *mm = vma->vm_mm;
 	pmd_t value = pmdp_get(pmd);
 	struct pgtable_leaf leaf;
@@ -71,7 +72,8 @@ static bool migrate_populate_map_pmd(struct vm_area_struct *vma,
 	lockdep_assert_held(pmd_lockptr(mm, pmd));
 	if (!migrate_populate_allowed(vma))
 		return false;
-	if (is_huge_zero_pmd(value) && !pmd_uffd(value)) {
+	if (is_huge_zero_pmd(value) && !pmd_uffd(value) &&
+	    migrate_invalidates_holes(migrate)) {
 		/* A page table was deposited with the huge zero page. */
 		flush_cache_range(vma, addr, addr + HPAGE_PMD_SIZE);
 		pmdp_invalidate(vma, addr, pmd);
@@ -90,9 +92,11 @@ static bool migrate_populate_map_pmd(struct vm_area_struct *vma,
 	return true;
 }
 
-static bool migrate_populate_pmd(struct vm_area_struct *vma, unsigned long addr,
-				 pmd_t *pmd, struct folio *folio)
+static bool migrate_populate_pmd(const struct migrate_vma *migrate,
+				 unsigned long addr, pmd_t *pmd,
+				 struct folio *folio)
 {
+	struct vm_area_struct *vma = migrate->vma;
 	pgtable_t table;
 	spinlock_t *ptl;	/* of the PMD */
 	bool done;
@@ -103,7 +107,7 @@ static bool migrate_populate_pmd(struct vm_area_struct *vma, unsigned long addr,
 	if (!table)
 		return false;
 	ptl = pmd_lock(vma->vm_mm, pmd);
-	done = migrate_populate_map_pmd(vma, addr, pmd, folio, table);
+	done = migrate_populate_map_pmd(migrate, addr, pmd, folio, table);
 	spin_unlock(ptl);
 	if (!done) {
 		pte_free(vma->vm_mm, table);
@@ -115,8 +119,9 @@ static bool migrate_populate_pmd(struct vm_area_struct *vma, unsigned long addr,
 	return true;
 }
 #else
-static bool migrate_populate_pmd(struct vm_area_struct *vma, unsigned long addr,
-				 pmd_t *pmd, struct folio *folio)
+static bool migrate_populate_pmd(const struct migrate_vma *migrate,
+				 unsigned long addr, pmd_t *pmd,
+				 struct folio *folio)
 {
 	return false;
 }
@@ -143,17 +148,19 @@ static bool migrate_populate_are_free(pte_t *ptep, unsigned int nr,
 }
 
 /* The PTEs' lock is held. False if a PTE is in use. */
-static bool migrate_populate_map_ptes(struct vm_area_struct *vma,
+static bool migrate_populate_map_ptes(const struct migrate_vma *migrate,
 				      unsigned long addr, pte_t *ptep,
 				      struct folio *folio, unsigned int nr)
 {
+	struct vm_area_struct *vma = migrate->vma;
 	unsigned long end = addr + nr * PAGE_SIZE;
 	struct mm_struct *mm = vma->vm_mm;
 	unsigned int i;
 	bool zeroes;
 
 	if (!migrate_populate_allowed(vma) ||
-	    !migrate_populate_are_free(ptep, nr, &zeroes))
+	    !migrate_populate_are_free(ptep, nr, &zeroes) ||
+	    (zeroes && !migrate_invalidates_holes(migrate)))
 		return false;
 	/* Point of no return, as for a PMD */
 	migrate_populate_make_anon(folio, vma, addr, nr);
@@ -187,10 +194,11 @@ static bool migrate_populate_fits(struct folio *folio, unsigned long addr)
 	       ALIGN_DOWN(addr, PMD_SIZE) + PMD_SIZE;
 }
 
-static bool migrate_populate_ptes(struct vm_area_struct *vma,
+static bool migrate_populate_ptes(const struct migrate_vma *migrate,
 				  unsigned long addr, pmd_t *pmd,
 				  struct folio *folio)
 {
+	struct vm_area_struct *vma = migrate->vma;
 	spinlock_t *ptl;	/* of the PTEs */
 	bool done;
 	pte_t *ptep;
@@ -204,7 +212,7 @@ static bool migrate_populate_ptes(struct vm_area_struct *vma,
 	ptep = pte_offset_map_lock(vma->vm_mm, pmd, addr, &ptl);
 	if (!ptep)
 		return false;
-	done = migrate_populate_map_ptes(vma, addr, ptep, folio,
+	done = migrate_populate_map_ptes(migrate, addr, ptep, folio,
 					 folio_nr_pages(folio));
 	pte_unmap_unlock(ptep, ptl);
 	return done;
@@ -251,6 +259,6 @@ bool migrate_populate(struct migrate_vma *migrate, unsigned long i,
 	/* Orders the folio's contents before its entries. */
 	__folio_mark_uptodate(folio);
 	return folio_test_pmd_mappable(folio) ?
-		migrate_populate_pmd(vma, addr, pmd, folio) :
-		migrate_populate_ptes(vma, addr, pmd, folio);
+		migrate_populate_pmd(migrate, addr, pmd, folio) :
+		migrate_populate_ptes(migrate, addr, pmd, folio);
 }

@@ -167,7 +167,9 @@ static void migrate_unmap_restore(struct migrate_vma *migrate, unsigned long i)
 	if (migrate_entry_has(migrate->src[i], MIGRATE_MARK_ISOLATED))
 		folio_add_lru(folio);
 	migrate_map(migrate, folio, folio);
-	migrate_set(migrate, i, MIGRATE_UNMAP, 0);
+	migrate_set(migrate, i, MIGRATE_UNMAP,
+		    migrate->flags & MIGRATE_VMA_ANSWERS ?
+		    migrate_refused(MIGRATE_PINNED) : 0);
 	migrate_put_folio(migrate, folio);
 }
 

@@ -13,7 +13,8 @@
 
 #include "migrate.h"
 
-static bool migrate_vma_is_migratable(struct vm_area_struct *vma)
+/* Can pages of @vma, which may be %NULL, migrate at all? */
+bool migrate_vma_is_migratable(struct vm_area_struct *vma)
 {
 	/* The kernel does not map secret memory, and cannot copy it. */
 	return vma && !is_vm_hugetlb_page(vma) &&

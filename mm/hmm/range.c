@@ -101,6 +101,7 @@ static int hmm_range_errno(enum hmm_outcome outcome)
 	case HMM_KILLED:
 		return -EINTR;
 	case HMM_FAULT_NEEDED:
+	case HMM_MOVABLE:
 	case HMM_FAULTED:
 	case HMM_UNLOCKED:
 		break;
@@ -248,7 +249,7 @@ static int hmm_range_try_begin(struct hmm_range_try *a, struct hmm_range *range)
 	int ret;
 
 	if (a->packed)
-		hmm_requests_unpack(range->hmm_pfns, a->packed,
+		hmm_requests_unpack(range->hmm_pfns, a->packed, 0,
 				    hmm_pages(range->start, range->end));
 	hmm_walk_init(&a->walk, range);
 	a->faulter.tried = HMM_NOT_TRIED;

@@ -84,16 +84,15 @@ static inline void hmm_requests_pack(unsigned char *packed,
 }
 
 /*
- * Restore the requests that hmm_requests_pack() stored. The slots may be those
- * of a DMA map, whose driver changes its own flags.
+ * Restore the requests that hmm_requests_pack() stored, in the slots from
+ * number @i to number @end. The slots may be those of a DMA map, whose driver
+ * changes its own flags.
  */
 static inline void hmm_requests_unpack(unsigned long *slots,
 				       const unsigned char *packed,
-				       unsigned long nr)
+				       unsigned long i, unsigned long end)
 {
-	unsigned long i;
-
-	for (i = 0; i < nr; i++) {
+	for (; i < end; i++) {
 		unsigned char bits = packed[i / 4] >> (i % 4 * 2);
 		unsigned long request = 0;
 

@@ -234,6 +234,26 @@ static noinline void hmm_walk_huge_run(struct hmm_walk *w, pmd_t *pmdp,
 	w->next = addr;
 }
 
+/* As hmm_walk_whole(); also ends the walk before a huge page that may move. */
+static int hmm_walk_whole_pmd(struct hmm_walk *w, struct vm_area_struct *vma,
+			      unsigned long start, unsigned long end, pmd_t pmd,
+			      struct hmm_leaf leaf)
+{
+	unsigned long at;
+	int ret;
+
+	if (unlikely(w->moving) && pmd_present(pmd) &&
+	    hmm_decide_whole(&w->request, hmm_walk_slots(w, start),
+			     hmm_pages(start, end), leaf.answer, &at) ==
+	    HMM_RECORD) {
+		ret = hmm_walk_stop_movable(w, start,
+					    vm_normal_page_pmd(vma, start, pmd));
+		if (ret)
+			return ret;
+	}
+	return hmm_walk_whole(w, vma, start, end, leaf);
+}
+
 /*
  * Record the pages from @start on under one PMD entry, and under further
  * entries of the same table before @end as long as they are alike. -EAGAIN if
@@ -254,8 +274,8 @@ static int hmm_walk_some_pmds(struct hmm_walk *w, struct vm_area_struct *vma,
 		pmd = pmdp_get(pmdp);
 		leaf = hmm_decode_pmd(w->range->dev_private_owner, vma, start,
 				      pmd);
-		ret = hmm_walk_whole(w, vma, start, next, leaf);
-		if (!ret && next < end)
+		ret = hmm_walk_whole_pmd(w, vma, start, next, pmd, leaf);
+		if (!ret && next < end && !w->moving)
 			hmm_walk_huge_run(w, pmdp, pmd, leaf, end);
 		spin_unlock(ptl);
 		return ret;

@@ -18,6 +18,7 @@
  * enum hmm_outcome - how a step of hmm_range_fault() ended
  * @HMM_DONE: every slot of the range is recorded
  * @HMM_FAULT_NEEDED: the walk stopped at &hmm_walk.span
+ * @HMM_MOVABLE: the walk stopped at a page that may move to the device
  * @HMM_FAULTED: the span was faulted in; continue the walk
  * @HMM_UNLOCKED: the fault handler dropped mmap_lock, or the VMA lock
  * @HMM_COLLIDED: an invalidation made the recorded slots invalid
@@ -29,6 +30,7 @@
 enum hmm_outcome {
 	HMM_DONE,
 	HMM_FAULT_NEEDED,
+	HMM_MOVABLE,
 	HMM_FAULTED,
 	HMM_UNLOCKED,
 	HMM_COLLIDED,
@@ -61,6 +63,7 @@ struct hmm_span {
  * @sparse: record large leaves in their first slot only
  * @orders: report the order of folios that PTEs map
  * @shared: the driver changes flags in the slots concurrently
+ * @moving: stop before pages that may move to the device
  * @next: first address whose slot is not recorded yet; all slots before it
  *	hold answers, all from it on still hold requests
  * @span: after HMM_FAULT_NEEDED, what must be faulted in
@@ -76,6 +79,7 @@ struct hmm_walk {
 	bool sparse;
 	bool orders;
 	bool shared;
+	bool moving;
 	unsigned long next;
 	struct hmm_span span;
 	enum hmm_outcome outcome;
@@ -145,6 +149,7 @@ static inline void hmm_walk_init(struct hmm_walk *w, struct hmm_range *range)
 	w->sparse = (range->default_flags & HMM_RANGE_SPARSE) && !w->shared;
 	w->orders = range->default_flags & (HMM_RANGE_SPARSE |
 					    HMM_RANGE_PTE_ORDERS);
+	w->moving = false;
 	w->next = range->start;
 	/* The other members are set before they are read. */
 }
@@ -152,6 +157,8 @@ static inline void hmm_walk_init(struct hmm_walk *w, struct hmm_range *range)
 int hmm_walk_stop(struct hmm_walk *w, struct vm_area_struct *vma,
 		  unsigned long start, unsigned long end,
 		  enum hmm_verdict verdict);
+int hmm_walk_stop_movable(struct hmm_walk *w, unsigned long addr,
+			  struct page *page);
 int hmm_walk_ptes(struct hmm_walk *w, struct vm_area_struct *vma, pte_t *ptep,
 		  unsigned long start, unsigned long end);
 enum hmm_outcome hmm_walk_continue(struct hmm_walk *w);

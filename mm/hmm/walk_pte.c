@@ -62,6 +62,28 @@ int hmm_walk_stop(struct hmm_walk *w, struct vm_area_struct *vma,
 }
 
 /**
+ * hmm_walk_stop_movable() - end the walk before a page that may move
+ * @w: the walk, with &hmm_walk.moving set
+ * @addr: the page, which is present and to be recorded next
+ * @page: as by vm_normal_page(), or %NULL; the shared zero page may move
+ *
+ * Return: the value that ends a page walk, or 0 if the page stays.
+ */
+int hmm_walk_stop_movable(struct hmm_walk *w, unsigned long addr,
+			  struct page *page)
+{
+	struct folio *folio = page ? page_folio(page) : NULL;
+
+	if (!hmm_request_for(&w->request, *hmm_walk_slots(w, addr)))
+		return 0;
+	if (folio && (!folio_test_anon(folio) || folio_is_zone_device(folio)))
+		return 0;
+	w->next = addr;
+	w->outcome = HMM_MOVABLE;
+	return HMM_WALK_STOP;
+}
+
+/**
  * struct hmm_walk_run - PTEs of one kind that are being recorded
  * @w: the walk
  * @ptep: the PTE of @addr
@@ -339,6 +361,15 @@ static noinline int hmm_walk_many_ptes(struct hmm_walk *w,
 						verdict);
 			return hmm_walk_stop(w, vma, addr, end, verdict);
 		}
+		if (unlikely(w->moving) && pte_present(pte)) {
+			int ret = hmm_walk_stop_movable(w, addr,
+					vm_normal_page(vma, addr, pte));
+
+			if (ret)
+				return ret;
+			/* The next page may be of another kind of memory. */
+			nr = 1;
+		}
 		nr = hmm_walk_record_ptes(w, ptep, pte, leaf, addr, nr);
 	}
 	w->next = end;
@@ -357,7 +388,7 @@ static bool hmm_walk_one_pte(struct hmm_walk *w, struct vm_area_struct *vma,
 	struct hmm_leaf leaf;
 
 	/* A range of one page holds no block. */
-	if (!hmm_pte_has_kind(pte))
+	if (!hmm_pte_has_kind(pte) || w->moving)
 		return false;
 	leaf = hmm_leaf_mapped(pte_pfn(pte),
 			       hmm_entry_is_writable(pte_write(pte),

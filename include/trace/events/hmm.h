@@ -8,8 +8,8 @@
 #include <linux/tracepoint.h>
 
 /*
- * enum migrate_refusal of mm/hmm/migrate_policy.h: exported, so that user space
- * can resolve the names in the format file
+ * enum migrate_refusal: exported, so that user space can resolve the names in
+ * the format file
  */
 TRACE_DEFINE_ENUM(MIGRATE_NOT_SELECTED);
 TRACE_DEFINE_ENUM(MIGRATE_NOT_OWNED);

@@ -186,7 +186,7 @@ static void flags_changed_meanwhile_are_kept(struct kunit *test)
 		return;
 	while (READ_ONCE(driver.turns) < DRIVER_TURNS) {
 		/* As a call that begins again does */
-		hmm_requests_unpack(driver.slots, requests, NR_SLOTS);
+		hmm_requests_unpack(driver.slots, requests, 0, NR_SLOTS);
 		hmm_slots_record_shared(driver.slots, NR_SLOTS, leaf);
 		for (i = 0; i < NR_SLOTS; i++)
 			wrong += (READ_ONCE(driver.slots[i]) & ~HMM_PFN_STICKY) !=

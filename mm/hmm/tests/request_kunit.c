@@ -106,7 +106,7 @@ static void packed_requests_come_back(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, packed[size], 0xa5);
 
 		hmm_slots_record(slots, nr, hmm_leaf_mapped(i, i & 1, 0));
-		hmm_requests_unpack(slots, packed, nr);
+		hmm_requests_unpack(slots, packed, 0, nr);
 		for (i = 0; i < nr; i++)
 			KUNIT_EXPECT_EQ(test, slots[i] & HMM_PFN_REQ_BITS,
 					asked[i]);
@@ -120,7 +120,7 @@ static void unpacking_keeps_the_drivers_flags(struct kunit *test)
 
 	hmm_requests_pack(&packed, &slot, 1);
 	hmm_slots_record(&slot, 1, hmm_leaf_error());
-	hmm_requests_unpack(&slot, &packed, 1);
+	hmm_requests_unpack(&slot, &packed, 0, 1);
 	KUNIT_EXPECT_EQ(test, slot & HMM_PFN_STICKY,
 			(unsigned long)HMM_PFN_DMA_MAPPED);
 }

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Answers of a walk that collects, for hmm_range_migrate(): while a page table
+ * is locked, its slots are recorded as hmm_range_fault() would, and then its
+ * pages are collected. A page that is not collected, or that is restored later,
+ * has its answer already; that of a page that moves is changed to its
+ * destination.
+ *
+ * All entries of a page table are looked at before any is collected: if a page
+ * must be faulted in, that is possible only while no folio is locked.
+ */
+#ifndef _MM_HMM_MIGRATE_ANSWER_H
+#define _MM_HMM_MIGRATE_ANSWER_H
+
+#include <linux/mm.h>
+
+#include "access.h"
+#include "decode.h"
+#include "migrate.h"
+#include "policy.h"
+#include "walk.h"
+
+static inline unsigned long
+migrate_answer_asked(const struct migrate_answers *answers,
+		     unsigned long i)
+{
+	const struct hmm_request *request = &answers->walk->request;
+
+	return hmm_request_for(request,
+			       answers->requests ? answers->requests[i] : 0);
+}
+
+static inline bool
+migrate_answer_may_fill(const struct migrate_answers *answers,
+			struct vm_area_struct *vma, unsigned long asked)
+{
+	return answers->fill && (!(asked & HMM_PFN_REQ_WRITE) ||
+				 hmm_flags_allow_writing(vma->vm_flags));
+}
+
+/* Is the request @asked, which is not 0, met by @answer? */
+static inline bool migrate_answer_meets(unsigned long asked,
+					unsigned long answer)
+{
+	const struct hmm_request request = { .everywhere = asked };
+
+	return hmm_decide(&request, 0, answer) == HMM_RECORD;
+}
+
+static inline bool migrate_answer_is_hole(pte_t pte)
+{
+	return pte_none(pte) || (pte_present(pte) && !pte_uffd(pte) &&
+				 is_zero_pfn(pte_pfn(pte)));
+}
+
+/*
+ * Record the PTEs from @addr on, of entry @i on. Marks pages that are not
+ * requested as refused. Returns the first address whose page must be faulted
+ * in, or @end.
+ */
+static inline unsigned long
+migrate_answer_ptes(const struct migrate_answers *answers,
+		    struct migrate_vma *migrate, pte_t *ptep,
+		    unsigned long addr, unsigned long end)
+{
+	const void *owner = answers->walk->range->dev_private_owner;
+	unsigned long *slot = hmm_walk_slots(answers->walk, addr);
+	unsigned long i = migrate_index(migrate, addr);
+	struct vm_area_struct *vma = migrate->vma;
+
+	for (; addr < end; addr += PAGE_SIZE, ptep++, slot++, i++) {
+		unsigned long asked = migrate_answer_asked(answers, i);
+		pte_t pte = ptep_get(ptep);
+		struct hmm_leaf leaf = hmm_decode_pte(owner, vma, addr, pte);
+
+		if (!asked)
+			migrate->src[i] = migrate_refused(MIGRATE_NOT_SELECTED);
+		else if (!migrate_answer_meets(asked, leaf.answer) &&
+			 !(migrate_answer_is_hole(pte) &&
+			   migrate_answer_may_fill(answers, vma, asked)))
+			break;
+		hmm_slot_set(slot, leaf.answer);
+	}
+	return addr;
+}
+
+/*
+ * The same for pages without a page table. @pmd is none, or the entry of a huge
+ * page, whose first page's request counts. False if it must be faulted in.
+ */
+static inline bool migrate_answer_pmd(const struct migrate_answers *answers,
+				      struct migrate_vma *migrate, pmd_t pmd,
+				      unsigned long addr, unsigned long end)
+{
+	const void *owner = answers->walk->range->dev_private_owner;
+	unsigned long i = migrate_index(migrate, addr), nr, at;
+	struct vm_area_struct *vma = migrate->vma;
+	struct hmm_leaf leaf = hmm_leaf_absent();
+	bool hole = pmd_none(pmd);
+
+	nr = hmm_pages(addr, end);
+	if (!hole) {
+		leaf = hmm_decode_pmd(owner, vma, addr, pmd);
+		hole = is_huge_zero_pmd(pmd) && !pmd_uffd(pmd);
+	}
+	for (at = 0; at < nr; at++) {
+		unsigned long asked = migrate_answer_asked(answers, i + at);
+
+		if (!asked)
+			migrate->src[i + at] =
+				migrate_refused(MIGRATE_NOT_SELECTED);
+		else if (!migrate_answer_meets(asked, leaf.answer) &&
+			 !(hole && migrate_answer_may_fill(answers, vma, asked)))
+			return false;
+		/* All pages have the same request. */
+		if (!answers->requests)
+			break;
+	}
+	hmm_walk_record(answers->walk, addr, end, leaf);
+	return true;
+}
+
+#endif /* _MM_HMM_MIGRATE_ANSWER_H */

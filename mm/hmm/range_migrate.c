@@ -1,0 +1,850 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * hmm_range_migrate(): fault and migrate in one walk.
+ *
+ * The range is handled in parts. A part is in one VMA, and usually that is all
+ * of the range. How one part goes:
+ *
+ *	begin: sequence, lock
+ *	  |
+ *	  v      page missing, and no hole
+ *	look ------------------------------> fault --> look
+ *	  |   |
+ *	  |   `-- nothing may move ----------------------------------> map
+ *	  v
+ *	collect, within an invalidation of our own
+ *	  |   `-- page missing: the part ends here
+ *	  v
+ *	unmap, copy, install: as for migrate_vma_*()  --> map --> finalize
+ *
+ * Looking is the walk of hmm_range_fault(), which records answers and stops at
+ * the first page that may move. Collecting continues from there, and records
+ * answers, too. So each page table is read once.
+ *
+ * A fault is not possible while folios are locked, so all pages of a page table
+ * are looked at before any is collected. If one must be faulted in, the part
+ * ends before this page table. Then this page, and all others of the range
+ * which need that, are faulted in before the next part begins. Holes are not:
+ * the device's memory fills them.
+ *
+ * Collecting invalidates the pages that may move, and the driver's callback
+ * makes the device stop using them. Its sequence is valid for the answers, so
+ * that the driver need not walk again; see mmu_interval_read_within(). The
+ * driver's map() is called while the folios that have moved are locked and
+ * their entries are migration entries: no CPU can use these pages before the
+ * device can.
+ *
+ *	this call			madvise(MADV_DONTNEED)
+ *
+ *	start: sequence 1
+ *	collect
+ *	end
+ *	copy
+ *					start: sequence 2
+ *					zap migration entries
+ *					end
+ *	driver's lock
+ *	sequence is not 1: retry
+ *	unlock
+ *	finalize: no entry is left,
+ *	the copy is freed
+ *
+ * A race that is lost costs another attempt, in which the pages that have moved
+ * already are recorded as they are. CPU faults and other devices may take them
+ * back meanwhile. So after HMM_MIGRATE_TRIES lost races, the next attempt is
+ * made with mmap_lock and the VMA's lock held for writing: no fault, no other
+ * call of this kind, and no madvise() can take a page back before it is mapped.
+ * Reclaim and others that come by rmap still can, and cost one attempt each.
+ */
+#include <linux/export.h>
+#include <linux/hmm-migrate.h>
+#include <linux/hugetlb.h>
+#include <linux/jiffies.h>
+#include <linux/mm.h>
+#include <linux/mmap_lock.h>
+#include <linux/mmu_notifier.h>
+#include <linux/oom.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+
+#include "dma_slots.h"
+#include "fault.h"
+#include "migrate.h"
+#include "migrate_answer.h"
+#include "request.h"
+#include "walk.h"
+
+/* How many races a part may lose before it excludes its competitors */
+#define HMM_MIGRATE_TRIES	4
+
+/* Another attempt is necessary, but no race was lost. */
+#define HMM_MIGRATE_AGAIN	(-ERESTART)
+
+enum hmm_migrate_lock {
+	HMM_MIGRATE_UNLOCKED,
+	HMM_MIGRATE_VMA_LOCK,
+	HMM_MIGRATE_MMAP_READ,
+	HMM_MIGRATE_MMAP_WRITE,
+};
+
+/**
+ * struct hmm_migrator - the state of one call
+ * @hmm: the caller's structure
+ * @ops: the driver's callbacks
+ * @part: the part of the range that is being handled
+ * @walk: the walk that looks at it
+ * @migrate: the pages of it that are collected
+ * @faulter: how its faults are made
+ * @packed: the requests of the slots; %NULL if requests in slots are ignored
+ * @next: first address that is not done
+ * @vma: the VMA of the part, or %NULL
+ * @held: the lock that keeps it
+ * @latest: the latest sequence before the part began
+ * @timeout: in jiffies; %MAX_SCHEDULE_TIMEOUT for no limit
+ * @deadline: when that time is over
+ * @lost: races that this part has lost
+ * @needs_mmap_lock: the next step failed under the VMA's lock
+ * @needs_fault: the next step failed under mmap_lock for writing
+ * @needs_reserve: the next step is to call the driver's reserve()
+ * @reserved: that was done
+ * @no_fill: a hole could not be filled
+ */
+struct hmm_migrator {
+	struct hmm_migrate *hmm;
+	const struct hmm_migrate_ops *ops;
+	struct hmm_range part;
+	struct hmm_walk walk;
+	struct migrate_vma migrate;
+	struct hmm_faulter faulter;
+	unsigned char *packed;
+	unsigned long next;
+	struct vm_area_struct *vma;
+	enum hmm_migrate_lock held;
+	unsigned long latest;
+	unsigned long timeout;
+	unsigned long deadline;
+	unsigned int lost;
+	bool needs_mmap_lock;
+	bool needs_fault;
+	bool needs_reserve;
+	bool reserved;
+	bool no_fill;
+};
+
+static struct mm_struct *hmm_migrate_mm(const struct hmm_migrator *m)
+{
+	return m->hmm->range.notifier->mm;
+}
+
+/* The number of the page at @addr in the range */
+static unsigned long hmm_migrate_index(const struct hmm_migrator *m,
+				       unsigned long addr)
+{
+	return hmm_pages(m->hmm->range.start, addr);
+}
+
+/* Locks */
+
+/* Filling a hole may allocate an anon_vma, which needs mmap_lock. */
+static bool hmm_migrate_can_use_vma_lock(const struct vm_area_struct *vma)
+{
+	return vma->anon_vma || !vma_is_anonymous(vma);
+}
+
+static bool hmm_migrate_lock_vma(struct hmm_migrator *m)
+{
+	struct vm_area_struct *vma;
+
+	vma = lock_vma_under_rcu(hmm_migrate_mm(m), m->next);
+	if (!vma)
+		return false;
+	if (!hmm_migrate_can_use_vma_lock(vma)) {
+		vma_end_read(vma);
+		return false;
+	}
+	m->vma = vma;
+	m->held = HMM_MIGRATE_VMA_LOCK;
+	return true;
+}
+
+/* Exclude all that take the lock of the VMA, or mmap_lock. */
+static int hmm_migrate_lock_exclusive(struct hmm_migrator *m)
+{
+	struct mm_struct *mm = hmm_migrate_mm(m);
+	int ret = mmap_write_lock_killable(mm);
+
+	if (ret)
+		return ret;
+	m->vma = vma_lookup(mm, m->next);
+	ret = m->vma ? vma_start_write_killable(m->vma) : 0;
+	if (ret) {
+		mmap_write_unlock(mm);
+		return ret;
+	}
+	m->held = HMM_MIGRATE_MMAP_WRITE;
+	return 0;
+}
+
+static int hmm_migrate_lock(struct hmm_migrator *m)
+{
+	struct mm_struct *mm = hmm_migrate_mm(m);
+	int ret;
+
+	if (m->lost >= HMM_MIGRATE_TRIES && !m->needs_fault)
+		return hmm_migrate_lock_exclusive(m);
+	if (!m->needs_mmap_lock && hmm_migrate_lock_vma(m))
+		return 0;
+	ret = mmap_read_lock_killable(mm);
+	if (ret)
+		return ret;
+	m->needs_mmap_lock = false;
+	m->vma = vma_lookup(mm, m->next);
+	m->held = HMM_MIGRATE_MMAP_READ;
+	return 0;
+}
+
+static void hmm_migrate_unlock(struct hmm_migrator *m)
+{
+	switch (m->held) {
+	case HMM_MIGRATE_VMA_LOCK:
+		vma_end_read(m->vma);
+		break;
+	case HMM_MIGRATE_MMAP_READ:
+		mmap_read_unlock(hmm_migrate_mm(m));
+		break;
+	case HMM_MIGRATE_MMAP_WRITE:
+		mmap_write_unlock(hmm_migrate_mm(m));
+		break;
+	case HMM_MIGRATE_UNLOCKED:
+		break;
+	}
+	m->held = HMM_MIGRATE_UNLOCKED;
+}
+
+/* Parts */
+
+/* Where the VMA ends, or the gap without a VMA */
+static unsigned long hmm_migrate_part_end(const struct hmm_migrator *m)
+{
+	unsigned long end = m->hmm->range.end;
+	const struct vm_area_struct *vma = m->vma;
+
+	if (vma)
+		return min(end, vma->vm_end);
+	vma = find_vma(hmm_migrate_mm(m), m->next);
+	return vma ? min(end, vma->vm_start) : end;
+}
+
+/* From @addr on, the slots are to hold requests again. */
+static void hmm_migrate_restore_requests(struct hmm_migrator *m,
+					 unsigned long addr)
+{
+	if (m->packed)
+		hmm_requests_unpack(m->hmm->range.hmm_pfns, m->packed,
+				    hmm_migrate_index(m, addr),
+				    hmm_migrate_index(m, m->part.end));
+}
+
+static void hmm_migrate_begin_part(struct hmm_migrator *m, unsigned long seq)
+{
+	unsigned long i = hmm_migrate_index(m, m->next);
+	struct hmm_migrate *hmm = m->hmm;
+
+	m->part = hmm->range;
+	m->part.notifier_seq = seq;
+	m->part.start = m->next;
+	m->part.end = hmm_migrate_part_end(m);
+	m->part.hmm_pfns += i;
+	memset(hmm->src + i, 0, hmm_pages(m->part.start, m->part.end) *
+				sizeof(*hmm->src));
+	hmm_migrate_restore_requests(m, m->part.start);
+	hmm_walk_init(&m->walk, &m->part);
+	m->walk.vma = m->held == HMM_MIGRATE_VMA_LOCK ? m->vma : NULL;
+	m->walk.moving = migrate_vma_is_migratable(m->vma);
+}
+
+/* From @addr to the end of the part */
+static void hmm_migrate_init_vma(struct hmm_migrator *m, unsigned long addr)
+{
+	unsigned long i = hmm_migrate_index(m, addr);
+	struct hmm_migrate *hmm = m->hmm;
+
+	m->migrate = (struct migrate_vma){
+		.vma = m->vma,
+		.src = hmm->src + i,
+		.dst = hmm->dst + i,
+		.npages = hmm_pages(addr, m->part.end),
+		.start = addr,
+		.end = m->part.end,
+		.pgmap_owner = hmm->range.dev_private_owner,
+		.flags = hmm->flags | MIGRATE_VMA_SELECT_SYSTEM |
+			 MIGRATE_VMA_TO_DEVICE | MIGRATE_VMA_ANSWERS,
+	};
+	if (m->held == HMM_MIGRATE_VMA_LOCK)
+		m->migrate.flags |= MIGRATE_VMA_UNDER_VMA_LOCK;
+}
+
+/*
+ * What to record from @migrate.start on. Requests of single pages move from the
+ * slots to dst, which is not in use yet.
+ */
+static struct migrate_answers hmm_migrate_answers(struct hmm_migrator *m)
+{
+	struct migrate_answers answers = {
+		.walk = &m->walk,
+		.fill = vma_is_anonymous(m->vma) &&
+			!userfaultfd_missing(m->vma) && !m->no_fill,
+	};
+	unsigned long *slots = hmm_walk_slots(&m->walk, m->migrate.start), i;
+
+	if (!m->packed)
+		return answers;
+	for (i = 0; i < m->migrate.npages; i++)
+		m->migrate.dst[i] = slots[i] & HMM_PFN_REQ_BITS;
+	answers.requests = m->migrate.dst;
+	return answers;
+}
+
+/* Faults */
+
+/*
+ * The first page from @addr on, in the same page table and before @end, that
+ * must be faulted in, or the end of these pages.
+ */
+static unsigned long
+hmm_migrate_scan_table(struct hmm_migrator *m,
+		       const struct migrate_answers *answers,
+		       unsigned long addr, unsigned long end)
+{
+	struct mm_struct *mm = hmm_migrate_mm(m);
+	pmd_t *pmdp = mm_find_pmd(mm, addr);
+	spinlock_t *ptl;	/* of the PTEs, or of the PMD */
+	pmd_t pmd = __pmd(0);
+	bool met;
+	pte_t *ptep;
+
+	while (pmdp) {
+		ptep = pte_offset_map_lock(mm, pmdp, addr, &ptl);
+		if (ptep) {
+			addr = migrate_answer_ptes(answers, &m->migrate, ptep,
+						   addr, end);
+			pte_unmap_unlock(ptep, ptl);
+			return addr;
+		}
+		ptl = pmd_lock(mm, pmdp);
+		pmd = pmdp_get(pmdp);
+		if (!pmd_present(pmd) || pmd_trans_huge(pmd))
+			break;
+		spin_unlock(ptl);
+	}
+	met = migrate_answer_pmd(answers, &m->migrate, pmd, addr, end);
+	if (pmdp)
+		spin_unlock(ptl);
+	return met ? end : addr;
+}
+
+/* Must the page at @addr be faulted in, or is it a hole? */
+static bool hmm_migrate_is_hole(struct hmm_migrator *m, unsigned long addr)
+{
+	struct migrate_answers answers;
+	bool hole;
+
+	hmm_migrate_init_vma(m, addr);
+	answers = hmm_migrate_answers(m);
+	hole = hmm_migrate_scan_table(m, &answers, addr, addr + PAGE_SIZE) >
+	       addr;
+	memset(m->migrate.src, 0, sizeof(*m->migrate.src));
+	hmm_migrate_restore_requests(m, addr);
+	return hole;
+}
+
+static bool hmm_migrate_asks_to_write(const struct hmm_migrator *m,
+				      const struct migrate_answers *answers,
+				      unsigned long addr)
+{
+	return migrate_answer_asked(answers, migrate_index(&m->migrate, addr)) &
+	       HMM_PFN_REQ_WRITE;
+}
+
+/* Fault in all pages from @addr on that are not holes. */
+static enum hmm_outcome hmm_migrate_fault(struct hmm_migrator *m,
+					  unsigned long addr)
+{
+	enum hmm_outcome outcome = HMM_FAULTED;
+	unsigned long next, end = m->part.end;
+	struct migrate_answers answers;
+
+	/* Faults may have to drop the lock. */
+	if (m->held == HMM_MIGRATE_MMAP_WRITE) {
+		m->needs_fault = true;
+		return HMM_COLLIDED;
+	}
+	hmm_migrate_init_vma(m, addr);
+	answers = hmm_migrate_answers(m);
+	for (; addr < end && outcome == HMM_FAULTED; addr = next) {
+		next = pmd_addr_end(addr, end);
+		addr = hmm_migrate_scan_table(m, &answers, addr, next);
+		if (addr == next)
+			continue;
+		next = addr + PAGE_SIZE;
+		m->walk.span = (struct hmm_span){
+			.vma = m->vma,
+			.start = addr,
+			.end = next,
+			.write = hmm_migrate_asks_to_write(m, &answers, addr),
+		};
+		outcome = hmm_fault_span(&m->faulter, &m->walk.span);
+	}
+	if (outcome == HMM_FAULTED) {
+		memset(m->migrate.src, 0,
+		       m->migrate.npages * sizeof(*m->migrate.src));
+		hmm_migrate_restore_requests(m, m->walk.next);
+	}
+	return outcome;
+}
+
+static int hmm_migrate_errno(struct hmm_migrator *m, enum hmm_outcome outcome)
+{
+	switch (outcome) {
+	case HMM_UNLOCKED:
+		m->needs_mmap_lock = m->held == HMM_MIGRATE_VMA_LOCK;
+		m->held = HMM_MIGRATE_UNLOCKED;
+		return HMM_MIGRATE_AGAIN;
+	case HMM_COLLIDED:
+		return HMM_MIGRATE_AGAIN;
+	case HMM_NO_ACCESS:
+		return -EFAULT;
+	case HMM_READ_ONLY:
+		return -EPERM;
+	case HMM_NO_MEMORY:
+		return -ENOMEM;
+	case HMM_KILLED:
+		return -EINTR;
+	default:
+		WARN_ON_ONCE(1);
+		return -EINVAL;
+	}
+}
+
+/* Migration */
+
+static int hmm_migrate_copy(struct hmm_migrator *m)
+{
+	const struct hmm_migrate_ops *ops = m->ops;
+	int ret;
+
+	memset(m->migrate.dst, 0, m->migrate.npages * sizeof(*m->migrate.dst));
+	if (!m->migrate.cpages)
+		return 0;
+	ret = ops->copy(m->hmm, &m->migrate);
+	if (!ret && ops->wait)
+		ret = ops->wait(m->hmm, &m->migrate);
+	return ret;
+}
+
+/* No page is migrated. */
+static void hmm_migrate_cancel(struct hmm_migrator *m)
+{
+	unsigned long i;
+
+	for (i = 0; i < m->migrate.npages; i++)
+		if (m->migrate.src[i] & MIGRATE_PFN_MIGRATE)
+			migrate_cancel(&m->migrate, i, MIGRATE_INSTALL);
+}
+
+/* @nr pages from @pfn on have taken the place of what was in these slots. */
+static void hmm_migrate_answer_moved(unsigned long *slots, unsigned long nr,
+				     unsigned long pfn)
+{
+	unsigned long keep = HMM_PFN_STICKY | HMM_PFN_VALID | HMM_PFN_WRITE;
+
+	/* A huge page may have been split. */
+	if (nr == HPAGE_PMD_NR)
+		keep = HMM_PFN_FLAGS;
+	while (nr--) {
+		*slots = (*slots & keep) | pfn++;
+		slots++;
+	}
+}
+
+static void hmm_migrate_answer_filled(const struct hmm_migrator *m,
+				      unsigned long *slots,
+				      struct folio *folio)
+{
+	const struct vm_area_struct *vma = m->vma;
+	struct hmm_leaf leaf =
+		hmm_leaf_mapped(folio_pfn(folio),
+				hmm_flags_allow_writing(vma->vm_flags),
+				folio_test_pmd_mappable(folio) ?
+					HPAGE_PMD_ORDER : 0);
+
+	hmm_slots_record(slots, folio_nr_pages(folio), leaf);
+}
+
+/*
+ * Change the answers of pages that have moved, and of holes that are filled.
+ * False if a hole could not be filled.
+ */
+static bool hmm_migrate_update(struct hmm_migrator *m)
+{
+	unsigned long *slots = hmm_walk_slots(&m->walk, m->migrate.start);
+	const unsigned long *dst = m->migrate.dst;
+	unsigned long *src = m->migrate.src, i, nr;
+	bool filled = true;
+
+	for (i = 0; i < m->migrate.npages; i += nr) {
+		struct folio *to = migrate_folio_of(dst[i]);
+
+		nr = migrate_entry_pages(src[i]);
+		switch (migrate_state_of(src[i])) {
+		case MIGRATE_ENTRY_LOCKED:
+			hmm_migrate_answer_moved(slots + i, nr, folio_pfn(to));
+			m->hmm->moved += nr;
+			break;
+		case MIGRATE_ENTRY_HOLE:
+			nr = folio_nr_pages(to);
+			hmm_migrate_answer_filled(m, slots + i, to);
+			m->hmm->moved += nr;
+			break;
+		case MIGRATE_ENTRY_RESTORED:
+			/* Its PMD may have been split. */
+			if (nr < HPAGE_PMD_NR)
+				hmm_migrate_answer_moved(slots + i, nr,
+							 src[i] >> MIGRATE_PFN_SHIFT);
+			break;
+		case MIGRATE_ENTRY_SKIPPED:
+			/* All other pages have a reason. */
+			if (src[i])
+				break;
+			src[i] = migrate_refused(MIGRATE_NO_DESTINATION);
+			filled = false;
+			break;
+		}
+	}
+	return filled;
+}
+
+/* For hmm_migrate_why(): the folios are not locked any more. */
+static void hmm_migrate_set_reasons(struct hmm_migrator *m)
+{
+	unsigned long *src = m->migrate.src, i;
+
+	for (i = 0; i < m->migrate.npages; i++)
+		if (migrate_state_of(src[i]) == MIGRATE_ENTRY_RESTORED)
+			src[i] = migrate_refused(MIGRATE_NO_DESTINATION);
+}
+
+/* Let the driver use the answers, if they are valid. */
+static int hmm_migrate_map(struct hmm_migrator *m)
+{
+	const struct hmm_migrate_ops *ops = m->ops;
+	int ret = -EAGAIN;
+
+	ops->lock(m->hmm);
+	if (!mmu_interval_read_retry(m->part.notifier, m->part.notifier_seq))
+		ret = ops->map(m->hmm, &m->part);
+	ops->unlock(m->hmm);
+	return ret;
+}
+
+/*
+ * Collect the pages from @walk.next on. Returns whether the answers are valid
+ * for the sequence of the part: those of this function at least, and if others
+ * have been recorded before, those, too.
+ */
+static bool hmm_migrate_collect(struct hmm_migrator *m)
+{
+	struct migrate_answers answers;
+	struct mmu_notifier_range range;
+	int ret;
+
+	hmm_migrate_init_vma(m, m->walk.next);
+	answers = hmm_migrate_answers(m);
+	mmu_notifier_range_init_owner(&range, MMU_NOTIFY_MIGRATE, 0,
+				      hmm_migrate_mm(m), m->migrate.start,
+				      m->migrate.end, m->migrate.pgmap_owner);
+	mmu_notifier_invalidate_range_start(&range);
+	ret = mmu_interval_read_within(m->part.notifier, &range, m->latest,
+				       &m->part.notifier_seq);
+	m->part.end = migrate_collect_answering(&m->migrate, &answers);
+	mmu_notifier_invalidate_range_end(&range);
+	m->migrate.end = m->part.end;
+	m->migrate.npages = hmm_pages(m->migrate.start, m->part.end);
+	return !ret || (ret > 0 && m->migrate.start == m->part.start);
+}
+
+static int hmm_migrate_move(struct hmm_migrator *m)
+{
+	unsigned long end = m->part.end;
+	bool valid, filled = true;
+	int ret;
+
+	if (m->ops->reserve && !m->reserved) {
+		m->needs_reserve = true;
+		return HMM_MIGRATE_AGAIN;
+	}
+	valid = hmm_migrate_collect(m);
+	if (!m->migrate.npages) {
+		enum hmm_outcome outcome;
+
+		m->part.end = end;
+		outcome = hmm_migrate_fault(m, m->walk.next);
+		return outcome == HMM_FAULTED ? HMM_MIGRATE_AGAIN :
+						hmm_migrate_errno(m, outcome);
+	}
+	m->migrate.cpages = migrate_unmap(&m->migrate);
+	ret = hmm_migrate_copy(m);
+	if (ret) {
+		hmm_migrate_cancel(m);
+	} else {
+		migrate_install(&m->migrate);
+		filled = hmm_migrate_update(m);
+	}
+	if (!ret && filled)
+		ret = valid ? hmm_migrate_map(m) : -EAGAIN;
+	migrate_finalize(&m->migrate);
+	hmm_migrate_set_reasons(m);
+	if (filled)
+		return ret;
+	m->no_fill = true;
+	return HMM_MIGRATE_AGAIN;
+}
+
+/* As hmm_fault_span(), but not if faults may not drop the lock */
+static enum hmm_outcome hmm_migrate_fault_span(struct hmm_migrator *m)
+{
+	if (m->held == HMM_MIGRATE_MMAP_WRITE) {
+		m->needs_fault = true;
+		return HMM_COLLIDED;
+	}
+	return hmm_fault_span(&m->faulter, &m->walk.span);
+}
+
+/* Look at the part, under the lock, which may be dropped. */
+static int hmm_migrate_look(struct hmm_migrator *m)
+{
+	enum hmm_outcome outcome = HMM_COLLIDED;
+	bool faulted = false;
+
+	for (;;) {
+		/* Faults may cause invalidations themselves. */
+		if (mmu_interval_check_retry(m->part.notifier,
+					     m->part.notifier_seq))
+			return faulted ? HMM_MIGRATE_AGAIN : -EAGAIN;
+		outcome = hmm_walk_continue(&m->walk);
+		if (outcome == HMM_DONE)
+			return hmm_migrate_map(m);
+		if (outcome == HMM_MOVABLE)
+			return hmm_migrate_move(m);
+		if (outcome != HMM_FAULT_NEEDED)
+			return hmm_migrate_errno(m, outcome);
+		if (!m->walk.moving)
+			outcome = hmm_migrate_fault_span(m);
+		else if (hmm_migrate_is_hole(m, m->walk.span.start))
+			return hmm_migrate_move(m);
+		else
+			outcome = hmm_migrate_fault(m, m->walk.span.start);
+		if (outcome != HMM_FAULTED)
+			return hmm_migrate_errno(m, outcome);
+		faulted = true;
+		m->needs_fault = false;
+	}
+}
+
+/* The call */
+
+static int hmm_migrate_reserve(struct hmm_migrator *m)
+{
+	int ret;
+
+	m->needs_reserve = false;
+	ret = m->ops->reserve(m->hmm, hmm_pages(m->walk.next,
+						m->hmm->range.end));
+	if (ret)
+		return ret;
+	m->reserved = true;
+	return HMM_MIGRATE_AGAIN;
+}
+
+/* Jiffies that are left */
+static unsigned long hmm_migrate_left(const struct hmm_migrator *m)
+{
+	if (m->timeout == MAX_SCHEDULE_TIMEOUT)
+		return m->timeout;
+	return max((long)(m->deadline - jiffies), 0L);
+}
+
+/*
+ * Make one attempt at the part that begins at @next. Returns 0 if it is done,
+ * HMM_MIGRATE_AGAIN, -EAGAIN if a race was lost, or another errno.
+ */
+static int hmm_migrate_attempt(struct hmm_migrator *m)
+{
+	struct mmu_interval_notifier *notifier = m->hmm->range.notifier;
+	unsigned long seq;
+	int ret;
+
+	m->latest = mmu_interval_latest(notifier);
+	ret = mmu_interval_read_begin_timeout(notifier, hmm_migrate_left(m),
+					      &seq);
+	if (ret)
+		return ret == -ETIMEDOUT ? -EBUSY : ret;
+	if (check_stable_address_space(hmm_migrate_mm(m)))
+		return -EFAULT;
+	if (fatal_signal_pending(current))
+		return -EINTR;
+	ret = hmm_migrate_lock(m);
+	if (ret)
+		return ret;
+	m->faulter.vma_locked = m->held == HMM_MIGRATE_VMA_LOCK;
+	hmm_migrate_begin_part(m, seq);
+	ret = hmm_migrate_look(m);
+	hmm_migrate_unlock(m);
+	return m->needs_reserve ? hmm_migrate_reserve(m) : ret;
+}
+
+static void hmm_migrate_next_part(struct hmm_migrator *m)
+{
+	m->next = m->part.end;
+	m->hmm->range.notifier_seq = m->part.notifier_seq;
+	m->faulter.tried = HMM_NOT_TRIED;
+	m->lost = 0;
+	m->no_fill = false;
+}
+
+static int hmm_migrate_run(struct hmm_migrator *m)
+{
+	int ret = 0;
+
+	while (m->next < m->hmm->range.end) {
+		ret = hmm_migrate_attempt(m);
+		switch (ret) {
+		case 0:
+			hmm_migrate_next_part(m);
+			break;
+		case -EAGAIN:
+			m->lost++;
+			m->hmm->retries++;
+			if (!hmm_migrate_left(m))
+				return -EBUSY;
+			break;
+		case HMM_MIGRATE_AGAIN:
+			break;
+		default:
+			return ret;
+		}
+		cond_resched();
+	}
+	return 0;
+}
+
+static bool hmm_migrate_is_valid(const struct hmm_migrate *hmm,
+				 const struct hmm_migrate_ops *ops)
+{
+	const struct hmm_range *range = &hmm->range;
+
+	if (!range->notifier || !range->hmm_pfns || !hmm->src || !hmm->dst ||
+	    !PAGE_ALIGNED(range->start | range->end) ||
+	    range->start >= range->end)
+		return false;
+	if (range->default_flags & (HMM_RANGE_SPARSE | HMM_RANGE_PTE_ORDERS) ||
+	    hmm_dma_has_slots(range->hmm_pfns))
+		return false;
+	if (hmm->flags & ~(MIGRATE_VMA_SELECT_COMPOUND |
+			   MIGRATE_VMA_SELECT_FOLIOS))
+		return false;
+	return ops->copy && ops->lock && ops->unlock && ops->map;
+}
+
+static int hmm_migrate_pack_requests(struct hmm_migrator *m)
+{
+	const struct hmm_range *range = &m->hmm->range;
+	struct hmm_request request = hmm_request_of(range);
+	unsigned long nr = hmm_pages(range->start, range->end);
+
+	if (hmm_request_is_uniform(&request))
+		return 0;
+	m->packed = kvmalloc(hmm_requests_packed_size(nr), GFP_KERNEL);
+	if (!m->packed)
+		return -ENOMEM;
+	hmm_requests_pack(m->packed, range->hmm_pfns, nr);
+	return 0;
+}
+
+/**
+ * hmm_range_migrate() - fault a range in, and migrate it to the device
+ * @hmm: the range, and room for the entries of its pages
+ * @ops: the driver's callbacks
+ * @timeout: jiffies to retry after invalidations; %MAX_SCHEDULE_TIMEOUT for no
+ *	limit. At least one attempt is made.
+ *
+ * For a device that has faulted on memory which belongs in its own memory. Each
+ * page of the range that is requested, by &hmm_range.default_flags or its own
+ * slot, moves to the device's memory if it can: anonymous memory of the system,
+ * and holes of anonymous VMAs, without allocating a page of system memory for
+ * them. Pages that are swapped out or in another device's memory are faulted in
+ * first. Pages that cannot move, because they are of files, pinned, locked, or
+ * in the device's memory already, stay where they are, and are recorded as by
+ * hmm_range_fault(); hmm_migrate_why() has the reason. Pages that are not
+ * requested are only recorded. A large folio moves, as a whole, if its first
+ * page in the range is requested.
+ *
+ * &hmm_migrate_ops.map is called for each part of the range, usually for all of
+ * it at once, when its pages have moved. All answers in the slots are then
+ * valid, and the sequence has been checked under the driver's lock: the driver
+ * programs the device, and need not do anything else. The invalidation of the
+ * migration itself reaches the driver before @copy is called, and is handled
+ * like any other: the device must have stopped using the pages when the
+ * callback returns.
+ *
+ * Bounds: collisions with invalidations make this repeat a part, at most until
+ * @timeout is over. Of competitors that take pages back as fast as they are
+ * moved, such as CPU faults and other devices, at most four races are lost,
+ * after which they are excluded by mmap_lock until the device is programmed.
+ * Time that faults take counts, but no fault is interrupted, except by a fatal
+ * signal.
+ *
+ * Context: Process context, may sleep. The caller does not hold mmap_lock, nor
+ * any lock that the callbacks take, and keeps the mm alive.
+ *
+ * Return: 0 if all requests are met and the device is programmed, or a negative
+ * errno; the parts for which map() was called are done then, and all other pages
+ * are mapped for CPUs as before, or have moved:
+ *
+ * * -EINVAL: the range is empty or not page aligned, a pointer or a callback is
+ *   missing, or there are flags that this does not know. %HMM_RANGE_SPARSE,
+ *   %HMM_RANGE_PTE_ORDERS and the slots of a struct hmm_dma_map are not
+ *   possible.
+ * * -EBUSY: @timeout is over.
+ * * -EPERM, -EFAULT, -ENOMEM, -EINTR: as for
+ *   hmm_range_fault_unlocked_timeout().
+ * * What a callback has returned. If that was reserve(), nothing was moved; if
+ *   it was copy() or wait(), the pages of the part are mapped as before.
+ */
+int hmm_range_migrate(struct hmm_migrate *hmm,
+		      const struct hmm_migrate_ops *ops, unsigned long timeout)
+{
+	struct hmm_migrator m = {
+		.hmm = hmm,
+		.ops = ops,
+		.faulter = { .may_unlock = true, .tried = HMM_NOT_TRIED },
+		.next = hmm->range.start,
+		.timeout = min(timeout, (unsigned long)MAX_SCHEDULE_TIMEOUT),
+	};
+	int ret;
+
+	hmm->moved = 0;
+	hmm->retries = 0;
+	if (!hmm_migrate_is_valid(hmm, ops))
+		return -EINVAL;
+	m.deadline = jiffies + m.timeout;
+	ret = hmm_migrate_pack_requests(&m);
+	if (ret)
+		return ret;
+	ret = hmm_migrate_run(&m);
+	if (m.reserved && ops->unreserve)
+		ops->unreserve(hmm);
+	kvfree(m.packed);
+	return ret;
+}
+EXPORT_SYMBOL_GPL(hmm_range_migrate);
