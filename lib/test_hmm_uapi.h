@@ -168,6 +168,8 @@ enum {
 	HMM_DMIRROR_FAIL_LOCK,
 	/* memory for the device's page table */
 	HMM_DMIRROR_FAIL_TABLE,
+	/* what makes room in the device's memory before pages are touched */
+	HMM_DMIRROR_FAIL_RESERVE,
 	HMM_DMIRROR_FAIL_POINTS
 };
 
@@ -210,6 +212,63 @@ struct hmm_dmirror_atomic {
 /* On pages that the CPU can write to as well: what must not work */
 #define HMM_DMIRROR_ATOMIC_SHARED	0x1U
 
+/**
+ * struct hmm_dmirror_place - a device fault with placement
+ * @flags: (in) HMM_DMIRROR_PLACE_*
+ * @timeout: (in) milliseconds to retry after invalidations; 0 for no limit
+ * @skip: (in) a byte for each page: 1 if the page is not requested; or 0
+ * @prot: (in) receives a byte of HMM_DMIRROR_PROT_* for each page; or 0
+ * @why: (in) receives a byte of HMM_DMIRROR_WHY_* for each page: why it has not
+ *	moved; or 0
+ * @moved: (out) pages that have moved
+ * @retries: (out) races with invalidations that were lost
+ * @reserved: (out) pages for which room was made
+ * @unreserved: (out) how often that was undone
+ * @copies: (out) parts of the range that were copied
+ */
+struct hmm_dmirror_place {
+	__u32		flags;
+	__u32		timeout;
+	__u64		skip;
+	__u64		prot;
+	__u64		why;
+	__u64		moved;
+	__u64		retries;
+	__u64		reserved;
+	__u64		unreserved;
+	__u64		copies;
+};
+
+/* Why a page has not moved to the device */
+enum {
+	/* it has, or was there already */
+	HMM_DMIRROR_WHY_NOT_REFUSED,
+	/* not requested */
+	HMM_DMIRROR_WHY_NOT_SELECTED,
+	/* another device's memory */
+	HMM_DMIRROR_WHY_NOT_OWNED,
+	/* special, or poisoned */
+	HMM_DMIRROR_WHY_NOT_MOVABLE,
+	/* a page of a file, or merged by KSM */
+	HMM_DMIRROR_WHY_NOT_FOR_DEVICES,
+	/* locked by another task */
+	HMM_DMIRROR_WHY_LOCKED,
+	/* referenced by others */
+	HMM_DMIRROR_WHY_PINNED,
+	/* large, and cannot be split */
+	HMM_DMIRROR_WHY_UNSPLIT,
+	/* the device has no memory left */
+	HMM_DMIRROR_WHY_NO_DESTINATION,
+};
+
+/* The pages must become writable. */
+#define HMM_DMIRROR_PLACE_WRITE		0x1U
+/* Split large folios. */
+#define HMM_DMIRROR_PLACE_PAGES		0x2U
+/* Copy by another task. */
+#define HMM_DMIRROR_PLACE_ASYNC		0x4U
+#define HMM_DMIRROR_PLACE_FLAGS		0x7U
+
 #define HMM_DMIRROR_ATTACH	_IOW('H', 0x0a, struct hmm_dmirror_attach)
 #define HMM_DMIRROR_COUNTERS	_IOR('H', 0x0b, struct hmm_dmirror_counters)
 #define HMM_DMIRROR_EVICT	_IOR('H', 0x0c, struct hmm_dmirror_evict)
@@ -220,5 +279,11 @@ struct hmm_dmirror_atomic {
  * an error, @faults how often pages had to be made the device's. -EBUSY when that is too often.
  */
 #define HMM_DMIRROR_ATOMIC_ADD	_IOWR('H', 0x0e, struct hmm_dmirror_cmd)
+/*
+ * Fault the range in for the device, as HMM_DMIRROR_READ and WRITE do, and move what can move to
+ * its memory. @ptr is a struct hmm_dmirror_place; @cpages receives the number of pages that the
+ * device may use, also on an error.
+ */
+#define HMM_DMIRROR_PLACE	_IOWR('H', 0x0f, struct hmm_dmirror_cmd)
 
 #endif /* _LIB_TEST_HMM_UAPI_H */

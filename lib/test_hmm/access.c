@@ -331,7 +331,14 @@ static unsigned char dmirror_place_of(struct dmirror_device *device, struct page
 				 HMM_DMIRROR_PROT_DEV_PRIVATE_REMOTE;
 }
 
-static unsigned char dmirror_describe(struct dmirror_device *device, unsigned long entry)
+/**
+ * dmirror_describe() - the byte of a snapshot for a page
+ * @device: the device that asks
+ * @entry: the answer
+ *
+ * Return: HMM_DMIRROR_PROT_*.
+ */
+unsigned char dmirror_describe(struct dmirror_device *device, unsigned long entry)
 {
 	unsigned int shift = hmm_pfn_to_map_order(entry) + PAGE_SHIFT;
 	unsigned char byte;

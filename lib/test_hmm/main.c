@@ -70,6 +70,7 @@ static const struct dmirror_command {
 	{ HMM_DMIRROR_CHECK_EXCLUSIVE,	dmirror_check_exclusive },
 	{ HMM_DMIRROR_READ_UNLOCKED,	dmirror_read_unlocked },
 	{ HMM_DMIRROR_ATOMIC_ADD,	dmirror_atomic_add },
+	{ HMM_DMIRROR_PLACE,		dmirror_place },
 };
 
 /* The range of a command; the command handles the fields after it. */

@@ -24,32 +24,6 @@
 
 #include "test_hmm.h"
 
-/**
- * struct dmirror_batch - pages under migration
- * @device: the device
- * @file: the file whose fault points apply, or NULL
- * @vma: where the pages are mapped, or NULL at eviction
- * @start: address of the first page, if @vma
- * @src: from the core: what to migrate
- * @dst: to the core: where to
- * @npages: entries in both
- * @faulting: a CPU fault waits for one of the pages
- * @failed: an allocation or a copy failed, so that pages stay
- * @copy_failed: a copy failed
- */
-struct dmirror_batch {
-	struct dmirror_device	*device;
-	struct dmirror_file	*file;
-	struct vm_area_struct	*vma;
-	unsigned long		start;
-	unsigned long		*src;
-	unsigned long		*dst;
-	unsigned long		npages;
-	bool			faulting;
-	bool			failed;
-	bool			copy_failed;
-};
-
 /* @order: of an allocation, 0 for any other step */
 static bool dmirror_batch_fails(struct dmirror_batch *batch, unsigned int point, unsigned int order)
 {
@@ -222,6 +196,17 @@ static void dmirror_batch_supply(struct dmirror_batch *batch, dmirror_alloc_t al
 			dmirror_entry_supply(batch, i, nr, allocate);
 		cond_resched();
 	}
+}
+
+/**
+ * dmirror_batch_supply_device() - supply device memory for the pages of a batch
+ * @batch: the batch
+ *
+ * Context: Process context, may sleep. Takes the device's chunk_lock.
+ */
+void dmirror_batch_supply_device(struct dmirror_batch *batch)
+{
+	dmirror_batch_supply(batch, dmirror_device_folio, dmirror_wants_in);
 }
 
 /* The number of pages that have moved, between migrate_vma_pages() and the finalize step */

@@ -191,8 +191,16 @@ struct page *dmirror_table_get(struct dmirror *mirror, unsigned long index,
 	return xa_untag_pointer(entry);
 }
 
-/* Allocate memory for the table's entries of a range, before the lock is taken. */
-static int dmirror_reserve(struct dmirror *mirror, const struct hmm_range *range)
+/**
+ * dmirror_reserve() - allocate memory for the table's entries of a range
+ * @mirror: the mirror, whose lock is not held
+ * @range: the range
+ *
+ * Context: Process context, may sleep.
+ *
+ * Return: 0, or -ENOMEM.
+ */
+int dmirror_reserve(struct dmirror *mirror, const struct hmm_range *range)
 {
 	unsigned long addr;
 	int ret;
@@ -342,6 +350,27 @@ static struct page *dmirror_pick_requested(struct dmirror *mirror, const struct 
 static int dmirror_visit_map(struct dmirror *mirror, const struct hmm_range *range, void *arg)
 {
 	return dmirror_table_map(mirror, range, dmirror_pick_requested);
+}
+
+/* The walk has met all requests: other pages may have any answer. */
+static struct page *dmirror_pick_mapped(struct dmirror *mirror, const struct hmm_range *range,
+					unsigned long entry)
+{
+	struct page *page = entry & HMM_PFN_VALID ? hmm_pfn_to_page(entry) : NULL;
+
+	return page && dmirror_backing(page) ? page : NULL;
+}
+
+/**
+ * dmirror_map_valid() - let the device use the pages of a range that are mapped
+ * @mirror: the mirror; the caller holds its lock
+ * @range: current
+ *
+ * Return: 0, or -ENOMEM as for dmirror_table_set().
+ */
+int dmirror_map_valid(struct dmirror *mirror, const struct hmm_range *range)
+{
+	return dmirror_table_map(mirror, range, dmirror_pick_mapped);
 }
 
 /**

@@ -9,6 +9,7 @@
  *	atomic.c	the device adds to words of exclusive pages
  *	mirror.c	a mirror: the device's page table and what keeps it coherent
  *	migrate.c	migration to the device and back, CPU faults
+ *	place.c		device faults that move memory to the device
  *	evict.c		eviction of the device
  *	devmem.c	device pages and folios: allocation, split and free
  *	chunk.c		where device memory comes from
@@ -226,6 +227,32 @@ struct dmirror_call {
 	unsigned long		faulted_pages;
 };
 
+/**
+ * struct dmirror_batch - pages under migration
+ * @device: the device
+ * @file: the file whose fault points apply, or NULL
+ * @vma: where the pages are mapped, or NULL at eviction
+ * @start: address of the first page, if @vma
+ * @src: from the core: what to migrate
+ * @dst: to the core: where to
+ * @npages: entries in both
+ * @faulting: a CPU fault waits for one of the pages
+ * @failed: an allocation or a copy failed, so that pages stay
+ * @copy_failed: a copy failed
+ */
+struct dmirror_batch {
+	struct dmirror_device	*device;
+	struct dmirror_file	*file;
+	struct vm_area_struct	*vma;
+	unsigned long		start;
+	unsigned long		*src;
+	unsigned long		*dst;
+	unsigned long		npages;
+	bool			faulting;
+	bool			failed;
+	bool			copy_failed;
+};
+
 /* mirror.c */
 struct hmm_range;
 
@@ -241,6 +268,8 @@ int dmirror_walk(struct dmirror_call *call, struct hmm_range *range, bool unlock
 		 dmirror_visit_t visit, void *arg);
 int dmirror_fault(struct dmirror_call *call, unsigned long start, unsigned long end,
 		  bool write, bool unlocked);
+int dmirror_reserve(struct dmirror *mirror, const struct hmm_range *range);
+int dmirror_map_valid(struct dmirror *mirror, const struct hmm_range *range);
 int dmirror_table_map(struct dmirror *mirror, const struct hmm_range *range, dmirror_pick_t pick);
 int dmirror_table_set(struct dmirror *mirror, unsigned long index, struct page *page,
 		      enum dmirror_access access);
@@ -254,6 +283,7 @@ int dmirror_write(struct dmirror_call *call);
 int dmirror_read_device(struct dmirror_call *call);
 int dmirror_read_table(struct dmirror_call *call);
 int dmirror_snapshot(struct dmirror_call *call);
+unsigned char dmirror_describe(struct dmirror_device *device, unsigned long entry);
 
 /* exclusive.c */
 int dmirror_make_exclusive(struct dmirror_call *call);
@@ -279,9 +309,13 @@ unsigned long dmirror_chunk_remove_idle(struct dmirror_device *device);
 /* migrate.c */
 int dmirror_migrate_to_device(struct dmirror_call *call);
 int dmirror_migrate_to_system(struct dmirror_call *call);
+void dmirror_batch_supply_device(struct dmirror_batch *batch);
 vm_fault_t dmirror_cpu_fault(struct vm_fault *vmf);
 unsigned long dmirror_evict_chunk(struct dmirror_file *file, struct dmirror_chunk *chunk,
 				  unsigned long deadline);
+
+/* place.c */
+int dmirror_place(struct dmirror_call *call);
 
 /* evict.c */
 unsigned long dmirror_evict(struct dmirror_device *device, struct dmirror_file *file,

@@ -145,6 +145,12 @@ static unsigned long hmm_migrate_index(const struct hmm_migrator *m,
 
 /* Locks */
 
+/* Has the part lost so many races that it excludes its competitors? */
+static bool hmm_migrate_is_exclusive(const struct hmm_migrator *m)
+{
+	return m->lost >= HMM_MIGRATE_TRIES && !m->needs_fault;
+}
+
 /* Filling a hole may allocate an anon_vma, which needs mmap_lock. */
 static bool hmm_migrate_can_use_vma_lock(const struct vm_area_struct *vma)
 {
@@ -190,7 +196,7 @@ static int hmm_migrate_lock(struct hmm_migrator *m)
 	struct mm_struct *mm = hmm_migrate_mm(m);
 	int ret;
 
-	if (m->lost >= HMM_MIGRATE_TRIES && !m->needs_fault)
+	if (hmm_migrate_is_exclusive(m))
 		return hmm_migrate_lock_exclusive(m);
 	if (!m->needs_mmap_lock && hmm_migrate_lock_vma(m))
 		return 0;
@@ -674,26 +680,55 @@ static unsigned long hmm_migrate_left(const struct hmm_migrator *m)
 	return max((long)(m->deadline - jiffies), 0L);
 }
 
+/* Get a sequence, which waits for the invalidations that are in flight. */
+static int hmm_migrate_begin(struct hmm_migrator *m, unsigned long *seq)
+{
+	struct mmu_interval_notifier *notifier = m->hmm->range.notifier;
+	int ret;
+
+	m->latest = mmu_interval_latest(notifier);
+	ret = mmu_interval_read_begin_timeout(notifier, hmm_migrate_left(m),
+					      seq);
+	return ret == -ETIMEDOUT ? -EBUSY : ret;
+}
+
+/*
+ * Competitors are excluded only when the lock is held, so that sequences from
+ * before are of no use. Otherwise, other tasks are not to wait for it meanwhile.
+ */
+static int hmm_migrate_begin_and_lock(struct hmm_migrator *m,
+				      unsigned long *seq)
+{
+	bool exclusive = hmm_migrate_is_exclusive(m);
+	int ret;
+
+	if (!exclusive) {
+		ret = hmm_migrate_begin(m, seq);
+		return ret ?: hmm_migrate_lock(m);
+	}
+	ret = hmm_migrate_lock(m);
+	if (ret)
+		return ret;
+	ret = hmm_migrate_begin(m, seq);
+	if (ret)
+		hmm_migrate_unlock(m);
+	return ret;
+}
+
 /*
  * Make one attempt at the part that begins at @next. Returns 0 if it is done,
  * HMM_MIGRATE_AGAIN, -EAGAIN if a race was lost, or another errno.
  */
 static int hmm_migrate_attempt(struct hmm_migrator *m)
 {
-	struct mmu_interval_notifier *notifier = m->hmm->range.notifier;
 	unsigned long seq;
 	int ret;
 
-	m->latest = mmu_interval_latest(notifier);
-	ret = mmu_interval_read_begin_timeout(notifier, hmm_migrate_left(m),
-					      &seq);
-	if (ret)
-		return ret == -ETIMEDOUT ? -EBUSY : ret;
 	if (check_stable_address_space(hmm_migrate_mm(m)))
 		return -EFAULT;
 	if (fatal_signal_pending(current))
 		return -EINTR;
-	ret = hmm_migrate_lock(m);
+	ret = hmm_migrate_begin_and_lock(m, &seq);
 	if (ret)
 		return ret;
 	m->faulter.vma_locked = m->held == HMM_MIGRATE_VMA_LOCK;
