@@ -77,8 +77,12 @@
 /* How many races a part may lose before it excludes its competitors */
 #define HMM_MIGRATE_TRIES	4
 
-/* Another attempt is necessary, but no race was lost. */
-#define HMM_MIGRATE_AGAIN	(-ERESTART)
+/*
+ * How an attempt ends, besides with 0 or an errno: another attempt is necessary,
+ * because a race was lost, or for another reason
+ */
+#define HMM_MIGRATE_LOST	1
+#define HMM_MIGRATE_AGAIN	2
 
 enum hmm_migrate_lock {
 	HMM_MIGRATE_UNLOCKED,
@@ -104,7 +108,8 @@ enum hmm_migrate_lock {
  * @deadline: when that time is over
  * @lost: races that this part has lost
  * @needs_mmap_lock: the next step failed under the VMA's lock
- * @needs_fault: the next step failed under mmap_lock for writing
+ * @needs_fault: the next step is a fault that may have to drop the lock
+ * @faults_only: this attempt is for that fault
  * @needs_reserve: the next step is to call the driver's reserve()
  * @reserved: that was done
  * @no_fill: a hole could not be filled
@@ -126,6 +131,7 @@ struct hmm_migrator {
 	unsigned int lost;
 	bool needs_mmap_lock;
 	bool needs_fault;
+	bool faults_only;
 	bool needs_reserve;
 	bool reserved;
 	bool no_fill;
@@ -198,6 +204,8 @@ static int hmm_migrate_lock(struct hmm_migrator *m)
 
 	if (hmm_migrate_is_exclusive(m))
 		return hmm_migrate_lock_exclusive(m);
+	m->faults_only = m->needs_fault;
+	m->needs_fault = false;
 	if (!m->needs_mmap_lock && hmm_migrate_lock_vma(m))
 		return 0;
 	ret = mmap_read_lock_killable(mm);
@@ -364,6 +372,17 @@ static bool hmm_migrate_is_hole(struct hmm_migrator *m, unsigned long addr)
 	return hole;
 }
 
+/*
+ * With mmap_lock held for writing, faults cannot drop it. If userfaultfd may
+ * have to handle them, the lock is dropped first.
+ */
+static bool hmm_migrate_can_fault(struct hmm_migrator *m)
+{
+	m->needs_fault = m->held == HMM_MIGRATE_MMAP_WRITE &&
+			 userfaultfd_armed(m->vma);
+	return !m->needs_fault;
+}
+
 static bool hmm_migrate_asks_to_write(const struct hmm_migrator *m,
 				      const struct migrate_answers *answers,
 				      unsigned long addr)
@@ -380,11 +399,8 @@ static enum hmm_outcome hmm_migrate_fault(struct hmm_migrator *m,
 	unsigned long next, end = m->part.end;
 	struct migrate_answers answers;
 
-	/* Faults may have to drop the lock. */
-	if (m->held == HMM_MIGRATE_MMAP_WRITE) {
-		m->needs_fault = true;
+	if (!hmm_migrate_can_fault(m))
 		return HMM_COLLIDED;
-	}
 	hmm_migrate_init_vma(m, addr);
 	answers = hmm_migrate_answers(m);
 	for (; addr < end && outcome == HMM_FAULTED; addr = next) {
@@ -434,6 +450,12 @@ static int hmm_migrate_errno(struct hmm_migrator *m, enum hmm_outcome outcome)
 
 /* Migration */
 
+/* What a callback has returned */
+static int hmm_migrate_result(int ret)
+{
+	return WARN_ON_ONCE(ret > 0) ? -EINVAL : ret;
+}
+
 static int hmm_migrate_copy(struct hmm_migrator *m)
 {
 	const struct hmm_migrate_ops *ops = m->ops;
@@ -445,7 +467,7 @@ static int hmm_migrate_copy(struct hmm_migrator *m)
 	ret = ops->copy(m->hmm, &m->migrate);
 	if (!ret && ops->wait)
 		ret = ops->wait(m->hmm, &m->migrate);
-	return ret;
+	return hmm_migrate_result(ret);
 }
 
 /* No page is migrated. */
@@ -489,14 +511,16 @@ static void hmm_migrate_answer_filled(const struct hmm_migrator *m,
 
 /*
  * Change the answers of pages that have moved, and of holes that are filled.
- * False if a hole could not be filled.
+ * Returns 0, or why another attempt is necessary. A hole that has a destination
+ * and is not filled usually is not a hole any more. If this happens without
+ * competitors, memory is short.
  */
-static bool hmm_migrate_update(struct hmm_migrator *m)
+static int hmm_migrate_update(struct hmm_migrator *m)
 {
 	unsigned long *slots = hmm_walk_slots(&m->walk, m->migrate.start);
 	const unsigned long *dst = m->migrate.dst;
 	unsigned long *src = m->migrate.src, i, nr;
-	bool filled = true;
+	int ret = 0;
 
 	for (i = 0; i < m->migrate.npages; i += nr) {
 		struct folio *to = migrate_folio_of(dst[i]);
@@ -523,11 +547,13 @@ static bool hmm_migrate_update(struct hmm_migrator *m)
 			if (src[i])
 				break;
 			src[i] = migrate_refused(MIGRATE_NO_DESTINATION);
-			filled = false;
+			if (!to || m->held == HMM_MIGRATE_MMAP_WRITE)
+				m->no_fill = true;
+			ret = HMM_MIGRATE_LOST;
 			break;
 		}
 	}
-	return filled;
+	return ret && m->no_fill ? HMM_MIGRATE_AGAIN : ret;
 }
 
 /* For hmm_migrate_why(): the folios are not locked any more. */
@@ -544,11 +570,11 @@ static void hmm_migrate_set_reasons(struct hmm_migrator *m)
 static int hmm_migrate_map(struct hmm_migrator *m)
 {
 	const struct hmm_migrate_ops *ops = m->ops;
-	int ret = -EAGAIN;
+	int ret = HMM_MIGRATE_LOST;
 
 	ops->lock(m->hmm);
 	if (!mmu_interval_read_retry(m->part.notifier, m->part.notifier_seq))
-		ret = ops->map(m->hmm, &m->part);
+		ret = hmm_migrate_result(ops->map(m->hmm, &m->part));
 	ops->unlock(m->hmm);
 	return ret;
 }
@@ -582,7 +608,7 @@ static bool hmm_migrate_collect(struct hmm_migrator *m)
 static int hmm_migrate_move(struct hmm_migrator *m)
 {
 	unsigned long end = m->part.end;
-	bool valid, filled = true;
+	bool valid;
 	int ret;
 
 	if (m->ops->reserve && !m->reserved) {
@@ -604,25 +630,19 @@ static int hmm_migrate_move(struct hmm_migrator *m)
 		hmm_migrate_cancel(m);
 	} else {
 		migrate_install(&m->migrate);
-		filled = hmm_migrate_update(m);
+		ret = hmm_migrate_update(m);
 	}
-	if (!ret && filled)
-		ret = valid ? hmm_migrate_map(m) : -EAGAIN;
+	if (!ret)
+		ret = valid ? hmm_migrate_map(m) : HMM_MIGRATE_LOST;
 	migrate_finalize(&m->migrate);
 	hmm_migrate_set_reasons(m);
-	if (filled)
-		return ret;
-	m->no_fill = true;
-	return HMM_MIGRATE_AGAIN;
+	return ret;
 }
 
-/* As hmm_fault_span(), but not if faults may not drop the lock */
 static enum hmm_outcome hmm_migrate_fault_span(struct hmm_migrator *m)
 {
-	if (m->held == HMM_MIGRATE_MMAP_WRITE) {
-		m->needs_fault = true;
+	if (!hmm_migrate_can_fault(m))
 		return HMM_COLLIDED;
-	}
 	return hmm_fault_span(&m->faulter, &m->walk.span);
 }
 
@@ -636,7 +656,8 @@ static int hmm_migrate_look(struct hmm_migrator *m)
 		/* Faults may cause invalidations themselves. */
 		if (mmu_interval_check_retry(m->part.notifier,
 					     m->part.notifier_seq))
-			return faulted ? HMM_MIGRATE_AGAIN : -EAGAIN;
+			return faulted ? HMM_MIGRATE_AGAIN :
+					 HMM_MIGRATE_LOST;
 		outcome = hmm_walk_continue(&m->walk);
 		if (outcome == HMM_DONE)
 			return hmm_migrate_map(m);
@@ -652,8 +673,9 @@ static int hmm_migrate_look(struct hmm_migrator *m)
 			outcome = hmm_migrate_fault(m, m->walk.span.start);
 		if (outcome != HMM_FAULTED)
 			return hmm_migrate_errno(m, outcome);
+		if (m->faults_only)
+			return HMM_MIGRATE_AGAIN;
 		faulted = true;
-		m->needs_fault = false;
 	}
 }
 
@@ -666,6 +688,7 @@ static int hmm_migrate_reserve(struct hmm_migrator *m)
 	m->needs_reserve = false;
 	ret = m->ops->reserve(m->hmm, hmm_pages(m->walk.next,
 						m->hmm->range.end));
+	ret = hmm_migrate_result(ret);
 	if (ret)
 		return ret;
 	m->reserved = true;
@@ -717,7 +740,7 @@ static int hmm_migrate_begin_and_lock(struct hmm_migrator *m,
 
 /*
  * Make one attempt at the part that begins at @next. Returns 0 if it is done,
- * HMM_MIGRATE_AGAIN, -EAGAIN if a race was lost, or another errno.
+ * HMM_MIGRATE_LOST or _AGAIN, or an errno, which ends the call.
  */
 static int hmm_migrate_attempt(struct hmm_migrator *m)
 {
@@ -732,6 +755,7 @@ static int hmm_migrate_attempt(struct hmm_migrator *m)
 	if (ret)
 		return ret;
 	m->faulter.vma_locked = m->held == HMM_MIGRATE_VMA_LOCK;
+	m->faulter.may_unlock = m->held != HMM_MIGRATE_MMAP_WRITE;
 	hmm_migrate_begin_part(m, seq);
 	ret = hmm_migrate_look(m);
 	hmm_migrate_unlock(m);
@@ -749,15 +773,14 @@ static void hmm_migrate_next_part(struct hmm_migrator *m)
 
 static int hmm_migrate_run(struct hmm_migrator *m)
 {
-	int ret = 0;
-
 	while (m->next < m->hmm->range.end) {
-		ret = hmm_migrate_attempt(m);
+		int ret = hmm_migrate_attempt(m);
+
 		switch (ret) {
 		case 0:
 			hmm_migrate_next_part(m);
 			break;
-		case -EAGAIN:
+		case HMM_MIGRATE_LOST:
 			m->lost++;
 			m->hmm->retries++;
 			if (!hmm_migrate_left(m))
@@ -788,7 +811,8 @@ static bool hmm_migrate_is_valid(const struct hmm_migrate *hmm,
 	if (hmm->flags & ~(MIGRATE_VMA_SELECT_COMPOUND |
 			   MIGRATE_VMA_SELECT_FOLIOS))
 		return false;
-	return ops->copy && ops->lock && ops->unlock && ops->map;
+	return range->dev_private_owner && ops->copy && ops->lock &&
+	       ops->unlock && ops->map;
 }
 
 static int hmm_migrate_pack_requests(struct hmm_migrator *m)
@@ -835,9 +859,9 @@ static int hmm_migrate_pack_requests(struct hmm_migrator *m)
  * Bounds: collisions with invalidations make this repeat a part, at most until
  * @timeout is over. Of competitors that take pages back as fast as they are
  * moved, such as CPU faults and other devices, at most four races are lost,
- * after which they are excluded by mmap_lock until the device is programmed.
- * Time that faults take counts, but no fault is interrupted, except by a fatal
- * signal.
+ * after which they are excluded by mmap_lock until the device is programmed,
+ * except while userfaultfd handles a fault. Time that faults take counts, but no
+ * fault is interrupted, except by a fatal signal.
  *
  * Context: Process context, may sleep. The caller does not hold mmap_lock, nor
  * any lock that the callbacks take, and keeps the mm alive.
@@ -846,8 +870,8 @@ static int hmm_migrate_pack_requests(struct hmm_migrator *m)
  * errno; the parts for which map() was called are done then, and all other pages
  * are mapped for CPUs as before, or have moved:
  *
- * * -EINVAL: the range is empty or not page aligned, a pointer or a callback is
- *   missing, or there are flags that this does not know. %HMM_RANGE_SPARSE,
+ * * -EINVAL: the range is empty or not page aligned, a pointer, the owner or a
+ *   callback is missing, or there are flags that this does not know. %HMM_RANGE_SPARSE,
  *   %HMM_RANGE_PTE_ORDERS and the slots of a struct hmm_dma_map are not
  *   possible.
  * * -EBUSY: @timeout is over.
@@ -862,7 +886,7 @@ int hmm_range_migrate(struct hmm_migrate *hmm,
 	struct hmm_migrator m = {
 		.hmm = hmm,
 		.ops = ops,
-		.faulter = { .may_unlock = true, .tried = HMM_NOT_TRIED },
+		.faulter = { .tried = HMM_NOT_TRIED },
 		.next = hmm->range.start,
 		.timeout = min(timeout, (unsigned long)MAX_SCHEDULE_TIMEOUT),
 	};

@@ -11,7 +11,7 @@
 HMM_TESTS := range range-drivers range-lock range-oracle range-regression \
 	range-sparse range-stress allocation-failure fuzz \
 	notifier-api notifier-events notifier-protocol notifier-wait \
-	mirror mirror-coherence mirror-invalidate place devices driver-regression \
+	mirror mirror-coherence mirror-invalidate place place-oracle devices driver-regression \
 	migrate migrate-failure migrate-files migrate-folios migrate-large \
 	migrate-regression migrate-stress migrate-zap evict evict-race \
 	coherent coherent-large \
