@@ -209,6 +209,29 @@ static int command_on_range(int fd, char *buffer)
 	return ioctl(fd, numbers[below(sizeof(numbers) / sizeof(*numbers))], &cmd);
 }
 
+static int command_place(int fd, char *buffer)
+{
+	struct hmm_dmirror_place place = {
+		.flags = below(HMM_DMIRROR_PLACE_FLAGS + 1),
+		.timeout = below(1000),
+		.skip = one_in(3) ? (uintptr_t)buffer : 0,
+		.prot = one_in(3) ? (uintptr_t)buffer : 0,
+		.why = one_in(3) ? (uintptr_t)buffer : 0,
+	};
+	struct hmm_dmirror_cmd cmd = { .ptr = (uintptr_t)&place };
+	size_t bytes;
+
+	cmd.addr = (uintptr_t)some_range(&bytes);
+	cmd.npages = bytes / PAGE_BYTES;
+	if (one_in(40))
+		place.skip = odd_number();
+	if (one_in(40))
+		place.prot = (uintptr_t)some_page();
+	if (one_in(40))
+		place.flags = odd_number();
+	return ioctl(fd, HMM_DMIRROR_PLACE, &cmd);
+}
+
 static int command_flags(int fd)
 {
 	struct hmm_dmirror_cmd cmd = { .npages = below(2) };
@@ -296,6 +319,8 @@ static int command(char *buffer)
 	case 310 ... 314:
 		replace_file();
 		return 0;
+	case 315 ... 599:
+		return command_place(fd, buffer);
 	default:
 		return command_on_range(fd, buffer);
 	}

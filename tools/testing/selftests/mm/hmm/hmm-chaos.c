@@ -45,7 +45,7 @@
 
 /* Commands, and how many of them were given and succeeded */
 enum action {
-	TO_DEVICE, TO_SYSTEM, SNAPSHOT, READ, READ_UNLOCKED, EXCLUSIVE, EVICT, ACTIONS
+	TO_DEVICE, PLACE, TO_SYSTEM, SNAPSHOT, READ, READ_UNLOCKED, EXCLUSIVE, EVICT, ACTIONS
 };
 
 static const struct {
@@ -54,7 +54,8 @@ static const struct {
 	unsigned int most_pages;
 	unsigned long request;
 } actions[ACTIONS] = {
-	[TO_DEVICE]	= { "to device", 49, MOST_PAGES, HMM_DMIRROR_MIGRATE_TO_DEV },
+	[TO_DEVICE]	= { "to device", 29, MOST_PAGES, HMM_DMIRROR_MIGRATE_TO_DEV },
+	[PLACE]		= { "fault to device", 20, MOST_PAGES, HMM_DMIRROR_PLACE },
 	[TO_SYSTEM]	= { "to system", 10, MOST_PAGES, HMM_DMIRROR_MIGRATE_TO_SYS },
 	[SNAPSHOT]	= { "snapshot", 10, MOST_PAGES, HMM_DMIRROR_SNAPSHOT },
 	[READ]		= { "read", 10, MOST_PAGES, HMM_DMIRROR_READ },
@@ -183,6 +184,7 @@ static struct range pick_range(struct agent *agent, unsigned long most)
 static int command(struct agent *agent, int device, enum action action)
 {
 	struct hmm_dmirror_cmd cmd = {};
+	struct hmm_dmirror_place place = {};
 	struct hmm_dmirror_evict evict;
 	struct range range;
 
@@ -198,6 +200,10 @@ static int command(struct agent *agent, int device, enum action action)
 	 */
 	if (action != TO_DEVICE && action != EXCLUSIVE)
 		cmd.ptr = (uintptr_t)agent->buffer;
+	if (action == PLACE) {
+		place.flags = below(agent, HMM_DMIRROR_PLACE_FLAGS + 1);
+		cmd.ptr = (uintptr_t)&place;
+	}
 	return ioctl(device, actions[action].request, &cmd);
 }
 

@@ -419,6 +419,7 @@ static const unsigned long commands[] = {
 	HMM_DMIRROR_EXCLUSIVE,
 	HMM_DMIRROR_CHECK_EXCLUSIVE,
 	HMM_DMIRROR_READ_UNLOCKED,
+	HMM_DMIRROR_PLACE,
 };
 
 /* What every command answers to a range that is none */
