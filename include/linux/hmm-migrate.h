@@ -14,31 +14,31 @@ struct hmm_migrate;
 /**
  * struct hmm_migrate_ops - the driver's part of hmm_range_migrate()
  *
- * Of @reserve, @copy and @map, all but @reserve are required.
+ * @copy, @lock, @unlock and @map are required.
  *
  * @reserve: Make sure that destinations for @npages pages can be allocated,
  *	which may evict other memory. Called at most once in a call, before any
  *	page is touched, when there is a page that may move. Returns 0 or a
- *	negative errno, which ends the call.
- *	Context: may sleep and allocate memory; no lock is held.
+ *	negative errno, which ends the call. May sleep and allocate memory: no
+ *	lock is held.
  * @unreserve: The call is over, and @reserve had returned 0.
  * @copy: For each entry of &migrate_vma.src in @part that can be migrated,
  *	allocate and lock a destination, begin to copy, and store the
  *	destination in ->dst, as between migrate_vma_setup() and
  *	migrate_vma_pages(). Pages without a destination stay where they are.
  *	If this returns a negative errno, so do all pages of the part; the
- *	destinations are put, and the call ends with this errno.
- *	Context: may sleep; folios are locked, and mmap_lock or the VMA's lock
- *	is held, so it must not fault, evict, or wait for another migration.
+ *	destinations are put, and the call ends with this errno. May sleep, but
+ *	folios are locked, and mmap_lock or the VMA's lock is held: it must not
+ *	fault, evict, or wait for another migration.
  * @wait: Wait until the copies that @copy has begun are complete, or return a
- *	negative errno with the same effect as one of @copy. Optional.
- *	Context: as for @copy.
+ *	negative errno with the same effect as one of @copy. May sleep, as @copy.
+ *	This comes before anything is mapped, since a copy that fails later
+ *	could not be undone.
  * @lock: Take the lock that the notifier's invalidate callback takes.
  * @unlock: Drop it.
  * @map: Program the device from the answers of @part, whose sequence has been
- *	checked under the driver's lock. A negative errno ends the call; what
- *	has moved stays moved.
- *	Context: the driver's lock is held, and folios are locked.
+ *	checked under the driver's lock, which is held. A negative errno ends the
+ *	call; what has moved stays moved. Folios are locked.
  */
 struct hmm_migrate_ops {
 	int (*reserve)(struct hmm_migrate *hmm, unsigned long npages);

@@ -13,7 +13,7 @@
 #include "test_hmm.h"
 
 /* The arrays of a command are not to fill the memory. */
-#define DMIRROR_PLACE_MAX_PAGES	(1UL << 20)
+#define DMIRROR_PLACE_MAX_PAGES	BIT(20)
 
 /**
  * struct dmirror_place - one command

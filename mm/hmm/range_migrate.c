@@ -665,12 +665,12 @@ static int hmm_migrate_look(struct hmm_migrator *m)
 			return hmm_migrate_move(m);
 		if (outcome != HMM_FAULT_NEEDED)
 			return hmm_migrate_errno(m, outcome);
-		if (!m->walk.moving)
-			outcome = hmm_migrate_fault_span(m);
-		else if (hmm_migrate_is_hole(m, m->walk.span.start))
+		if (m->walk.moving &&
+		    hmm_migrate_is_hole(m, m->walk.span.start))
 			return hmm_migrate_move(m);
-		else
-			outcome = hmm_migrate_fault(m, m->walk.span.start);
+		outcome = m->walk.moving ?
+			hmm_migrate_fault(m, m->walk.span.start) :
+			hmm_migrate_fault_span(m);
 		if (outcome != HMM_FAULTED)
 			return hmm_migrate_errno(m, outcome);
 		if (m->faults_only)

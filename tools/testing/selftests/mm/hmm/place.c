@@ -586,8 +586,13 @@ struct racer {
 	unsigned int device;
 	unsigned long failures;
 	__u64 most_retries;
-	volatile bool *stop;
+	bool *stop;	/* atomic */
 };
+
+static bool is_stopped(const struct racer *racer)
+{
+	return __atomic_load_n(racer->stop, __ATOMIC_RELAXED);
+}
 
 static void *keep_placing(void *arg)
 {
@@ -615,7 +620,7 @@ static void *pull_back(void *arg)
 	const char *reason;
 	int fd = device_open(racer->device, &reason);
 
-	while (!*racer->stop)
+	while (!is_stopped(racer))
 		device_take(fd, racer->map, N);
 	close(fd);
 	return NULL;
@@ -625,7 +630,7 @@ static void *touch(void *arg)
 {
 	struct racer *racer = arg;
 
-	while (!*racer->stop)
+	while (!is_stopped(racer))
 		read_pages(racer->map, N);
 	return NULL;
 }
@@ -634,7 +639,7 @@ static void *drop(void *arg)
 {
 	struct racer *racer = arg;
 
-	while (!*racer->stop)
+	while (!is_stopped(racer))
 		madvise(racer->map + (rand() % N) * PAGE_BYTES, PAGE_BYTES, MADV_DONTNEED);
 	return NULL;
 }
@@ -648,7 +653,7 @@ static void race(struct __test_metadata *_metadata, char *map, unsigned int flag
 		 void *(*competitor)(void *), unsigned int device)
 {
 	struct racer racers[RACERS + 1] = {};
-	volatile bool stop = false;
+	bool stop = false;
 	size_t i;
 
 	for (i = 0; i <= RACERS; i++)
@@ -668,7 +673,7 @@ static void race(struct __test_metadata *_metadata, char *map, unsigned int flag
 			TH_LOG("%llu races lost by one call", racers[i].most_retries);
 		}
 	}
-	stop = true;
+	__atomic_store_n(&stop, true, __ATOMIC_RELAXED);
 	pthread_join(racers[RACERS].thread, NULL);
 }
 
