@@ -11,12 +11,23 @@
  *
  * migrate_device_range() and similar functions start from page frame numbers
  * instead of addresses.
+ *
+ * Most drivers need none of these. A driver that has a &migrate_alloc_fn and a
+ * &migrate_copy_fn can leave the rest to
+ *
+ *	migrate_range_to_device(), migrate_range_to_system()
+ *	migrate_device_fault(), in &dev_pagemap_ops.migrate_to_ram
+ *	migrate_device_evict()
+ *
+ * with migrate_device_folio() in its &migrate_alloc_fn and
+ * for_each_migrate_run() in its &migrate_copy_fn.
  */
 #ifndef _LINUX_MIGRATE_DEVICE_H
 #define _LINUX_MIGRATE_DEVICE_H
 
 #include <linux/mm.h>
 
+struct dev_pagemap;
 struct vm_area_struct;
 
 /* Entries of &migrate_vma.src and ->dst. Other bits are not for drivers. */
@@ -117,7 +128,8 @@ enum migrate_vma_direction {
  * @start: first address
  * @end: end of the range, exclusive
  * @pgmap_owner: &dev_pagemap.owner of the device memory that can be selected;
- *	MMU notifier callbacks find it in &mmu_notifier_range.owner
+ *	MMU notifier callbacks find it in &mmu_notifier_range.owner, but must
+ *	not ignore the event for that, see %MMU_NOTIFY_MIGRATE
  * @flags: enum migrate_vma_direction
  * @fault_page: &vm_fault.page in &dev_pagemap_ops.migrate_to_ram, otherwise
  *	NULL
@@ -151,6 +163,100 @@ void migrate_device_pages(unsigned long *src_pfns, unsigned long *dst_pfns,
 void migrate_device_finalize(unsigned long *src_pfns, unsigned long *dst_pfns,
 			     unsigned long npages);
 
+/*
+ * What a driver does in a migration: allocate destinations, and copy.
+ *
+ * migrate_alloc_fn - allocate a folio of this order, or return NULL. The folio
+ * must be locked and have one reference. Sources are locked and unmapped
+ * meanwhile, so the callback may sleep, but must not wait for a folio lock or
+ * for mmap_lock, nor for a task that does. migrate_device_evict() only trylocks
+ * folios, and may be called.
+ *
+ * migrate_copy_fn - copy all pages that have a destination, and clear the
+ * destinations of holes: see for_each_migrate_run(). Called once for a batch,
+ * so that transfers can run in parallel; it returns when all have ended. After
+ * a negative errno, no page of the batch migrates. To give up single pages, call
+ * migrate_discard() for all destinations of their entry of src.
+ */
+typedef struct folio *(*migrate_alloc_fn)(void *arg, unsigned int order);
+typedef int (*migrate_copy_fn)(void *arg, const unsigned long *src,
+			       unsigned long *dst, unsigned long npages);
+
+/**
+ * struct migrate_run - pages to copy from one folio to another
+ * @from: the first source page, or %NULL for a hole: clear the destination
+ * @to: the first destination page
+ * @nr: number of pages of both, which are contiguous
+ * @index: the entry of the first page in &migrate_vma.src and ->dst
+ */
+struct migrate_run {
+	struct page *from;
+	struct page *to;
+	unsigned long nr;
+	unsigned long index;
+	/* private: where the next run is looked for, and the last source */
+	unsigned long next;
+	unsigned long source;
+};
+
+bool migrate_run_next(struct migrate_run *run, const unsigned long *src,
+		      const unsigned long *dst, unsigned long npages);
+
+/**
+ * for_each_migrate_run() - go through what must be copied
+ * @run: loop variable, a struct migrate_run
+ * @src: the sources
+ * @dst: their destinations
+ * @npages: number of entries of both
+ *
+ * A run is a whole destination folio, or a part of it: a large source may have
+ * several smaller destinations.
+ */
+#define for_each_migrate_run(run, src, dst, npages)			\
+	for ((run) = (struct migrate_run){};				\
+	     migrate_run_next(&(run), src, dst, npages);)
+
+unsigned long migrate_fill(struct migrate_vma *migrate, bool holes,
+			   migrate_alloc_fn alloc, void *arg);
+void migrate_discard(unsigned long *dst, unsigned long npages);
+
+void migrate_vma_init_fault(struct migrate_vma *migrate,
+			    const struct vm_fault *vmf);
+vm_fault_t migrate_device_fault(struct vm_fault *vmf, migrate_copy_fn copy,
+				void *arg);
+struct folio *migrate_device_folio(struct dev_pagemap *pgmap,
+				   unsigned long pfn, unsigned int order);
+
+/**
+ * struct migrate_range - migration of any range of an address space
+ * @mm: the address space
+ * @start: first address
+ * @end: end of the range, exclusive
+ * @pgmap_owner: as in struct migrate_vma
+ * @alloc: allocates device memory; not used if the destination is system memory
+ * @copy: copies
+ * @arg: for both
+ * @moved: (out) number of pages that have migrated
+ * @filled: (out) number of pages that were holes before
+ * @failed: (out) number of pages that have not migrated because @alloc or @copy
+ *	failed
+ */
+struct migrate_range {
+	struct mm_struct *mm;
+	unsigned long start;
+	unsigned long end;
+	void *pgmap_owner;
+	migrate_alloc_fn alloc;
+	migrate_copy_fn copy;
+	void *arg;
+	unsigned long moved;
+	unsigned long filled;
+	unsigned long failed;
+};
+
+int migrate_range_to_device(struct migrate_range *range);
+int migrate_range_to_system(struct migrate_range *range);
+
 /**
  * enum migrate_holdout - why a page could not be evicted
  * @MIGRATE_HELD_LOCKED: its folio is locked
@@ -172,6 +278,8 @@ enum migrate_holdout {
  * @supply: for each of the @npages entries of @src that can be migrated,
  *	allocate and lock a destination, copy, and store the destination in
  *	@dst, as between migrate_vma_setup() and migrate_vma_pages()
+ * @copy: if @supply is %NULL: copies to system memory that the core allocates
+ * @arg: for @copy
  * @holds_out: optional: called for each page that is still in use at the end
  * @moved: (out) number of pages that have migrated
  * @remaining: (out) number of pages that are still in use
@@ -184,6 +292,8 @@ struct migrate_evict {
 	unsigned long timeout;
 	void (*supply)(struct migrate_evict *evict, unsigned long *src,
 		       unsigned long *dst, unsigned long npages);
+	migrate_copy_fn copy;
+	void *arg;
 	void (*holds_out)(struct migrate_evict *evict, unsigned long pfn,
 			  enum migrate_holdout why);
 	unsigned long moved;

@@ -13,6 +13,8 @@
  *
  *	migrate_split.c		split folios that do not migrate as a whole
  *	migrate_populate.c	fill holes
+ *	migrate_fill.c		between the stages, for drivers that leave it to
+ *				the core: allocate destinations, see what to copy
  *
  * The interfaces, which call the stages in order:
  *
@@ -20,6 +22,9 @@
  *	migrate_device.c	by page frame
  *	migrate_evict.c		evict a range of device memory
  *	range_migrate.c		by address, with faults, for a device fault
+ *	migrate_range.c		a range of any VMAs, all stages
+ *	migrate_fault.c		a CPU fault, all stages
+ *	migrate_folio.c		new folios of device memory
  *
  * All stages work on a struct migrate_vma, which has no VMA if the migration is
  * by page frame. migrate_entry.h has the states of an entry. A folio is locked
@@ -85,6 +90,16 @@ static inline struct folio *migrate_folio_of(unsigned long entry)
 	if (!(entry & MIGRATE_PFN_VALID))
 		return NULL;
 	return page_folio(migrate_pfn_to_page(entry));
+}
+
+/*
+ * Is the page one of the folio's, now? A free page of device memory may still
+ * point at the head of a folio that it was in.
+ */
+static inline bool migrate_folio_has_pfn(const struct folio *folio,
+					 unsigned long pfn)
+{
+	return pfn - folio_pfn(folio) < folio_nr_pages(folio);
 }
 
 static inline bool migrate_is_large(unsigned long entry)

@@ -37,7 +37,8 @@ static bool migrate_device_trylock(struct folio *folio, unsigned long pfn)
 {
 	if (!folio_trylock(folio))
 		return false;
-	if (page_folio(pfn_to_page(pfn)) == folio)
+	if (page_folio(pfn_to_page(pfn)) == folio &&
+	    migrate_folio_has_pfn(folio, pfn))
 		return true;
 	folio_unlock(folio);
 	return false;

@@ -34,9 +34,12 @@
 #define MIGRATE_EVICT_BATCH		HPAGE_PMD_NR
 #define MIGRATE_EVICT_IDLE_PASSES	10	/* the last pause is 2^9 ms */
 
+/* The page may still point at the head of a folio that was freed. */
 static bool migrate_evict_in_use(unsigned long pfn)
 {
-	return folio_ref_count(pfn_folio(pfn));
+	const struct folio *folio = pfn_folio(pfn);
+
+	return folio_ref_count(folio) && migrate_folio_has_pfn(folio, pfn);
 }
 
 static unsigned long migrate_evict_count_in_use(unsigned long pfn,
@@ -61,6 +64,25 @@ static unsigned long migrate_evict_count_moved(const unsigned long *src,
 	return moved;
 }
 
+static void migrate_evict_supply(struct migrate_evict *evict,
+				 unsigned long *src, unsigned long *dst,
+				 unsigned long npages)
+{
+	struct migrate_vma migrate = {
+		.src = src,
+		.dst = dst,
+		.npages = npages,
+	};
+
+	if (evict->supply) {
+		evict->supply(evict, src, dst, npages);
+		return;
+	}
+	migrate_fill(&migrate, false, NULL, NULL);
+	if (evict->copy(evict->arg, src, dst, npages))
+		migrate_discard(dst, npages);
+}
+
 static void migrate_evict_batch(struct migrate_evict *evict, unsigned long pfn,
 				unsigned long npages, unsigned long *src)
 {
@@ -68,7 +90,7 @@ static void migrate_evict_batch(struct migrate_evict *evict, unsigned long pfn,
 
 	memset(dst, 0, npages * sizeof(*dst));
 	migrate_device_range(src, pfn, npages);
-	evict->supply(evict, src, dst, npages);
+	migrate_evict_supply(evict, src, dst, npages);
 	migrate_device_pages(src, dst, npages);
 	evict->moved += migrate_evict_count_moved(src, npages);
 	migrate_device_finalize(src, dst, npages);
@@ -140,8 +162,8 @@ static void migrate_evict_report(struct migrate_evict *evict)
  * meanwhile can make it continue until &migrate_evict.timeout has passed.
  *
  * Context: Process context, may sleep. The caller holds no lock that
- * &migrate_evict.supply, MMU notifier callbacks, or the driver's folio_free()
- * take. The range must not be removed meanwhile.
+ * &migrate_evict.supply or ->copy, MMU notifier callbacks, or the driver's
+ * folio_free() take. The range must not be removed meanwhile.
  *
  * Return: 0 if the range is empty; -EBUSY if pages remain, after calling
  * &migrate_evict.holds_out for each of them; -EINTR after a fatal signal;
