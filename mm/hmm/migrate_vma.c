@@ -5,9 +5,11 @@
  */
 #include <linux/export.h>
 #include <linux/hugetlb.h>
+#include <linux/lockdep.h>
 #include <linux/memremap.h>
 #include <linux/migrate.h>
 #include <linux/mm.h>
+#include <linux/mmap_lock.h>
 #include <linux/secretmem.h>
 #include <linux/string.h>
 
@@ -22,9 +24,29 @@ bool migrate_vma_is_migratable(struct vm_area_struct *vma)
 	       !vma_is_secretmem(vma);
 }
 
+/*
+ * Does the caller hold the lock that its flags say? A driver that declares
+ * PGMAP_FAULT_VMA_LOCK must pass on that it was called under the VMA lock. Only
+ * lockdep knows whether mmap_lock is held by the caller, or by another task.
+ */
+static bool migrate_vma_is_locked(const struct migrate_vma *args)
+{
+	struct rw_semaphore *lock = &args->vma->vm_mm->mmap_lock;
+
+	if (args->flags & MIGRATE_VMA_UNDER_VMA_LOCK)
+		return true;
+#ifdef CONFIG_LOCKDEP
+	return lockdep_is_held(lock);
+#else
+	return rwsem_is_locked(lock);
+#endif
+}
+
 static int migrate_vma_check(const struct migrate_vma *args)
 {
 	if (!migrate_vma_is_migratable(args->vma) || !args->src || !args->dst)
+		return -EINVAL;
+	if (WARN_ON_ONCE(!migrate_vma_is_locked(args)))
 		return -EINVAL;
 	if (args->flags & MIGRATE_VMA_SWAP_IN &&
 	    args->flags & MIGRATE_VMA_UNDER_VMA_LOCK)
@@ -70,7 +92,8 @@ static int migrate_vma_check(const struct migrate_vma *args)
  * Return: 0, with the number of entries that can be migrated in ->cpages, or
  * -EINVAL for a range or a mapping that cannot be migrated, for flags that
  * exclude each other, or for a ->fault_page that is not a locked page of
- * device-private memory.
+ * device-private memory; also, with a warning, if neither mmap_lock is held nor
+ * %MIGRATE_VMA_UNDER_VMA_LOCK set. migrate_vma_init_fault() sets it.
  */
 int migrate_vma_setup(struct migrate_vma *args)
 {
