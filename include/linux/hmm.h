@@ -9,9 +9,11 @@
 #ifndef LINUX_HMM_H
 #define LINUX_HMM_H
 
+#include <linux/jiffies.h>
 #include <linux/mm.h>
 
 struct mmu_interval_notifier;
+struct mutex;
 
 /**
  * enum hmm_pfn_flags - the flag bits of one slot of &hmm_range.hmm_pfns
@@ -83,6 +85,19 @@ enum hmm_pfn_flags {
 #define HMM_RANGE_PTE_ORDERS	BIT(1)
 
 /**
+ * hmm_pfn_to_pfn() - the page frame number of a slot
+ * @hmm_pfn: an answer with %HMM_PFN_VALID set
+ *
+ * Context: As for hmm_pfn_to_page().
+ *
+ * Return: the page frame number.
+ */
+static inline unsigned long hmm_pfn_to_pfn(unsigned long hmm_pfn)
+{
+	return hmm_pfn & ~HMM_PFN_FLAGS;
+}
+
+/**
  * hmm_pfn_to_page() - the struct page of a slot
  * @hmm_pfn: an answer with %HMM_PFN_VALID set
  *
@@ -94,7 +109,7 @@ enum hmm_pfn_flags {
  */
 static inline struct page *hmm_pfn_to_page(unsigned long hmm_pfn)
 {
-	return pfn_to_page(hmm_pfn & ~HMM_PFN_FLAGS);
+	return pfn_to_page(hmm_pfn_to_pfn(hmm_pfn));
 }
 
 /**
@@ -107,7 +122,7 @@ static inline struct page *hmm_pfn_to_page(unsigned long hmm_pfn)
  */
 static inline phys_addr_t hmm_pfn_to_phys(unsigned long hmm_pfn)
 {
-	return __pfn_to_phys(hmm_pfn & ~HMM_PFN_FLAGS);
+	return __pfn_to_phys(hmm_pfn_to_pfn(hmm_pfn));
 }
 
 /**
@@ -209,7 +224,34 @@ int hmm_range_fault_unlocked_timeout(struct hmm_range *range,
 /*
  * HMM_RANGE_DEFAULT_TIMEOUT - milliseconds for which a driver should retry
  * after invalidations, if it has no better value
+ *
+ * HMM_RANGE_DEFAULT_JIFFIES - the same in jiffies, as timeouts are passed
  */
 #define HMM_RANGE_DEFAULT_TIMEOUT 1000
+#define HMM_RANGE_DEFAULT_JIFFIES msecs_to_jiffies(HMM_RANGE_DEFAULT_TIMEOUT)
+
+/**
+ * struct hmm_commit - fault in a range and program the device with it
+ * @range: the range
+ * @timeout: in jiffies, for all attempts together, such as
+ *	%HMM_RANGE_DEFAULT_JIFFIES; %MAX_SCHEDULE_TIMEOUT for no limit
+ * @mutex: the lock that the notifier's invalidate callback takes
+ * @lock: if @mutex is %NULL: acquires that lock, of another type
+ * @unlock: if @mutex is %NULL: releases it
+ * @program: called under the lock, with the answers in @range current: programs
+ *	the device. May return -EAGAIN to begin again, within the timeout.
+ *
+ * Usually embedded in a structure with what the callbacks need.
+ */
+struct hmm_commit {
+	struct hmm_range *range;
+	unsigned long timeout;
+	struct mutex *mutex;	/* the driver's */
+	void (*lock)(struct hmm_commit *commit);
+	void (*unlock)(struct hmm_commit *commit);
+	int (*program)(struct hmm_commit *commit);
+};
+
+int hmm_range_commit(struct hmm_commit *commit);
 
 #endif /* LINUX_HMM_H */

@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * hmm_range_commit(): the whole protocol around a walk, within one deadline.
+ *
+ *	begin -> walk, fault -> lock -> current? -- yes --> program -> unlock
+ *	  ^                                |                   |
+ *	  |                                no: unlock          +-- -EAGAIN --+
+ *	  +--------------------------------+------- within the deadline -----+
+ *
+ * Each walk changes the slots from requests to answers, so the requests of
+ * single slots are stored for the next one.
+ */
+#include <linux/export.h>
+#include <linux/hmm.h>
+#include <linux/jiffies.h>
+#include <linux/mmu_notifier.h>
+#include <linux/mutex.h>
+#include <linux/sched.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+
+#include "request.h"
+
+static unsigned long hmm_commit_nr_slots(const struct hmm_range *range)
+{
+	return DIV_ROUND_UP(range->end - range->start, PAGE_SIZE);
+}
+
+static bool hmm_commit_is_valid(const struct hmm_commit *commit)
+{
+	const struct hmm_range *range = commit->range;
+
+	return range->hmm_pfns && range->start < range->end &&
+	       commit->program &&
+	       (commit->mutex || (commit->lock && commit->unlock));
+}
+
+/* Store the requests of the slots, if they have any. */
+static int hmm_commit_pack(const struct hmm_range *range,
+			   unsigned char **packed)
+{
+	struct hmm_request request = hmm_request_of(range);
+	unsigned long nr = hmm_commit_nr_slots(range);
+
+	*packed = NULL;
+	if (hmm_request_is_uniform(&request))
+		return 0;
+	*packed = kvmalloc(hmm_requests_packed_size(nr), GFP_KERNEL);
+	if (!*packed)
+		return -ENOMEM;
+	hmm_requests_pack(*packed, range->hmm_pfns, nr);
+	return 0;
+}
+
+static int hmm_commit_lock(struct hmm_commit *commit)
+{
+	if (commit->mutex)
+		return mutex_lock_killable(commit->mutex);
+	commit->lock(commit);
+	return 0;
+}
+
+static void hmm_commit_unlock(struct hmm_commit *commit)
+{
+	if (commit->mutex)
+		mutex_unlock(commit->mutex);
+	else
+		commit->unlock(commit);
+}
+
+/* Program the device if the answers are current; otherwise -EAGAIN. */
+static int hmm_commit_program(struct hmm_commit *commit)
+{
+	struct hmm_range *range = commit->range;
+	int ret = hmm_commit_lock(commit);
+
+	if (ret)
+		return ret;
+	if (mmu_interval_read_retry(range->notifier, range->notifier_seq))
+		ret = -EAGAIN;
+	else
+		ret = commit->program(commit);
+	hmm_commit_unlock(commit);
+	return ret;
+}
+
+/* Jiffies left, at least 1: to hmm_range_fault_*(), 0 means no limit. */
+static unsigned long hmm_commit_left(const struct hmm_commit *commit,
+				     unsigned long deadline)
+{
+	if (commit->timeout == MAX_SCHEDULE_TIMEOUT)
+		return 0;
+	return max((long)(deadline - jiffies), 1L);
+}
+
+static bool hmm_commit_is_late(const struct hmm_commit *commit,
+			       unsigned long deadline)
+{
+	return commit->timeout != MAX_SCHEDULE_TIMEOUT &&
+	       time_after_eq(jiffies, deadline);
+}
+
+static int hmm_commit_try(struct hmm_commit *commit, unsigned long deadline)
+{
+	int ret;
+
+	ret = hmm_range_fault_unlocked_timeout(commit->range,
+					       hmm_commit_left(commit,
+							       deadline));
+	return ret ?: hmm_commit_program(commit);
+}
+
+/**
+ * hmm_range_commit() - fault in a range and program the device with it
+ * @commit: the range, the lock and the callback
+ *
+ * hmm_range_fault_unlocked_timeout(), the driver's lock,
+ * mmu_interval_read_retry() and &hmm_commit.program, again until no
+ * invalidation collides. &hmm_range.notifier_seq is set by this function.
+ *
+ * All attempts have one deadline, and there is always one attempt. Neither
+ * faults nor @program are interrupted when it passes.
+ *
+ * Context: Process context, may sleep. The caller holds neither mmap_lock nor
+ * the lock of @commit, and keeps the mm alive.
+ *
+ * Return: 0 after @program has returned 0; its error; or an error of
+ * hmm_range_fault_unlocked_timeout(): -EBUSY if the deadline has passed, -EINTR
+ * after a fatal signal. The lock is not held then. After an error the slots
+ * must be set up again.
+ */
+int hmm_range_commit(struct hmm_commit *commit)
+{
+	unsigned long deadline = jiffies + commit->timeout;
+	struct hmm_range *range = commit->range;
+	unsigned char *packed;
+	int ret;
+
+	if (!hmm_commit_is_valid(commit))
+		return -EINVAL;
+	ret = hmm_commit_pack(range, &packed);
+	if (ret)
+		return ret;
+	for (;;) {
+		ret = hmm_commit_try(commit, deadline);
+		if (ret != -EAGAIN)
+			break;
+		if (fatal_signal_pending(current)) {
+			ret = -EINTR;
+			break;
+		}
+		if (hmm_commit_is_late(commit, deadline)) {
+			ret = -EBUSY;
+			break;
+		}
+		cond_resched();
+		if (packed)
+			hmm_requests_unpack(range->hmm_pfns, packed,
+					    hmm_commit_nr_slots(range));
+	}
+	kvfree(packed);
+	return ret;
+}
+EXPORT_SYMBOL_GPL(hmm_range_commit);
