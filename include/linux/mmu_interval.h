@@ -82,6 +82,14 @@ struct mmu_interval_notifier_ops {
 /* Frees a subscription that is not reachable any more; must not sleep. */
 typedef void (*mmu_interval_release_fn)(struct mmu_interval_notifier *sub);
 
+/*
+ * Lets the device use [@start, @end) of a subscription and no more: under the
+ * lock of mmu_interval_read_retry(), makes it stop using the rest, and stores
+ * both as the bounds of what may be programmed. Nothing if they are equal.
+ */
+typedef void (*mmu_interval_confine_fn)(struct mmu_interval_notifier *sub,
+					unsigned long start, unsigned long end);
+
 /**
  * struct mmu_interval_state - what keeps a subscription from being freed
  * @second_passes: number of second passes that are still to run
@@ -138,6 +146,10 @@ mmu_interval_notifier_insert_locked(struct mmu_interval_notifier *interval_sub,
 int __must_check
 mmu_interval_notifier_resize(struct mmu_interval_notifier *interval_sub,
 			     unsigned long start, unsigned long length);
+int __must_check
+mmu_interval_notifier_confine(struct mmu_interval_notifier *interval_sub,
+			      unsigned long start, unsigned long length,
+			      mmu_interval_confine_fn confine);
 void mmu_interval_notifier_remove(struct mmu_interval_notifier *interval_sub);
 void
 mmu_interval_notifier_remove_async(struct mmu_interval_notifier *interval_sub,
