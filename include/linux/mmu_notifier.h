@@ -35,7 +35,10 @@ struct mmu_notifier_range;
  * @MMU_NOTIFY_SOFT_DIRTY: pages are write-protected to detect the next write
  * @MMU_NOTIFY_RELEASE: the address space is torn down
  * @MMU_NOTIFY_MIGRATE: migrate_vma_setup() collects pages; the owner is
- *	&migrate_vma.pgmap_owner
+ *	&migrate_vma.pgmap_owner. A driver must heed its own migrations like any
+ *	other event: a fault of its device may have walked the page table before
+ *	migrate_vma_setup(), and must not pass mmu_interval_read_retry() after
+ *	it with pages that have migrated.
  * @MMU_NOTIFY_EXCLUSIVE: entries become device-exclusive; the owner is that of
  *	make_device_exclusive()
  */
