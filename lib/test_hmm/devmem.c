@@ -9,6 +9,7 @@
  * parts eventually frees the whole.
  */
 #include <linux/gfp.h>
+#include <linux/migrate.h>
 #include <linux/mm.h>
 
 #include "test_hmm.h"
@@ -101,7 +102,8 @@ static bool dmirror_devmem_find(struct dmirror_device *device, unsigned int orde
  */
 struct folio *dmirror_devmem_alloc(struct dmirror_device *device, unsigned int order)
 {
-	struct page *page, *backing = NULL;
+	struct page *backing = NULL;
+	struct folio *folio;
 	unsigned long pfn;
 
 	if (!device->coherent) {
@@ -114,13 +116,10 @@ struct folio *dmirror_devmem_alloc(struct dmirror_device *device, unsigned int o
 		return NULL;
 	}
 
-	page = pfn_to_page(pfn);
-	zone_device_page_init(page, page_pgmap(page), order);
-	if (order)
-		folio_set_large_rmappable(page_folio(page));
-	page->zone_device_data = backing;
+	folio = migrate_device_folio(page_pgmap(pfn_to_page(pfn)), pfn, order);
+	folio->page.zone_device_data = backing;
 	dmirror_count(device, DMIRROR_ALLOCATED, 1 << order);
-	return page_folio(page);
+	return folio;
 }
 
 /*

@@ -375,21 +375,6 @@ int dmirror_migrate_to_system(struct dmirror_call *call)
 	return ret;
 }
 
-/* The range of the faulting page's folio, as far as it is in this VMA */
-static void dmirror_fault_range(const struct vm_fault *vmf, struct migrate_vma *args)
-{
-	struct folio *folio = page_folio(vmf->page);
-	unsigned long addr = ALIGN_DOWN(vmf->address, PAGE_SIZE);
-	unsigned long before = folio_page_idx(folio, vmf->page) << PAGE_SHIFT;
-	unsigned long after = folio_size(folio) - before;
-
-	/* The page of a PMD is the first page of the folio. */
-	if (!vmf->pte)
-		addr = ALIGN_DOWN(addr, HPAGE_PMD_SIZE);
-	args->start = addr - min(before, addr - vmf->vma->vm_start);
-	args->end = addr + min(after, vmf->vma->vm_end - addr);
-}
-
 /**
  * dmirror_cpu_fault() - migrate a folio that the CPU cannot access
  * @vmf: the fault; its page is locked and referenced
@@ -406,17 +391,12 @@ vm_fault_t dmirror_cpu_fault(struct vm_fault *vmf)
 		.vma = vmf->vma,
 		.faulting = true,
 	};
-	struct migrate_vma args = {
-		.flags = dmirror_select_flag(batch.device) | MIGRATE_VMA_SELECT_FOLIOS,
-		.fault_page = vmf->page,
-	};
+	struct migrate_vma args;
 	unsigned long moved, nr;
 	int ret;
 
 	dmirror_count(batch.device, DMIRROR_CPU_FAULTS, 1);
-	if (vmf->flags & FAULT_FLAG_VMA_LOCK)
-		args.flags |= MIGRATE_VMA_UNDER_VMA_LOCK;
-	dmirror_fault_range(vmf, &args);
+	migrate_vma_init_fault(&args, vmf);
 	nr = (args.end - args.start) >> PAGE_SHIFT;
 	batch.src = kcalloc(2 * nr, sizeof(*batch.src), GFP_KERNEL);
 	if (!batch.src)
