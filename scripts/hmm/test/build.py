@@ -153,6 +153,10 @@ class Builder:
         """The test module, built for the kernel under test."""
         return self.module(f"{SELFTESTS}/hmm_probe")
 
+    def small_driver(self):
+        """The example of a driver, built likewise; its tests use it."""
+        return self.module(f"{SELFTESTS}/small_driver")
+
     def bench_module(self):
         """The benchmark's module, built likewise."""
         return self.module(f"{SELFTESTS}/hmm_bench")

@@ -17,7 +17,8 @@ HMM_TESTS := range range-drivers range-lock range-oracle range-regression \
 	coherent coherent-large \
 	exclusive exclusive-atomic exclusive-mm exclusive-pmd exclusive-race \
 	madvise fork mremap mlock hugetlb memcg userfaultfd soft-dirty \
-	dirty-tracking aging kernel-access matrix random-mm random-mm-race dma-odp
+	dirty-tracking aging kernel-access matrix random-mm random-mm-race dma-odp \
+	small-driver
 
 HMM_DIR := $(patsubst %/,%,$(dir $(lastword $(MAKEFILE_LIST))))
 HMM_COMMON := $(addprefix $(HMM_DIR)/lib/,common.c device.c access.c group.c \
@@ -26,7 +27,8 @@ HMM_COMMON := $(addprefix $(HMM_DIR)/lib/,common.c device.c access.c group.c \
 HMM_MATRIX := $(HMM_DIR)/lib/matrix_memory.c
 HMM_EVENTS := $(HMM_DIR)/lib/changes.c
 HMM_RANDOM := $(HMM_DIR)/lib/random_mm.c
-HMM_HEADERS := $(wildcard $(HMM_DIR)/lib/*.h $(HMM_DIR)/hmm_probe/*_uapi.h)
+HMM_HEADERS := $(wildcard $(HMM_DIR)/lib/*.h $(HMM_DIR)/hmm_probe/*_uapi.h \
+	$(HMM_DIR)/small_driver/*_uapi.h)
 # The mm selftests' own helpers
 HMM_VM := vm_util.c hugepage_settings.c
 
