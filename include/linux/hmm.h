@@ -9,7 +9,6 @@
 #ifndef LINUX_HMM_H
 #define LINUX_HMM_H
 
-#include <linux/jiffies.h>
 #include <linux/mm.h>
 
 struct mmu_interval_notifier;

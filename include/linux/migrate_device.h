@@ -29,6 +29,7 @@
 
 struct dev_pagemap;
 struct vm_area_struct;
+struct vm_fault;
 
 /* Entries of &migrate_vma.src and ->dst. Other bits are not for drivers. */
 #define MIGRATE_PFN_VALID	BIT(0)	/* has a page frame number */

@@ -20,6 +20,7 @@
 #define min(a, b)		((a) < (b) ? (a) : (b))
 
 #define phys_addr_t		unsigned long
+#define vm_fault_t		unsigned int
 
 /* Distinct bits, as access.h wants them; not those of any architecture */
 #define vm_flags_t		unsigned long
