@@ -175,6 +175,17 @@ static inline void migrate_map(const struct migrate_vma *migrate,
 		put_anon_vma(folio_anon_vma(to));
 }
 
+/* May a huge page fill a hole of the VMA? Only where a CPU fault may do so. */
+static inline bool migrate_may_fill_huge(struct vm_area_struct *vma)
+{
+#ifdef CONFIG_TRANSPARENT_HUGEPAGE
+	return thp_vma_allowable_order(vma, vma->vm_flags, TVA_PAGEFAULT,
+				       HPAGE_PMD_ORDER);
+#else
+	return false;
+#endif
+}
+
 static inline unsigned long migrate_index(const struct migrate_vma *migrate,
 					  unsigned long addr)
 {

@@ -62,8 +62,7 @@ static bool migrate_populate_order_allowed(struct vm_area_struct *vma,
 {
 #ifdef CONFIG_TRANSPARENT_HUGEPAGE
 	if (folio_test_pmd_mappable(folio))
-		return thp_vma_allowable_order(vma, vma->vm_flags,
-					       TVA_PAGEFAULT, HPAGE_PMD_ORDER);
+		return migrate_may_fill_huge(vma);
 	return !folio_test_large(folio) ||
 	       !vma_thp_disabled(vma, vma->vm_flags, false);
 #else

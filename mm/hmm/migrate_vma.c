@@ -46,8 +46,6 @@ static int migrate_vma_check(const struct migrate_vma *args)
 {
 	if (!migrate_vma_is_migratable(args->vma) || !args->src || !args->dst)
 		return -EINVAL;
-	if (WARN_ON_ONCE(!migrate_vma_is_locked(args)))
-		return -EINVAL;
 	if (args->flags & MIGRATE_VMA_SWAP_IN &&
 	    args->flags & MIGRATE_VMA_UNDER_VMA_LOCK)
 		return -EINVAL;
@@ -56,6 +54,8 @@ static int migrate_vma_check(const struct migrate_vma *args)
 		return -EINVAL;
 	if (args->fault_page && (!is_device_private_page(args->fault_page) ||
 				 !PageLocked(args->fault_page)))
+		return -EINVAL;
+	if (WARN_ON_ONCE(!migrate_vma_is_locked(args)))
 		return -EINVAL;
 	return 0;
 }
