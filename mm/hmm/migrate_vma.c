@@ -74,7 +74,9 @@ static int migrate_vma_check(const struct migrate_vma *args)
  *   With %MIGRATE_PFN_COMPOUND, it is the first page of a large folio that
  *   migrates as a whole, and the entries of its other pages are 0.
  * - %MIGRATE_PFN_MIGRATE alone: a hole, which the driver may fill with a page;
- *   with %MIGRATE_PFN_COMPOUND, with a folio of the size of a PMD.
+ *   with %MIGRATE_PFN_COMPOUND, with a folio of the size of a PMD. Holes are
+ *   found whatever ->flags select: a driver that migrates to system memory
+ *   should leave them, and has nothing to copy to them. migrate_fill() can.
  * - 0: the page is not selected, or cannot be migrated now.
  *
  * For each page that it wants to migrate, the driver then allocates a

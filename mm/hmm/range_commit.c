@@ -119,7 +119,9 @@ static int hmm_commit_try(struct hmm_commit *commit, unsigned long deadline)
  * invalidation collides. &hmm_range.notifier_seq is set by this function.
  *
  * All attempts have one deadline, and there is always one attempt. Neither
- * faults nor @program are interrupted when it passes.
+ * faults nor @program are interrupted when it passes, and it is checked between
+ * attempts: an attempt in which a fault handler drops the lock, as userfaultfd
+ * does, may last longer by the time that was left.
  *
  * Context: Process context, may sleep. The caller holds neither mmap_lock nor
  * the lock of @commit, and keeps the mm alive.
