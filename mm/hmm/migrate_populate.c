@@ -56,20 +56,6 @@ migrate_populate_leaf(const struct vm_area_struct *vma,
 				pfn, pgtable_leaf_rules(vma));
 }
 
-/* May the folio be as large as it is, by what the process has asked for? */
-static bool migrate_populate_order_allowed(struct vm_area_struct *vma,
-					   struct folio *folio)
-{
-#ifdef CONFIG_TRANSPARENT_HUGEPAGE
-	if (folio_test_pmd_mappable(folio))
-		return migrate_may_fill_huge(vma);
-	return !folio_test_large(folio) ||
-	       !vma_thp_disabled(vma, vma->vm_flags, false);
-#else
-	return true;
-#endif
-}
-
 /* PMDs */
 
 #ifdef CONFIG_ARCH_HAS_PMD_SOFTLEAVES
@@ -250,8 +236,8 @@ static pmd_t *migrate_populate_alloc_pmd(struct mm_struct *mm,
  * Context: Process context, may sleep. mmap_lock is held, or the VMA's lock.
  *
  * Return: true if the folio is mapped now; false if memory is short, if the
- * hole is no longer one, or if the VMA must not have folios of this order, as
- * after MADV_NOHUGEPAGE.
+ * hole is no longer one, or if the folio is as large as a PMD and the VMA must
+ * not have huge pages, as after MADV_NOHUGEPAGE.
  */
 bool migrate_populate(struct migrate_vma *migrate, unsigned long i,
 		      struct folio *folio)
@@ -263,7 +249,7 @@ bool migrate_populate(struct migrate_vma *migrate, unsigned long i,
 	if (folio_is_zone_device(folio) && !folio_is_device_private(folio) &&
 	    !folio_is_device_coherent(folio))
 		return false;
-	if (!migrate_populate_order_allowed(vma, folio))
+	if (folio_test_pmd_mappable(folio) && !migrate_may_fill_huge(vma))
 		return false;
 	/* Allocating an anon_vma needs mmap_lock. */
 	if (!vma->anon_vma && migrate->flags & MIGRATE_VMA_UNDER_VMA_LOCK)
