@@ -13,8 +13,10 @@ GOALS = {
     "least": (lambda base, goal: goal, ">= {:g}"),
     "plus": (lambda base, goal: base + goal, "<= base + {:g}"),
     "times": (lambda base, goal: base * goal, "<= {:g} x base"),
+    "alone": (lambda alone, goal: alone * goal, "<= {:g} x alone"),
 }
-RELATIVE = ("plus", "times")
+RELATIVE = ("plus", "times", "alone")
+SHORT = {("times", 1): "<= base", ("alone", 1): "<= alone"}
 
 
 @dataclasses.dataclass
@@ -27,6 +29,7 @@ class Row:
     sense: str
     goal: float
     runs: dict = dataclasses.field(default_factory=lambda: {"base": [], "ours": []})
+    alone: "Row" = None  # with sense "alone": the row NAME-alone
 
     def figure(self, implementation):
         """The median of the boots."""
@@ -46,7 +49,7 @@ class Row:
 
     def limit(self):
         """The limit of our figure; None if there is no goal, or no base to compare with."""
-        base = self.figure("base")
+        base = self.figure("base") if self.sense != "alone" else self.alone.figure("ours")
         if self.sense not in GOALS or (self.sense in RELATIVE and base is ABSENT):
             return None
         return GOALS[self.sense][0](base, self.goal)
@@ -55,7 +58,7 @@ class Row:
         """The goal as the table shows it."""
         if self.sense not in GOALS:
             return ""
-        return "<= base" if (self.sense, self.goal) == ("times", 1) else GOALS[self.sense][1].format(self.goal)
+        return SHORT.get((self.sense, self.goal)) or GOALS[self.sense][1].format(self.goal)
 
     def met(self):
         """Whether ours reaches the goal; None where there is none."""
@@ -80,6 +83,9 @@ def rows_of(listing):
     for line in listing.splitlines():
         name, kind, section, label, sense, goal = line.split("\t")
         rows.append(Row(name, kind == "clock", section, label, sense, float(goal)))
+    names = {row.name: row for row in rows}
+    for row in rows:
+        row.alone = names[f"{row.name}-alone"] if row.sense == "alone" else None
     return rows
 
 

@@ -94,6 +94,8 @@ static const struct section sections[] = {	/* up to one without rows */
 	  .apart = true, .rows = unsubscribed_rows },
 	{ "migration of 2 MiB, nothing copied (instructions per page)",
 	  .apart = true, .rows = migrate_rows },
+	{ "a device fault with placement of 2 MiB (instructions per page)",
+	  .apart = true, .rows = place_rows },
 	{ "exclusive access to 2 MiB (instructions per page)",
 	  .apart = true, .rows = exclusive_rows },
 	{ "a DMA map behind an IOMMU (instructions per page)",
@@ -119,6 +121,7 @@ static void list(void)
 		[AT_LEAST] = "least",
 		[BASE_PLUS] = "plus",
 		[BASE_TIMES] = "times",
+		[AS_ALONE] = "alone",
 	};
 	const struct section *section;
 	const struct row *row;

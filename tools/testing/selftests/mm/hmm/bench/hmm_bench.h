@@ -45,6 +45,7 @@ enum sense {
 	AT_LEAST,
 	BASE_PLUS,	/* at most so much more than the stock kernel's */
 	BASE_TIMES,	/* at most so many times as much */
+	AS_ALONE,	/* at most so many times that of our row NAME-alone */
 };
 
 struct row {
@@ -70,6 +71,7 @@ extern const struct row first_rows[];
 extern const struct row madvise_rows[];
 extern const struct row unsubscribed_rows[];
 extern const struct row migrate_rows[];
+extern const struct row place_rows[];
 extern const struct row exclusive_rows[];
 extern const struct row dma_rows[];
 extern const struct row storm_rows[];
@@ -95,6 +97,9 @@ int put(const char *path, const char *text);
 unsigned int order_of(enum kind kind);		/* of its folios */
 char *map(enum kind kind, unsigned long size);
 char *map_present(enum kind kind, unsigned long size);
+
+/* 2 MiB, and what was allocated is what the kind says. */
+char *map_folios(enum kind kind);
 
 /* Mappings of one page each: of present memory, and of nothing anywhere */
 int split_mapping(char *at, unsigned long count, int protection);

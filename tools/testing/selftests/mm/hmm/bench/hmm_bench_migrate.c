@@ -36,8 +36,7 @@ static int count_of(enum kind kind, const char *what, unsigned long *count)
 	return found == 1 ? 0 : failed("cannot read %s", path);
 }
 
-/* 2 MiB, and what was allocated is what the kind says. */
-static char *map_folios(enum kind kind)
+char *map_folios(enum kind kind)
 {
 	static const char event[] = "anon_fault_alloc";
 	unsigned long before, after, wanted = 0;

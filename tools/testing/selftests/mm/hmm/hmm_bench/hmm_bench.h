@@ -68,6 +68,8 @@ struct bench_sub {
  * @flushes: how many there were
  * @dev: that does DMA
  * @dma: its map, zeroed before each run
+ * @rounds: how often the range was invalidated, under the holder's seq_lock
+ * @mapped: what the driver has read from the answers
  */
 struct bench_job {
 	struct mmu_interval_notifier notifier;
@@ -82,6 +84,8 @@ struct bench_job {
 	atomic64_t flushes;
 	struct device *dev;
 	struct hmm_dma_map dma;
+	u64 rounds;
+	unsigned long mapped;
 };
 
 /* Device memory */
@@ -100,6 +104,13 @@ struct folio *bench_device_alloc(unsigned int order);
 #define UNDER_VMA_LOCK		0
 #endif
 
+/* What a migration may select, and destinations for what it has collected */
+#define BENCH_HOLES	true
+
+void bench_choose_memory(struct migrate_vma *migrate,
+			 const struct hmm_bench_call *call);
+void bench_supply(struct migrate_vma *migrate,
+		  struct folio *(*alloc)(unsigned int order), bool holes);
 vm_fault_t bench_migrate_to_ram(struct vm_fault *vmf);
 
 /* Ioctls of first subscriptions */
@@ -126,5 +137,16 @@ int bench_dma_map(struct bench_job *job);
 int bench_dma_unmap(struct bench_job *job);
 void bench_dma_undo(struct bench_job *job);
 void bench_dma_disarm(struct bench_job *job);
+int bench_place_arm(struct bench_job *job);
+int bench_place(struct bench_job *job);
+int bench_fault_collect(struct bench_job *job);
+int bench_collect_fault(struct bench_job *job);
+int bench_mirror(struct bench_job *job);
+void bench_place_inspect(struct bench_job *job);
+void bench_place_disarm(struct bench_job *job);
+
+/* Events of the calling task, one job at a time */
+int bench_events_begin(void);
+void bench_events_end(u64 *counts);
 
 #endif /* _HMM_BENCH_H */

@@ -342,6 +342,34 @@ static const struct bench_op bench_ops[HMM_BENCH_OPS] = {
 		.run = bench_dma_unmap,
 		.disarm = bench_dma_disarm,
 	},
+	[HMM_BENCH_PLACE] = {
+		.subscribes = true,
+		.arm = bench_place_arm,
+		.run = bench_place,
+		.disarm = bench_place_disarm,
+		.inspect = bench_place_inspect,
+	},
+	[HMM_BENCH_FAULT_COLLECT] = {
+		.subscribes = true,
+		.arm = bench_place_arm,
+		.run = bench_fault_collect,
+		.disarm = bench_place_disarm,
+		.inspect = bench_place_inspect,
+	},
+	[HMM_BENCH_COLLECT_FAULT] = {
+		.subscribes = true,
+		.arm = bench_place_arm,
+		.run = bench_collect_fault,
+		.disarm = bench_place_disarm,
+		.inspect = bench_place_inspect,
+	},
+	[HMM_BENCH_MIRROR] = {
+		.subscribes = true,
+		.arm = bench_place_arm,
+		.run = bench_mirror,
+		.disarm = bench_place_disarm,
+		.inspect = bench_place_inspect,
+	},
 };
 
 /* Timing */
@@ -459,6 +487,7 @@ static int job_run(struct bench_job *job)
 
 	job->mm = current->mm;
 	job->range.notifier = &job->notifier;
+	job->range.dev_private_owner = &bench_pagemap;
 	job->range.start = call->addr;
 	job->range.end = call->addr + (call->npages << PAGE_SHIFT);
 	rc = default_flags(call->flags, &job->range.default_flags);

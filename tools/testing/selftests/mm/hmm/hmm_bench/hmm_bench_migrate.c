@@ -40,7 +40,10 @@ static struct folio *source_of(unsigned long entry)
 
 static unsigned int order_of(unsigned long entry)
 {
-	return entry & MIGRATE_PFN_COMPOUND ? folio_order(source_of(entry)) : 0;
+	if (!(entry & MIGRATE_PFN_COMPOUND))
+		return 0;
+	return entry & MIGRATE_PFN_VALID ? folio_order(source_of(entry)) :
+					   HPAGE_PMD_ORDER;
 }
 
 static unsigned long destination_of(unsigned long entry,
@@ -55,10 +58,11 @@ static unsigned long destination_of(unsigned long entry,
 }
 
 /* What no destination is found for stays where it is. */
-static void supply(struct migrate_vma *migrate,
-		   struct folio *(*alloc)(unsigned int order))
+void bench_supply(struct migrate_vma *migrate,
+		  struct folio *(*alloc)(unsigned int order), bool holes)
 {
-	const unsigned long wanted = MIGRATE_PFN_VALID | MIGRATE_PFN_MIGRATE;
+	const unsigned long wanted = MIGRATE_PFN_MIGRATE |
+				     (holes ? 0 : MIGRATE_PFN_VALID);
 	unsigned long i, entry;
 
 	for (i = 0; i < migrate->npages; i += 1UL << order_of(entry)) {
@@ -128,7 +132,7 @@ vm_fault_t bench_migrate_to_ram(struct vm_fault *vmf)
 	if (migrate_vma_setup(&migrate)) {
 		rc = VM_FAULT_SIGBUS;
 	} else {
-		supply(&migrate, system_alloc);
+		bench_supply(&migrate, system_alloc, !BENCH_HOLES);
 		migrate_vma_pages(&migrate);
 		migrate_vma_finalize(&migrate);
 	}
@@ -152,12 +156,12 @@ static const struct mmu_notifier_ops flush_counter_ops = {
 	.arch_invalidate_secondary_tlbs = count_flush,
 };
 
-static void choose_memory(struct migrate_vma *migrate,
-			  const struct hmm_bench_call *call)
+void bench_choose_memory(struct migrate_vma *migrate,
+			 const struct hmm_bench_call *call)
 {
 	migrate->pgmap_owner = &bench_pagemap;
-	migrate->flags = call->op == HMM_BENCH_MIGRATE_TO_DEVICE ?
-		MIGRATE_VMA_SELECT_SYSTEM : MIGRATE_VMA_SELECT_DEVICE_PRIVATE;
+	migrate->flags = call->op == HMM_BENCH_MIGRATE_TO_SYSTEM ?
+		MIGRATE_VMA_SELECT_DEVICE_PRIVATE : MIGRATE_VMA_SELECT_SYSTEM;
 	if (call->flags & HMM_BENCH_COMPOUND)
 		migrate->flags |= MIGRATE_VMA_SELECT_COMPOUND;
 	if (call->flags & HMM_BENCH_FOLIOS)
@@ -207,7 +211,7 @@ int bench_migrate_arm(struct bench_job *job)
 	if (!migrate->src)
 		return -ENOMEM;
 	migrate->dst = migrate->src + nr;
-	choose_memory(migrate, &job->call);
+	bench_choose_memory(migrate, &job->call);
 	rc = begin_to_count_flushes(job);
 	if (!rc) {
 		rc = find_vma_of(job);
@@ -244,7 +248,7 @@ static int migrate_by(struct bench_job *job,
 	if (rc)
 		return rc;
 	phases[HMM_BENCH_SETUP] = lap(&since);
-	supply(migrate, alloc);
+	bench_supply(migrate, alloc, !BENCH_HOLES);
 	phases[HMM_BENCH_ALLOC] = lap(&since);
 	migrate_vma_pages(migrate);
 	phases[HMM_BENCH_PAGES] = lap(&since);

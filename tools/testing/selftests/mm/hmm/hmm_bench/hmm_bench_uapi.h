@@ -39,6 +39,10 @@ enum hmm_bench_op {
 	HMM_BENCH_EXCLUSIVE_RANGE,	/* of all at once, if there is a way */
 	HMM_BENCH_DMA_MAP,		/* what is present, for DMA */
 	HMM_BENCH_DMA_UNMAP,		/* ... and no longer */
+	HMM_BENCH_PLACE,		/* a device fault, with placement */
+	HMM_BENCH_FAULT_COLLECT,	/* likewise, by calls that 7.3 has */
+	HMM_BENCH_COLLECT_FAULT,	/* likewise, in the other order */
+	HMM_BENCH_MIRROR,		/* hmm_range_fault() until it is valid */
 	HMM_BENCH_OPS,
 };
 
@@ -57,6 +61,10 @@ enum hmm_bench_op {
 #define HMM_BENCH_WHOLE		_BITUL(7)
 /* ... or of one page, and only what the DMA layer does for it */
 #define HMM_BENCH_LAYER		_BITUL(8)
+/* ... and of HMM_BENCH_PLACE: count enum hmm_bench_event; slows it down */
+#define HMM_BENCH_EVENTS	_BITUL(9)
+/* ... what it is where there is no such call: HMM_BENCH_FAULT_COLLECT */
+#define HMM_BENCH_FAULT_FIRST	_BITUL(10)
 
 /* The parts of a migration */
 enum hmm_bench_phase {
@@ -65,6 +73,15 @@ enum hmm_bench_phase {
 	HMM_BENCH_PAGES,	/* migrate_vma_pages() */
 	HMM_BENCH_FINALIZE,	/* migrate_vma_finalize() */
 	HMM_BENCH_PHASES,
+};
+
+/* What happens during a device fault */
+enum hmm_bench_event {
+	HMM_BENCH_WALKED,	/* pages that walks have passed, each time */
+	HMM_BENCH_ROUNDS,	/* calls of the driver's invalidate() */
+	HMM_BENCH_ALLOCATED,	/* pages of system memory, for user space */
+	HMM_BENCH_ZEROED,	/* bytes of them that the CPU has zeroed */
+	HMM_BENCH_NR_EVENTS,
 };
 
 /**
@@ -77,12 +94,15 @@ enum hmm_bench_phase {
  * @step: pages from one fault of HMM_BENCH_POPULATE to the next
  * @cycles: (out) of the quickest
  * @faults: (out) handle_mm_fault() calls of the last one
- * @valid: (out) pages that the last one reported valid, or migrated
+ * @valid: (out) pages that the last one reported valid, or migrated, or for
+ *	HMM_BENCH_PLACE and its likes, valid and in device memory
  * @writable: (out) ... and writable
  * @order: (out) the least order reported for a valid page
  * @folio_order: (out) the order of the smallest folio behind a valid page
  * @phases: (out) cycles of each enum hmm_bench_phase of the last migration
  * @flushes: (out) TLB flushes of the last one, with HMM_BENCH_FLUSHES
+ * @events: (out) each enum hmm_bench_event of the last one, with
+ *	HMM_BENCH_EVENTS
  */
 struct hmm_bench_call {
 	__u64 addr;
@@ -99,6 +119,7 @@ struct hmm_bench_call {
 	__u32 folio_order;
 	__u64 phases[HMM_BENCH_PHASES];
 	__u64 flushes;
+	__u64 events[HMM_BENCH_NR_EVENTS];
 };
 
 /**
