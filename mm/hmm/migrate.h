@@ -21,7 +21,7 @@
  *	migrate_vma.c		by address
  *	migrate_device.c	by page frame
  *	migrate_evict.c		evict a range of device memory
- *	range_migrate.c		by address, with faults, for a device fault
+ *	migrate_hmm_range.c	a device fault: by address, with faults
  *	migrate_range.c		a range of any VMAs, all stages
  *	migrate_fault.c		a CPU fault, all stages
  *	migrate_folio.c		new folios of device memory
