@@ -18,7 +18,8 @@ struct hmm_migrate;
  *
  * @reserve: Make sure that destinations for @npages pages can be allocated,
  *	which may evict other memory. Called at most once in a call, before any
- *	page is touched, when there is a page that may move. Returns 0 or a
+ *	page is unmapped, when there is a page that may move. @npages is the
+ *	number of pages from that one to the end of the range. Returns 0 or a
  *	negative errno, which ends the call. May sleep and allocate memory: no
  *	lock is held.
  * @unreserve: The call is over, and @reserve had returned 0.
@@ -56,15 +57,16 @@ struct hmm_migrate_ops {
  * Usually embedded in a structure with what the callbacks need.
  *
  * @range: as for hmm_range_fault(), page aligned. Its ->dev_private_owner is
- *	also the owner of the destinations. ->notifier_seq is set.
+ *	also the owner of the destinations. ->notifier_seq is not for the caller.
  * @flags: %MIGRATE_VMA_SELECT_COMPOUND or %MIGRATE_VMA_SELECT_FOLIOS, if large
  *	folios may move as a whole
  * @src: one entry for each page of the range; need not be initialised. After
  *	the call, see hmm_migrate_why().
  * @dst: likewise; of no meaning after the call
- * @moved: (out) number of pages that have moved, or that fill holes
+ * @moved: (out) number of pages that were moved, or that fill holes, in all
+ *	attempts
  * @retries: (out) how often a part of the range was begun again because an
- *	invalidation had collided
+ *	invalidation had collided, be it one of the migration itself
  */
 struct hmm_migrate {
 	struct hmm_range range;
@@ -79,8 +81,9 @@ struct hmm_migrate {
  * hmm_migrate_why() - why a page was not migrated
  * @src: its entry of &hmm_migrate.src after hmm_range_migrate()
  *
- * Return: the reason of the last attempt, or %MIGRATE_NOT_REFUSED if the page
- * was not tried: it has moved, was device memory already, or was not requested.
+ * Return: the reason of the last attempt; %MIGRATE_NOT_SELECTED if the page was
+ * not requested. %MIGRATE_NOT_REFUSED if it has moved, or was not tried: pages
+ * before the first one that may move, and all others if there is none.
  */
 static inline enum migrate_refusal hmm_migrate_why(unsigned long src)
 {

@@ -68,6 +68,7 @@ struct migrate_answers {
  */
 #define MIGRATE_VMA_ANSWERS	BIT(30)
 #define MIGRATE_VMA_ZEROES	BIT(31)
+#define MIGRATE_VMA_PRIVATE	(MIGRATE_VMA_ANSWERS | MIGRATE_VMA_ZEROES)
 
 /*
  * Must holes be invalidated before they are filled? A device may have mapped
@@ -83,6 +84,13 @@ static inline bool migrate_invalidates_holes(const struct migrate_vma *migrate)
 static inline unsigned long migrate_refused(enum migrate_refusal why)
 {
 	return (unsigned long)why << MIGRATE_PFN_SHIFT;
+}
+
+/* The same, if the caller wants the reason */
+static inline unsigned long migrate_unmoved(const struct migrate_vma *migrate,
+					    enum migrate_refusal why)
+{
+	return migrate->flags & MIGRATE_VMA_ANSWERS ? migrate_refused(why) : 0;
 }
 
 static inline struct folio *migrate_folio_of(unsigned long entry)

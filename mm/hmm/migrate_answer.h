@@ -86,38 +86,37 @@ migrate_answer_ptes(const struct migrate_answers *answers,
 
 /*
  * The same for pages without a page table. @pmd is none, or the entry of a huge
- * page, whose first page's request counts. False if it must be faulted in.
+ * page. A huge page moves if its first page here is requested.
  */
-static inline bool migrate_answer_pmd(const struct migrate_answers *answers,
-				      struct migrate_vma *migrate, pmd_t pmd,
-				      unsigned long addr, unsigned long end)
+static inline unsigned long
+migrate_answer_pmd(const struct migrate_answers *answers,
+		   struct migrate_vma *migrate, pmd_t pmd, unsigned long addr,
+		   unsigned long end)
 {
 	const void *owner = answers->walk->range->dev_private_owner;
-	unsigned long i = migrate_index(migrate, addr), nr, at;
+	unsigned long i = migrate_index(migrate, addr), at;
 	struct vm_area_struct *vma = migrate->vma;
 	struct hmm_leaf leaf = hmm_leaf_absent();
 	bool hole = pmd_none(pmd);
 
-	nr = hmm_pages(addr, end);
 	if (!hole) {
 		leaf = hmm_decode_pmd(owner, vma, addr, pmd);
 		hole = is_huge_zero_pmd(pmd) && !pmd_uffd(pmd);
 	}
-	for (at = 0; at < nr; at++) {
-		unsigned long asked = migrate_answer_asked(answers, i + at);
+	for (at = addr; at < end; at += PAGE_SIZE, i++) {
+		unsigned long asked = migrate_answer_asked(answers, i);
 
 		if (!asked)
-			migrate->src[i + at] =
-				migrate_refused(MIGRATE_NOT_SELECTED);
+			migrate->src[i] = migrate_refused(MIGRATE_NOT_SELECTED);
 		else if (!migrate_answer_meets(asked, leaf.answer) &&
 			 !(hole && migrate_answer_may_fill(answers, vma, asked)))
-			return false;
+			return at;
 		/* All pages have the same request. */
 		if (!answers->requests)
 			break;
 	}
 	hmm_walk_record(answers->walk, addr, end, leaf);
-	return true;
+	return end;
 }
 
 #endif /* _MM_HMM_MIGRATE_ANSWER_H */

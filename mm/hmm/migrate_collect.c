@@ -209,8 +209,7 @@ static bool migrate_collect_fills_huge(const struct migrate_walk *w)
 	/* Some of its pages may not be requested. */
 	if (migrate_collect_answers(w) && w->answers->requests)
 		return false;
-	return migrate_collect_huge(w) &&
-	       !vma_thp_disabled(w->vma, w->vma->vm_flags, false);
+	return migrate_collect_huge(w) && migrate_may_fill_huge(w->vma);
 }
 
 static void migrate_collect_hole(struct migrate_walk *w, unsigned long start,
@@ -219,13 +218,13 @@ static void migrate_collect_hole(struct migrate_walk *w, unsigned long start,
 	unsigned long next;
 
 	/* File systems fill the holes of files. */
-	if (!vma_is_anonymous(w->vma))
-		return;
 	if (migrate_collect_answers(w) && !w->answers->fill) {
 		migrate_collect_refuse(w, start, (end - start) >> PAGE_SHIFT,
 				       MIGRATE_NO_DESTINATION);
 		return;
 	}
+	if (!vma_is_anonymous(w->vma))
+		return;
 	for (; start < end; start = next) {
 		next = pmd_addr_end(start, end);
 		if (migrate_collect_fills_huge(w) &&
@@ -807,7 +806,7 @@ static bool migrate_collect_answer_pmd(struct migrate_walk *w, pmd_t pmd,
 				       unsigned long addr, unsigned long end)
 {
 	if (migrate_collect_answers(w) &&
-	    !migrate_answer_pmd(w->answers, w->migrate, pmd, addr, end))
+	    migrate_answer_pmd(w->answers, w->migrate, pmd, addr, end) < end)
 		w->stopped = true;
 	return !w->stopped;
 }
@@ -837,7 +836,7 @@ static unsigned long migrate_collect_pmd(struct migrate_walk *w, pmd_t *pmd,
 	}
 	if (is_huge_zero_pmd(value))
 		migrate_collect_zeroes(w, addr, end, pmd_uffd(value));
-	else
+	else if (!migrate_collect_is_refused(w, addr))
 		migrate_collect_pmd_locked(w, pmd, ptl, addr, end);
 	spin_unlock(ptl);
 	return w->split ? addr : end;

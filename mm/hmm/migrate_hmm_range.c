@@ -52,9 +52,15 @@
  * A race that is lost costs another attempt, in which the pages that have moved
  * already are recorded as they are. CPU faults and other devices may take them
  * back meanwhile. So after HMM_MIGRATE_TRIES lost races, the next attempt is
- * made with mmap_lock and the VMA's lock held for writing: no fault, no other
+ * made with mmap_lock and the VMA's lock held for writing: no CPU fault, no other
  * call of this kind, and no madvise() can take a page back before it is mapped.
  * Reclaim and others that come by rmap still can, and cost one attempt each.
+ *
+ * Not every race that is lost has a winner. A page that other processes map is
+ * invalidated once more when it is unmapped there, after the sequence was taken.
+ * If it moves, the next attempt finds it on the device. If it cannot, it would
+ * never be mapped: so after an attempt that has lost and moved nothing, pages
+ * stay where they are.
  */
 #include <linux/export.h>
 #include <linux/hmm-migrate.h>
@@ -78,11 +84,17 @@
 #define HMM_MIGRATE_TRIES	4
 
 /*
- * How an attempt ends, besides with 0 or an errno: another attempt is necessary,
- * because a race was lost, or for another reason
+ * How an attempt ends, besides with 0 or an errno. Another attempt is necessary:
+ *
+ * HMM_MIGRATE_LOST: a race was lost.
+ * HMM_MIGRATE_FAULT: pages were faulted in, or must be, which are not holes, or
+ *	cannot be filled. Usually this happens once, but competitors can cause it
+ *	again.
+ * HMM_MIGRATE_AGAIN: the lock was dropped for what takes time.
  */
 #define HMM_MIGRATE_LOST	1
-#define HMM_MIGRATE_AGAIN	2
+#define HMM_MIGRATE_FAULT	2
+#define HMM_MIGRATE_AGAIN	3
 
 enum hmm_migrate_lock {
 	HMM_MIGRATE_UNLOCKED,
@@ -106,7 +118,9 @@ enum hmm_migrate_lock {
  * @latest: the latest sequence before the part began
  * @timeout: in jiffies; %MAX_SCHEDULE_TIMEOUT for no limit
  * @deadline: when that time is over
- * @lost: races that this part has lost
+ * @lost: races that this part has lost, or may have
+ * @collected: this attempt has begun to migrate
+ * @stay: pages of this part that have not moved yet are to stay
  * @needs_mmap_lock: the next step failed under the VMA's lock
  * @needs_fault: the next step is a fault that may have to drop the lock
  * @faults_only: this attempt is for that fault
@@ -129,6 +143,8 @@ struct hmm_migrator {
 	unsigned long timeout;
 	unsigned long deadline;
 	unsigned int lost;
+	bool collected;
+	bool stay;
 	bool needs_mmap_lock;
 	bool needs_fault;
 	bool faults_only;
@@ -202,9 +218,9 @@ static int hmm_migrate_lock(struct hmm_migrator *m)
 	struct mm_struct *mm = hmm_migrate_mm(m);
 	int ret;
 
+	m->faults_only = m->needs_fault;
 	if (hmm_migrate_is_exclusive(m))
 		return hmm_migrate_lock_exclusive(m);
-	m->faults_only = m->needs_fault;
 	m->needs_fault = false;
 	if (!m->needs_mmap_lock && hmm_migrate_lock_vma(m))
 		return 0;
@@ -274,7 +290,8 @@ static void hmm_migrate_begin_part(struct hmm_migrator *m, unsigned long seq)
 	hmm_migrate_restore_requests(m, m->part.start);
 	hmm_walk_init(&m->walk, &m->part);
 	m->walk.vma = m->held == HMM_MIGRATE_VMA_LOCK ? m->vma : NULL;
-	m->walk.moving = migrate_vma_is_migratable(m->vma);
+	m->walk.moving = !m->stay && migrate_vma_is_migratable(m->vma);
+	m->collected = false;
 }
 
 /* From @addr to the end of the part */
@@ -334,7 +351,6 @@ hmm_migrate_scan_table(struct hmm_migrator *m,
 	pmd_t *pmdp = mm_find_pmd(mm, addr);
 	spinlock_t *ptl;	/* of the PTEs, or of the PMD */
 	pmd_t pmd = __pmd(0);
-	bool met;
 	pte_t *ptep;
 
 	while (pmdp) {
@@ -351,10 +367,10 @@ hmm_migrate_scan_table(struct hmm_migrator *m,
 			break;
 		spin_unlock(ptl);
 	}
-	met = migrate_answer_pmd(answers, &m->migrate, pmd, addr, end);
+	addr = migrate_answer_pmd(answers, &m->migrate, pmd, addr, end);
 	if (pmdp)
 		spin_unlock(ptl);
-	return met ? end : addr;
+	return addr;
 }
 
 /* Must the page at @addr be faulted in, or is it a hole? */
@@ -373,14 +389,16 @@ static bool hmm_migrate_is_hole(struct hmm_migrator *m, unsigned long addr)
 }
 
 /*
- * With mmap_lock held for writing, faults cannot drop it. If userfaultfd may
- * have to handle them, the lock is dropped first.
+ * With mmap_lock held for writing, faults cannot drop it, and are not killable.
+ * If userfaultfd or a file system may have to handle them, the next attempt
+ * makes them under another lock.
  */
-static bool hmm_migrate_can_fault(struct hmm_migrator *m)
+static bool hmm_migrate_must_unlock(struct hmm_migrator *m)
 {
 	m->needs_fault = m->held == HMM_MIGRATE_MMAP_WRITE &&
-			 userfaultfd_armed(m->vma);
-	return !m->needs_fault;
+			 (userfaultfd_armed(m->vma) ||
+			  !vma_is_anonymous(m->vma));
+	return m->needs_fault;
 }
 
 static bool hmm_migrate_asks_to_write(const struct hmm_migrator *m,
@@ -399,7 +417,7 @@ static enum hmm_outcome hmm_migrate_fault(struct hmm_migrator *m,
 	unsigned long next, end = m->part.end;
 	struct migrate_answers answers;
 
-	if (!hmm_migrate_can_fault(m))
+	if (hmm_migrate_must_unlock(m))
 		return HMM_COLLIDED;
 	hmm_migrate_init_vma(m, addr);
 	answers = hmm_migrate_answers(m);
@@ -486,8 +504,8 @@ static void hmm_migrate_answer_moved(unsigned long *slots, unsigned long nr,
 {
 	unsigned long keep = HMM_PFN_STICKY | HMM_PFN_VALID | HMM_PFN_WRITE;
 
-	/* A huge page may have been split. */
-	if (nr == HPAGE_PMD_NR)
+	/* Unless a PMD has moved as a whole, PTEs may map the pages now. */
+	if (nr == 1UL << PMD_ORDER)
 		keep = HMM_PFN_FLAGS;
 	while (nr--) {
 		*slots = (*slots & keep) | pfn++;
@@ -504,22 +522,44 @@ static void hmm_migrate_answer_filled(const struct hmm_migrator *m,
 		hmm_leaf_mapped(folio_pfn(folio),
 				hmm_flags_allow_writing(vma->vm_flags),
 				folio_test_pmd_mappable(folio) ?
-					HPAGE_PMD_ORDER : 0);
+					PMD_ORDER : 0);
 
 	hmm_slots_record(slots, folio_nr_pages(folio), leaf);
 }
 
 /*
+ * Pages that were unmapped are mapped again: if a PMD was split meanwhile, by
+ * PTEs.
+ */
+static void hmm_migrate_answer_unmoved(unsigned long *slots, unsigned long nr)
+{
+	while (nr--)
+		*slots++ &= ~(0x1FUL << HMM_PFN_ORDER_SHIFT);
+}
+
+/*
+ * Holes were not filled. If there were destinations, they usually are no holes
+ * any more; or, if no competitor can have filled them, memory is short.
+ */
+static int hmm_migrate_is_unfilled(struct hmm_migrator *m,
+				   const struct folio *to)
+{
+	if (to && m->held != HMM_MIGRATE_MMAP_WRITE)
+		return HMM_MIGRATE_LOST;
+	m->no_fill = true;
+	return HMM_MIGRATE_FAULT;
+}
+
+/*
  * Change the answers of pages that have moved, and of holes that are filled.
- * Returns 0, or why another attempt is necessary. A hole that has a destination
- * and is not filled usually is not a hole any more. If this happens without
- * competitors, memory is short.
+ * Returns 0, or why another attempt is necessary.
  */
 static int hmm_migrate_update(struct hmm_migrator *m)
 {
 	unsigned long *slots = hmm_walk_slots(&m->walk, m->migrate.start);
-	const unsigned long *dst = m->migrate.dst;
-	unsigned long *src = m->migrate.src, i, nr;
+	unsigned long *src = m->migrate.src, *dst = m->migrate.dst;
+	bool fill = !m->no_fill;
+	unsigned long i, at, nr;
 	int ret = 0;
 
 	for (i = 0; i < m->migrate.npages; i += nr) {
@@ -537,26 +577,25 @@ static int hmm_migrate_update(struct hmm_migrator *m)
 			m->hmm->moved += nr;
 			break;
 		case MIGRATE_ENTRY_RESTORED:
-			/* Its PMD may have been split. */
-			if (nr < HPAGE_PMD_NR)
-				hmm_migrate_answer_moved(slots + i, nr,
-							 src[i] >> MIGRATE_PFN_SHIFT);
+			hmm_migrate_answer_unmoved(slots + i, nr);
+			for (at = 1; at < nr; at++)
+				src[i + at] =
+					migrate_refused(MIGRATE_NO_DESTINATION);
 			break;
 		case MIGRATE_ENTRY_SKIPPED:
-			/* All other pages have a reason. */
-			if (src[i])
-				break;
-			src[i] = migrate_refused(MIGRATE_NO_DESTINATION);
-			if (!to || m->held == HMM_MIGRATE_MMAP_WRITE)
-				m->no_fill = true;
-			ret = HMM_MIGRATE_LOST;
+			if (hmm_migrate_why(src[i]) == MIGRATE_PINNED)
+				hmm_migrate_answer_unmoved(slots + i, 1);
+			/* This is the reason of a hole only. */
+			if (hmm_migrate_why(src[i]) == MIGRATE_NO_DESTINATION &&
+			    fill)
+				ret = hmm_migrate_is_unfilled(m, to);
 			break;
 		}
 	}
-	return ret && m->no_fill ? HMM_MIGRATE_AGAIN : ret;
+	return ret;
 }
 
-/* For hmm_migrate_why(): the folios are not locked any more. */
+/* For hmm_migrate_why(), after the folios are unlocked */
 static void hmm_migrate_set_reasons(struct hmm_migrator *m)
 {
 	unsigned long *src = m->migrate.src, i;
@@ -615,13 +654,15 @@ static int hmm_migrate_move(struct hmm_migrator *m)
 		m->needs_reserve = true;
 		return HMM_MIGRATE_AGAIN;
 	}
+	m->collected = true;
 	valid = hmm_migrate_collect(m);
 	if (!m->migrate.npages) {
 		enum hmm_outcome outcome;
 
 		m->part.end = end;
+		hmm_migrate_restore_requests(m, m->walk.next);
 		outcome = hmm_migrate_fault(m, m->walk.next);
-		return outcome == HMM_FAULTED ? HMM_MIGRATE_AGAIN :
+		return outcome == HMM_FAULTED ? HMM_MIGRATE_FAULT :
 						hmm_migrate_errno(m, outcome);
 	}
 	m->migrate.cpages = migrate_unmap(&m->migrate);
@@ -641,7 +682,7 @@ static int hmm_migrate_move(struct hmm_migrator *m)
 
 static enum hmm_outcome hmm_migrate_fault_span(struct hmm_migrator *m)
 {
-	if (!hmm_migrate_can_fault(m))
+	if (hmm_migrate_must_unlock(m))
 		return HMM_COLLIDED;
 	return hmm_fault_span(&m->faulter, &m->walk.span);
 }
@@ -656,7 +697,7 @@ static int hmm_migrate_look(struct hmm_migrator *m)
 		/* Faults may cause invalidations themselves. */
 		if (mmu_interval_check_retry(m->part.notifier,
 					     m->part.notifier_seq))
-			return faulted ? HMM_MIGRATE_AGAIN :
+			return faulted ? HMM_MIGRATE_FAULT :
 					 HMM_MIGRATE_LOST;
 		outcome = hmm_walk_continue(&m->walk);
 		if (outcome == HMM_DONE)
@@ -674,7 +715,7 @@ static int hmm_migrate_look(struct hmm_migrator *m)
 		if (outcome != HMM_FAULTED)
 			return hmm_migrate_errno(m, outcome);
 		if (m->faults_only)
-			return HMM_MIGRATE_AGAIN;
+			return HMM_MIGRATE_FAULT;
 		faulted = true;
 	}
 }
@@ -740,7 +781,7 @@ static int hmm_migrate_begin_and_lock(struct hmm_migrator *m,
 
 /*
  * Make one attempt at the part that begins at @next. Returns 0 if it is done,
- * HMM_MIGRATE_LOST or _AGAIN, or an errno, which ends the call.
+ * HMM_MIGRATE_*, or an errno, which ends the call.
  */
 static int hmm_migrate_attempt(struct hmm_migrator *m)
 {
@@ -756,8 +797,15 @@ static int hmm_migrate_attempt(struct hmm_migrator *m)
 		return ret;
 	m->faulter.vma_locked = m->held == HMM_MIGRATE_VMA_LOCK;
 	m->faulter.may_unlock = m->held != HMM_MIGRATE_MMAP_WRITE;
-	hmm_migrate_begin_part(m, seq);
-	ret = hmm_migrate_look(m);
+	do {
+		hmm_migrate_begin_part(m, seq);
+		ret = hmm_migrate_look(m);
+		/* Do not let competitors in after a fault. */
+		if (ret != HMM_MIGRATE_FAULT ||
+		    m->held != HMM_MIGRATE_MMAP_WRITE)
+			break;
+		ret = hmm_migrate_begin(m, &seq);
+	} while (!ret);
 	hmm_migrate_unlock(m);
 	return m->needs_reserve ? hmm_migrate_reserve(m) : ret;
 }
@@ -768,29 +816,41 @@ static void hmm_migrate_next_part(struct hmm_migrator *m)
 	m->hmm->range.notifier_seq = m->part.notifier_seq;
 	m->faulter.tried = HMM_NOT_TRIED;
 	m->lost = 0;
+	m->stay = false;
 	m->no_fill = false;
+}
+
+/*
+ * A race was lost. Pages that have not moved although they were tried may never
+ * move, and to try has invalidated them: if they are mapped by other processes,
+ * once more after the sequence was taken. Then they must stay.
+ */
+static void hmm_migrate_lose(struct hmm_migrator *m, bool moved)
+{
+	m->hmm->retries++;
+	if (m->collected && (!moved || m->lost > HMM_MIGRATE_TRIES))
+		m->stay = true;
 }
 
 static int hmm_migrate_run(struct hmm_migrator *m)
 {
 	while (m->next < m->hmm->range.end) {
+		unsigned long before = m->hmm->moved;
 		int ret = hmm_migrate_attempt(m);
 
-		switch (ret) {
-		case 0:
-			hmm_migrate_next_part(m);
-			break;
-		case HMM_MIGRATE_LOST:
-			m->lost++;
-			m->hmm->retries++;
-			if (!hmm_migrate_left(m))
-				return -EBUSY;
-			break;
-		case HMM_MIGRATE_AGAIN:
-			break;
-		default:
+		if (ret < 0)
 			return ret;
+		if (!ret) {
+			hmm_migrate_next_part(m);
+			continue;
 		}
+		if (ret != HMM_MIGRATE_AGAIN)
+			m->lost++;
+		if (ret == HMM_MIGRATE_LOST)
+			hmm_migrate_lose(m, m->hmm->moved != before);
+		if (!hmm_migrate_left(m) &&
+		    (ret == HMM_MIGRATE_LOST || m->lost > 1))
+			return -EBUSY;
 		cond_resched();
 	}
 	return 0;
@@ -834,8 +894,8 @@ static int hmm_migrate_pack_requests(struct hmm_migrator *m)
  * hmm_range_migrate() - fault a range in, and migrate it to the device
  * @hmm: the range, and room for the entries of its pages
  * @ops: the driver's callbacks
- * @timeout: jiffies to retry after invalidations; %MAX_SCHEDULE_TIMEOUT for no
- *	limit. At least one attempt is made.
+ * @timeout: jiffies to wait for invalidations and to retry after them;
+ *	%MAX_SCHEDULE_TIMEOUT for no limit
  *
  * For a device that has faulted on memory which belongs in its own memory. Each
  * page of the range that is requested, by &hmm_range.default_flags or its own
@@ -860,11 +920,14 @@ static int hmm_migrate_pack_requests(struct hmm_migrator *m)
  * @timeout is over. Of competitors that take pages back as fast as they are
  * moved, such as CPU faults and other devices, at most four races are lost,
  * after which they are excluded by mmap_lock until the device is programmed,
- * except while userfaultfd handles a fault. Time that faults take counts, but no
- * fault is interrupted, except by a fatal signal.
+ * except while userfaultfd or a file system handles a fault. Time that faults
+ * take counts, but no fault is interrupted, except by a fatal signal. Pages that
+ * other processes map, the shared zero page, and large folios that must be split
+ * cost a second attempt, as they are invalidated once more.
  *
  * Context: Process context, may sleep. The caller does not hold mmap_lock, nor
- * any lock that the callbacks take, and keeps the mm alive.
+ * any lock that the callbacks take, and keeps the mm alive by mmget(). The
+ * driver's lock nests inside folio locks.
  *
  * Return: 0 if all requests are met and the device is programmed, or a negative
  * errno; the parts for which map() was called are done then, and all other pages

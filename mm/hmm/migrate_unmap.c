@@ -162,14 +162,17 @@ static bool migrate_unmap_prepare(struct migrate_vma *migrate, unsigned long i,
 /* Put the folio of a RESTORED entry back on the LRU, and map it again. */
 static void migrate_unmap_restore(struct migrate_vma *migrate, unsigned long i)
 {
+	unsigned long end = i + migrate_entry_pages(migrate->src[i]);
 	struct folio *folio = migrate_folio_of(migrate->src[i]);
 
 	if (migrate_entry_has(migrate->src[i], MIGRATE_MARK_ISOLATED))
 		folio_add_lru(folio);
 	migrate_map(migrate, folio, folio);
 	migrate_set(migrate, i, MIGRATE_UNMAP,
-		    migrate->flags & MIGRATE_VMA_ANSWERS ?
-		    migrate_refused(MIGRATE_PINNED) : 0);
+		    migrate_unmoved(migrate, MIGRATE_PINNED));
+	if (migrate->flags & MIGRATE_VMA_ANSWERS)
+		while (++i < end)
+			migrate->src[i] = migrate_refused(MIGRATE_PINNED);
 	migrate_put_folio(migrate, folio);
 }
 
@@ -209,7 +212,7 @@ static bool migrate_unmap_may_be_on_lru(const struct migrate_vma *migrate)
  * Context: Process context, may sleep.
  *
  * Return: the number of entries that will be migrated, holes included; all
- * others are 0.
+ * others are 0, or the reason with MIGRATE_VMA_ANSWERS.
  */
 unsigned long migrate_unmap(struct migrate_vma *migrate)
 {

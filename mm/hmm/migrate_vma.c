@@ -46,6 +46,8 @@ static int migrate_vma_check(const struct migrate_vma *args)
 {
 	if (!migrate_vma_is_migratable(args->vma) || !args->src || !args->dst)
 		return -EINVAL;
+	if (args->flags & MIGRATE_VMA_PRIVATE)
+		return -EINVAL;
 	if (args->flags & MIGRATE_VMA_SWAP_IN &&
 	    args->flags & MIGRATE_VMA_UNDER_VMA_LOCK)
 		return -EINVAL;

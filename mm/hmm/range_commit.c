@@ -157,7 +157,7 @@ int hmm_range_commit(struct hmm_commit *commit)
 		}
 		cond_resched();
 		if (packed)
-			hmm_requests_unpack(range->hmm_pfns, packed,
+			hmm_requests_unpack(range->hmm_pfns, packed, 0,
 					    hmm_commit_nr_slots(range));
 	}
 	kvfree(packed);

@@ -76,7 +76,8 @@ int hmm_walk_stop_movable(struct hmm_walk *w, unsigned long addr,
 
 	if (!hmm_request_for(&w->request, *hmm_walk_slots(w, addr)))
 		return 0;
-	if (folio && (!folio_test_anon(folio) || folio_is_zone_device(folio)))
+	if (folio && (!folio_test_anon(folio) || folio_test_ksm(folio) ||
+		      folio_is_zone_device(folio)))
 		return 0;
 	w->next = addr;
 	w->outcome = HMM_MOVABLE;

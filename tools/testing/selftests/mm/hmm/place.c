@@ -11,6 +11,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -24,7 +25,6 @@
 #define OTHER	0x200000UL
 #define MOST	(2 * HUGE_PAGES)
 #define RACERS	8
-#define ROUNDS	200
 
 #define WRITE	HMM_DMIRROR_PLACE_WRITE
 
@@ -440,6 +440,122 @@ TEST_F(hmm_place, pinned)
 	EXPECT_TRUE(pattern_is(self->map, N, SEED));
 }
 
+/* All pages of a folio stay, with a reason. */
+TEST_F(hmm_place, pinned_huge_page)
+{
+	char *map = map_pattern_thp(self->fd, HUGE_BYTES, SEED);
+	struct pinned pinned;
+
+	if (!map)
+		SKIP(return, "no huge pages");
+	pin_page(&pinned, map);
+	place(self->fd, map, HUGE_PAGES, variant->flags | WRITE, self->got);
+	EXPECT_EQ(0, self->got->answer.rc);
+	EXPECT_EQ(HUGE_PAGES, self->got->answer.cpages);
+	EXPECT_EQ(0, self->got->place.moved);
+	EXPECT_EQ(HUGE_PAGES, because(self->got, HUGE_PAGES, HMM_DMIRROR_WHY_PINNED));
+	EXPECT_EQ(0, device_faults(self->fd, map, HUGE_PAGES));
+	EXPECT_TRUE(device_reads(self->fd, map, HUGE_PAGES, SEED));
+	EXPECT_TRUE(unpin_page(&pinned, SEED));
+	munmap(map, HUGE_BYTES);
+}
+
+/*
+ * Pages that other processes map are invalidated once more when they are unmapped
+ * there. If they cannot move either, they must be mapped where they are.
+ */
+TEST_F(hmm_place, shared_and_pinned)
+{
+	struct keeper keeper;
+	struct pinned pinned;
+
+	pattern_fill(self->map, N, SEED);
+	pin_page(&pinned, self->map + 3 * PAGE_BYTES);
+	keeper_start(&keeper);
+	place(self->fd, self->map, N, variant->flags, self->got);
+	EXPECT_EQ(0, self->got->answer.rc);
+	EXPECT_GE(4, self->got->place.retries);
+	EXPECT_LE(N - 1, on_device(self->got, N, ACCESS_MASK));
+	EXPECT_EQ(0, device_faults(self->fd, self->map, N));
+	EXPECT_TRUE(device_reads(self->fd, self->map, N, SEED));
+	EXPECT_TRUE(unpin_page(&pinned, SEED + 3));
+	keeper_stop(&keeper);
+}
+
+TEST_F(hmm_place, shared_without_destination)
+{
+	struct keeper keeper;
+
+	pattern_fill(self->map, N, SEED);
+	keeper_start(&keeper);
+	device_fail(self->fd, HMM_DMIRROR_FAIL_DEVICE_ALLOC, 1);
+	place(self->fd, self->map + PAGE_BYTES, 1, variant->flags, self->got);
+	EXPECT_EQ(0, self->got->answer.rc);
+	EXPECT_GE(4, self->got->place.retries);
+	EXPECT_TRUE(device_reads(self->fd, self->map + PAGE_BYTES, 1, SEED + 1));
+	keeper_stop(&keeper);
+}
+
+/* The zero page in the mapping of a file is no hole. */
+TEST_F(hmm_place, zero_page_of_a_file)
+{
+	struct uffdio_zeropage zeroes = {
+		.range = { .start = (uintptr_t)self->map, .len = BYTES },
+	};
+	int file = memory_file(BYTES);
+	struct uffd uffd = { .on_fault = NULL };
+
+	map_at(self->map, BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, file);
+	if (uffd_open(&uffd, 0) ||
+	    uffd_watch(&uffd, self->map, BYTES, UFFDIO_REGISTER_MODE_MISSING) ||
+	    ioctl(uffd.fd, UFFDIO_ZEROPAGE, &zeroes))
+		SKIP(return, "no userfaultfd");
+	EXPECT_EQ(0, place(self->fd, self->map, N, variant->flags, self->got));
+	EXPECT_EQ(N, self->got->answer.cpages);
+	EXPECT_EQ(0, self->got->place.moved);
+	EXPECT_TRUE(device_reads_zero(self->fd, self->map, N));
+	close(uffd.fd);
+	close(file);
+}
+
+TEST_F(hmm_place, huge_page_not_requested)
+{
+	char *map = map_pattern_thp(self->fd, 2 * HUGE_BYTES, SEED);
+	size_t i;
+
+	if (!map)
+		SKIP(return, "no huge pages");
+	memset(self->got, 0, sizeof(*self->got));
+	self->got->place.flags = variant->flags | WRITE;
+	self->got->place.skip = (uintptr_t)self->got->skip;
+	for (i = HUGE_PAGES; i < MOST; i++)
+		self->got->skip[i] = 1;
+	EXPECT_EQ(0, place_with(self->fd, map, MOST, self->got));
+	EXPECT_EQ(HUGE_PAGES, self->got->place.moved);
+	EXPECT_EQ(HUGE_PAGES, on_device(self->got, MOST, HMM_DMIRROR_PROT_WRITE));
+	EXPECT_EQ(HMM_DMIRROR_PROT_WRITE | HMM_DMIRROR_PROT_PMD, self->got->prot[HUGE_PAGES]);
+	EXPECT_TRUE(device_reads(self->fd, map, MOST, SEED));
+	munmap(map, 2 * HUGE_BYTES);
+}
+
+/* What is not requested is not faulted in, with or without a page table. */
+TEST_F(hmm_place, requested_at_the_end)
+{
+	char *map = map_anon(2 * HUGE_BYTES);
+	size_t i;
+
+	memset(self->got, 0, sizeof(*self->got));
+	self->got->place.flags = variant->flags | WRITE;
+	self->got->place.skip = (uintptr_t)self->got->skip;
+	for (i = 0; i < MOST; i++)
+		self->got->skip[i] = i % HUGE_PAGES != 5;
+	EXPECT_EQ(0, place_with(self->fd, map, MOST, self->got));
+	EXPECT_EQ(2, self->got->place.moved);
+	EXPECT_EQ(2, on_device(self->got, MOST, HMM_DMIRROR_PROT_WRITE));
+	EXPECT_EQ(0, present_pages(map, MOST));
+	munmap(map, 2 * HUGE_BYTES);
+}
+
 TEST_F(hmm_place, not_requested)
 {
 	size_t i;
@@ -598,11 +714,12 @@ static void *keep_placing(void *arg)
 {
 	struct placed_range *got = calloc(1, sizeof(*got));
 	struct racer *racer = arg;
+	static const unsigned int rounds[] = { 200, 50, 10 };
 	const char *reason;
 	int fd = device_open(racer->device, &reason);
-	size_t i;
+	unsigned int i;
 
-	for (i = 0; i < ROUNDS; i++) {
+	for (i = 0; i < rounds[how_brief()]; i++) {
 		if (place(fd, racer->map, N, racer->flags, got))
 			racer->failures++;
 		if (got->place.retries > racer->most_retries)
