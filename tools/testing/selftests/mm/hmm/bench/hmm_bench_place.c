@@ -177,7 +177,7 @@ static char *mixed_with_swap(const struct row *row)
  * struct place_trial - what the memory of a row is
  * @prepare: makes it so
  * @swap: this needs swap space
- * @fault_first: without hmm_range_migrate(), it is to be faulted in first
+ * @fault_first: without hmm_range_migrate(), it must be faulted in first
  */
 struct place_trial {
 	char *(*prepare)(const struct row *row);

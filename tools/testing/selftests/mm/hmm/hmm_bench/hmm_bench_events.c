@@ -13,9 +13,8 @@
 #include <linux/mutex.h>
 #include <linux/sched.h>
 
-#if __has_include("walk.h")
+#ifdef OUR_WALKS
 #include "walk.h"
-#define OUR_WALKS
 #endif
 
 #include "hmm_bench.h"
@@ -46,7 +45,7 @@ typedef int (*watch_t)(struct kretprobe_instance *instance,
 /**
  * struct watched - a function
  * @symbols: its name, and others that the compiler may have given to it
- * @entered: called with its arguments; 0 if it is to be called on return
+ * @entered: called with its arguments; 0 if it must be called on return
  * @returned: called with its result
  */
 struct watched {

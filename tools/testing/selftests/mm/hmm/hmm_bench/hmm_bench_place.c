@@ -12,9 +12,8 @@
 #include <linux/mmap_lock.h>
 #include <linux/sched.h>
 #include <linux/slab.h>
-#if __has_include("linux/hmm-migrate.h")
+#ifdef HAVE_RANGE_MIGRATE
 #include <linux/hmm-migrate.h>
-#define HAVE_RANGE_MIGRATE
 #endif
 
 #include "hmm_bench.h"
