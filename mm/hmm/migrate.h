@@ -212,6 +212,8 @@ void migrate_finalize(struct migrate_vma *migrate);
 /* Parts of stages */
 bool migrate_populate(struct migrate_vma *migrate, unsigned long i,
 		      struct folio *folio);
+void migrate_populate_small(struct migrate_vma *migrate, unsigned long i,
+			    unsigned long nr);
 int migrate_split_folio(struct migrate_vma *migrate, unsigned long i,
 			unsigned int order, enum migrate_stage stage);
 

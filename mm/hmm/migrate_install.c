@@ -229,6 +229,35 @@ static unsigned long migrate_install_hole(struct migrate_vma *migrate,
 	return nr;
 }
 
+/*
+ * How many entries from @i on, of pages in one page table, have no holes but
+ * those that small folios fill. Holes without a destination are cancelled.
+ */
+static unsigned long migrate_install_small_holes(struct migrate_vma *migrate,
+						 unsigned long i)
+{
+	unsigned long addr = migrate->start + (i << PAGE_SHIFT), at;
+	unsigned long end = i + ((pmd_addr_end(addr, migrate->end) - addr) >>
+				 PAGE_SHIFT);
+
+	for (at = i; at < end;) {
+		unsigned long entry = migrate->src[at];
+		struct folio *to;
+
+		if (migrate_state_of(entry) != MIGRATE_ENTRY_HOLE) {
+			at += migrate_entry_pages(entry);
+			continue;
+		}
+		to = migrate_folio_of(migrate->dst[at]);
+		if (migrate_is_large(entry) || (to && folio_test_large(to)))
+			break;
+		if (!to)
+			migrate_cancel(migrate, at, MIGRATE_INSTALL);
+		at++;
+	}
+	return min(at, end) - i;
+}
+
 static void migrate_install_all_holes(struct migrate_vma *migrate,
 				      unsigned long first)
 {
@@ -236,7 +265,12 @@ static void migrate_install_all_holes(struct migrate_vma *migrate,
 
 	for (i = first; i < migrate->npages; i += nr) {
 		nr = migrate_entry_pages(migrate->src[i]);
-		if (migrate_state_of(migrate->src[i]) == MIGRATE_ENTRY_HOLE)
+		if (migrate_state_of(migrate->src[i]) != MIGRATE_ENTRY_HOLE)
+			continue;
+		nr = migrate_install_small_holes(migrate, i);
+		if (nr)
+			migrate_populate_small(migrate, i, nr);
+		else
 			nr = migrate_install_hole(migrate, i);
 	}
 }

@@ -2,6 +2,9 @@
 /*
  * Populate: a folio that the driver supplies becomes new anonymous memory,
  * where nothing or the shared zero page is mapped.
+ *
+ * Small folios fill the holes of a page table under one lock. A CPU fault may
+ * have filled a hole meanwhile, so each PTE is looked at again.
  */
 #include <linux/ksm.h>
 #include <linux/memcontrol.h>
@@ -18,6 +21,7 @@
 
 #include "../internal.h"
 #include "migrate.h"
+#include "migrate_mapped.h"
 
 /* May the VMA get memory without a fault? The page table lock is held. */
 static bool migrate_populate_allowed(struct vm_area_struct *vma)
@@ -25,6 +29,15 @@ static bool migrate_populate_allowed(struct vm_area_struct *vma)
 	/* Without a fault, userfaultfd cannot handle missing pages. */
 	return !check_stable_address_space(vma->vm_mm) &&
 	       !userfaultfd_missing(vma);
+}
+
+/*
+ * Is it the shared zero page, which counts as a hole unless userfaultfd has
+ * marked it?
+ */
+static bool migrate_populate_is_zero(pte_t pte)
+{
+	return pte_present(pte) && is_zero_pfn(pte_pfn(pte)) && !pte_uffd(pte);
 }
 
 /*
@@ -139,12 +152,21 @@ static bool migrate_populate_are_free(pte_t *ptep, unsigned int nr,
 
 		if (pte_none(pte))
 			continue;
-		if (!pte_present(pte) || !is_zero_pfn(pte_pfn(pte)) ||
-		    pte_uffd(pte))
+		if (!migrate_populate_is_zero(pte))
 			return false;
 		*zeroes = true;
 	}
 	return true;
+}
+
+/* The caller flushes the TLB. */
+static void migrate_populate_clear_zero(struct mm_struct *mm,
+					unsigned long addr, pte_t *ptep)
+{
+	pte_t pte = ptep_get_and_clear(mm, addr, ptep);
+
+	if (pte_present(pte))
+		ksm_might_unmap_zero_page(mm, pte);
 }
 
 /* The PTEs' lock is held. False if a PTE is in use. */
@@ -166,13 +188,9 @@ static bool migrate_populate_map_ptes(const struct migrate_vma *migrate,
 	migrate_populate_make_anon(folio, vma, addr, nr);
 	if (zeroes) {
 		flush_cache_range(vma, addr, end);
-		for (i = 0; i < nr; i++) {
-			pte_t pte = ptep_get_and_clear(mm, addr + i * PAGE_SIZE,
-						       ptep + i);
-
-			if (pte_present(pte))
-				ksm_might_unmap_zero_page(mm, pte);
-		}
+		for (i = 0; i < nr; i++)
+			migrate_populate_clear_zero(mm, addr + i * PAGE_SIZE,
+						    ptep + i);
 		flush_tlb_range(vma, addr, end);
 	}
 	for (i = 0; i < nr; i++) {
@@ -184,6 +202,18 @@ static bool migrate_populate_map_ptes(const struct migrate_vma *migrate,
 	}
 	update_mmu_cache_range(NULL, vma, addr, ptep, nr);
 	return true;
+}
+
+/* The PTE at @addr, locked, or NULL. The page table is allocated if need be. */
+static pte_t *migrate_populate_lock(struct vm_area_struct *vma,
+				    unsigned long addr, pmd_t *pmd,
+				    spinlock_t **ptl)
+{
+	if (is_huge_zero_pmd(pmdp_get_lockless(pmd)))
+		split_huge_pmd(vma, pmd, addr);
+	if (pte_alloc(vma->vm_mm, pmd))
+		return NULL;
+	return pte_offset_map_lock(vma->vm_mm, pmd, addr, ptl);
 }
 
 /* Can one page table map all of the folio? */
@@ -198,18 +228,13 @@ static bool migrate_populate_ptes(const struct migrate_vma *migrate,
 				  unsigned long addr, pmd_t *pmd,
 				  struct folio *folio)
 {
-	struct vm_area_struct *vma = migrate->vma;
 	spinlock_t *ptl;	/* of the PTEs */
 	bool done;
 	pte_t *ptep;
 
 	if (!migrate_populate_fits(folio, addr))
 		return false;
-	if (is_huge_zero_pmd(pmdp_get_lockless(pmd)))
-		split_huge_pmd(vma, pmd, addr);
-	if (pte_alloc(vma->vm_mm, pmd))
-		return false;
-	ptep = pte_offset_map_lock(vma->vm_mm, pmd, addr, &ptl);
+	ptep = migrate_populate_lock(migrate->vma, addr, pmd, &ptl);
 	if (!ptep)
 		return false;
 	done = migrate_populate_map_ptes(migrate, addr, ptep, folio,
@@ -225,6 +250,33 @@ static pmd_t *migrate_populate_alloc_pmd(struct mm_struct *mm,
 	pud_t *pud = p4d ? pud_alloc(mm, p4d, addr) : NULL;
 
 	return pud ? pmd_alloc(mm, pud, addr) : NULL;
+}
+
+/* What folios at @addr need to be mapped: the PMD, or NULL */
+static pmd_t *migrate_populate_prepare(const struct migrate_vma *migrate,
+				       unsigned long addr)
+{
+	struct vm_area_struct *vma = migrate->vma;
+	pmd_t *pmd;
+
+	/* Allocating an anon_vma needs mmap_lock. */
+	if (!vma->anon_vma && migrate->flags & MIGRATE_VMA_UNDER_VMA_LOCK)
+		return NULL;
+	pmd = migrate_populate_alloc_pmd(vma->vm_mm, addr);
+	return pmd && !anon_vma_prepare(vma) ? pmd : NULL;
+}
+
+static bool migrate_populate_prepare_folio(const struct migrate_vma *migrate,
+					   struct folio *folio)
+{
+	if (folio_is_zone_device(folio) && !folio_is_device_private(folio) &&
+	    !folio_is_device_coherent(folio))
+		return false;
+	if (mem_cgroup_charge(folio, migrate->vma->vm_mm, GFP_KERNEL))
+		return false;
+	/* Orders the folio's contents before its entries. */
+	__folio_mark_uptodate(folio);
+	return true;
 }
 
 /**
@@ -243,25 +295,132 @@ bool migrate_populate(struct migrate_vma *migrate, unsigned long i,
 		      struct folio *folio)
 {
 	unsigned long addr = migrate->start + (i << PAGE_SHIFT);
-	struct vm_area_struct *vma = migrate->vma;
 	pmd_t *pmd;
 
-	if (folio_is_zone_device(folio) && !folio_is_device_private(folio) &&
-	    !folio_is_device_coherent(folio))
+	if (folio_test_pmd_mappable(folio) &&
+	    !migrate_may_fill_huge(migrate->vma))
 		return false;
-	if (folio_test_pmd_mappable(folio) && !migrate_may_fill_huge(vma))
+	pmd = migrate_populate_prepare(migrate, addr);
+	if (!pmd || !migrate_populate_prepare_folio(migrate, folio))
 		return false;
-	/* Allocating an anon_vma needs mmap_lock. */
-	if (!vma->anon_vma && migrate->flags & MIGRATE_VMA_UNDER_VMA_LOCK)
-		return false;
-	pmd = migrate_populate_alloc_pmd(vma->vm_mm, addr);
-	if (!pmd || anon_vma_prepare(vma) ||
-	    mem_cgroup_charge(folio, vma->vm_mm, GFP_KERNEL))
-		return false;
-
-	/* Orders the folio's contents before its entries. */
-	__folio_mark_uptodate(folio);
 	return folio_test_pmd_mappable(folio) ?
 		migrate_populate_pmd(migrate, addr, pmd, folio) :
 		migrate_populate_ptes(migrate, addr, pmd, folio);
+}
+
+/* Small folios */
+
+static void migrate_populate_cancel(struct migrate_vma *migrate,
+				    unsigned long i, unsigned long nr)
+{
+	for (; nr--; i++)
+		if (migrate_state_of(migrate->src[i]) == MIGRATE_ENTRY_HOLE)
+			migrate_cancel(migrate, i, MIGRATE_INSTALL);
+}
+
+/*
+ * Cancel the holes whose PTEs are in use, and empty the others. The PTEs' lock
+ * is held.
+ */
+static void migrate_populate_check_small(struct migrate_vma *migrate,
+					 unsigned long i, pte_t *ptep,
+					 unsigned long nr)
+{
+	unsigned long addr = migrate->start + (i << PAGE_SHIFT);
+	unsigned long first = addr, end = addr + (nr << PAGE_SHIFT);
+	struct vm_area_struct *vma = migrate->vma;
+	bool zeroes = false;
+
+	for (; addr < end; i++, ptep++, addr += PAGE_SIZE) {
+		pte_t pte = ptep_get(ptep);
+
+		if (pte_none(pte) ||
+		    migrate_state_of(migrate->src[i]) != MIGRATE_ENTRY_HOLE)
+			continue;
+		if (!migrate_populate_is_zero(pte) ||
+		    !migrate_invalidates_holes(migrate)) {
+			migrate_cancel(migrate, i, MIGRATE_INSTALL);
+			continue;
+		}
+		/* Point of no return: the PTE will be filled. */
+		flush_cache_page(vma, addr, pte_pfn(pte));
+		migrate_populate_clear_zero(vma->vm_mm, addr, ptep);
+		zeroes = true;
+	}
+	if (zeroes)
+		flush_tlb_range(vma, first, end);
+}
+
+static void migrate_populate_map_small(struct migrate_vma *migrate,
+				       unsigned long i, pte_t *ptep,
+				       unsigned long nr)
+{
+	unsigned long addr = migrate->start + (i << PAGE_SHIFT), filled = 0;
+	struct migrate_mapped mapped = { .nr = 0 };
+	struct vm_area_struct *vma = migrate->vma;
+
+	for (; nr--; i++, ptep++, addr += PAGE_SIZE) {
+		struct pgtable_leaf leaf;
+		struct folio *folio;
+		pte_t pte;
+
+		if (migrate_state_of(migrate->src[i]) != MIGRATE_ENTRY_HOLE)
+			continue;
+		folio = migrate_folio_of(migrate->dst[i]);
+		__folio_add_new_small_anon_rmap(folio, vma, addr);
+		migrate_mapped_add(&mapped, folio, 1);
+		if (folio_is_device_private(folio))
+			folio_set_dirty(folio);
+		else if (!folio_is_zone_device(folio))
+			folio_add_lru_vma(folio, vma);
+		folio_get(folio);
+		leaf = migrate_populate_leaf(vma, folio, folio_pfn(folio));
+		pte = pgtable_leaf_to_pte(leaf, vma);
+		set_pte_at(vma->vm_mm, addr, ptep, pte);
+		if (pte_present(pte))
+			update_mmu_cache(vma, addr, ptep);
+		filled++;
+	}
+	migrate_mapped_end(&mapped);
+	add_mm_counter(vma->vm_mm, MM_ANONPAGES, filled);
+}
+
+/**
+ * migrate_populate_small() - fill holes of a page table with small folios
+ * @migrate: the migration
+ * @i: the first entry
+ * @nr: number of entries, of pages in the same page table. The destination of
+ *	each hole among them is a small folio, as for migrate_populate().
+ *
+ * Cancels the entries of holes that cannot be filled, because memory is short,
+ * or because they are no longer holes.
+ *
+ * Context: as for migrate_populate().
+ */
+void migrate_populate_small(struct migrate_vma *migrate, unsigned long i,
+			    unsigned long nr)
+{
+	unsigned long addr = migrate->start + (i << PAGE_SHIFT), at;
+	pmd_t *pmd = migrate_populate_prepare(migrate, addr);
+	pte_t *ptep = NULL;
+	spinlock_t *ptl;	/* of the PTEs */
+
+	for (at = i; pmd && at < i + nr; at++)
+		if (migrate_state_of(migrate->src[at]) == MIGRATE_ENTRY_HOLE &&
+		    !migrate_populate_prepare_folio(migrate,
+					migrate_folio_of(migrate->dst[at])))
+			migrate_cancel(migrate, at, MIGRATE_INSTALL);
+	if (pmd)
+		ptep = migrate_populate_lock(migrate->vma, addr, pmd, &ptl);
+	if (!ptep) {
+		migrate_populate_cancel(migrate, i, nr);
+		return;
+	}
+	if (migrate_populate_allowed(migrate->vma)) {
+		migrate_populate_check_small(migrate, i, ptep, nr);
+		migrate_populate_map_small(migrate, i, ptep, nr);
+	} else {
+		migrate_populate_cancel(migrate, i, nr);
+	}
+	pte_unmap_unlock(ptep, ptl);
 }
