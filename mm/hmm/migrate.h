@@ -141,6 +141,14 @@ static inline void migrate_cancel(struct migrate_vma *migrate, unsigned long i,
 	migrate_set(migrate, i, stage, migrate_entry_cancel(migrate->src[i]));
 }
 
+/* The hole is not filled. */
+static inline void migrate_cancel_hole(struct migrate_vma *migrate,
+				       unsigned long i)
+{
+	migrate_set(migrate, i, MIGRATE_INSTALL,
+		    migrate_unmoved(migrate, MIGRATE_NO_DESTINATION));
+}
+
 /* Does the CPU fault handler hold the folio's lock and a reference? */
 static inline bool migrate_is_fault_folio(const struct migrate_vma *migrate,
 					  const struct folio *folio)

@@ -161,14 +161,6 @@ static void migrate_install_folio(struct migrate_vma *migrate, unsigned long i)
 
 /* Holes */
 
-/* The hole is not filled. */
-static void migrate_install_cancel_hole(struct migrate_vma *migrate,
-					unsigned long i)
-{
-	migrate_set(migrate, i, MIGRATE_INSTALL,
-		    migrate_unmoved(migrate, MIGRATE_NO_DESTINATION));
-}
-
 /* A large hole that is not filled as a whole becomes many small ones. */
 static void migrate_install_split_hole(struct migrate_vma *migrate,
 				       unsigned long i)
@@ -214,18 +206,18 @@ static unsigned long migrate_install_hole(struct migrate_vma *migrate,
 	unsigned long nr = to ? folio_nr_pages(to) : 1;
 
 	if (!migrate_install_has_dst(migrate, i, hole)) {
-		migrate_install_cancel_hole(migrate, i);
+		migrate_cancel_hole(migrate, i);
 		return hole;
 	}
 	if (nr < hole)
 		migrate_install_split_hole(migrate, i);
 	if (!to || (nr > 1 && nr != hole &&
 		    !migrate_install_join_holes(migrate, i, nr))) {
-		migrate_install_cancel_hole(migrate, i);
+		migrate_cancel_hole(migrate, i);
 		return 1;
 	}
 	if (!migrate_populate(migrate, i, to))
-		migrate_install_cancel_hole(migrate, i);
+		migrate_cancel_hole(migrate, i);
 	return nr;
 }
 
@@ -252,7 +244,7 @@ static unsigned long migrate_install_small_holes(struct migrate_vma *migrate,
 		if (migrate_is_large(entry) || (to && folio_test_large(to)))
 			break;
 		if (!to)
-			migrate_cancel(migrate, at, MIGRATE_INSTALL);
+			migrate_cancel_hole(migrate, at);
 		at++;
 	}
 	return min(at, end) - i;
@@ -320,7 +312,7 @@ void migrate_install(struct migrate_vma *migrate)
 		if (migrate_install_has_dst(migrate, i, nr))
 			hole = i;
 		else
-			migrate_install_cancel_hole(migrate, i);
+			migrate_cancel_hole(migrate, i);
 	}
 	if (hole < migrate->npages)
 		migrate_install_holes(migrate, hole);

@@ -315,7 +315,7 @@ static void migrate_populate_cancel(struct migrate_vma *migrate,
 {
 	for (; nr--; i++)
 		if (migrate_state_of(migrate->src[i]) == MIGRATE_ENTRY_HOLE)
-			migrate_cancel(migrate, i, MIGRATE_INSTALL);
+			migrate_cancel_hole(migrate, i);
 }
 
 /*
@@ -339,7 +339,7 @@ static void migrate_populate_check_small(struct migrate_vma *migrate,
 			continue;
 		if (!migrate_populate_is_zero(pte) ||
 		    !migrate_invalidates_holes(migrate)) {
-			migrate_cancel(migrate, i, MIGRATE_INSTALL);
+			migrate_cancel_hole(migrate, i);
 			continue;
 		}
 		/* Point of no return: the PTE will be filled. */
@@ -409,7 +409,7 @@ void migrate_populate_small(struct migrate_vma *migrate, unsigned long i,
 		if (migrate_state_of(migrate->src[at]) == MIGRATE_ENTRY_HOLE &&
 		    !migrate_populate_prepare_folio(migrate,
 					migrate_folio_of(migrate->dst[at])))
-			migrate_cancel(migrate, at, MIGRATE_INSTALL);
+			migrate_cancel_hole(migrate, at);
 	if (pmd)
 		ptep = migrate_populate_lock(migrate->vma, addr, pmd, &ptl);
 	if (!ptep) {
