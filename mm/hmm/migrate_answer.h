@@ -18,6 +18,7 @@
 #include "decode.h"
 #include "migrate.h"
 #include "policy.h"
+#include "pte_run.h"
 #include "walk.h"
 
 static inline unsigned long
@@ -54,11 +55,38 @@ static inline bool migrate_answer_is_hole(pte_t pte)
 }
 
 /*
+ * Record @answer for PTEs of the kind, of at most @max > 0 pages, the first of
+ * which is of it. Returns how many. Not inlined, so that the loop has all
+ * registers.
+ */
+static noinline unsigned long migrate_answer_run(unsigned long *slots,
+						 pte_t *ptep, unsigned long max,
+						 struct hmm_pte_kind kind,
+						 unsigned long answer)
+{
+	unsigned long nr = 0, pfn;
+
+	for (; max - nr >= 4; nr += 4) {
+		unsigned long pfns[4] __uninitialized;
+
+		if (!hmm_ptes_are_kind(ptep + nr, kind, pfns))
+			break;
+		hmm_slots_record_four(slots + nr, answer, pfns);
+	}
+	for (; nr < max; nr++) {
+		if (!hmm_pte_is_kind(ptep_get(ptep + nr), kind, &pfn))
+			break;
+		hmm_slot_set(slots + nr, answer | pfn);
+	}
+	return nr;
+}
+
+/*
  * Record the PTEs from @addr on, of entry @i on. Marks pages that are not
  * requested as refused. Returns the first address whose page must be faulted
  * in, or @end.
  */
-static inline unsigned long
+static noinline unsigned long
 migrate_answer_ptes(const struct migrate_answers *answers,
 		    struct migrate_vma *migrate, pte_t *ptep,
 		    unsigned long addr, unsigned long end)
@@ -67,8 +95,9 @@ migrate_answer_ptes(const struct migrate_answers *answers,
 	unsigned long *slot = hmm_walk_slots(answers->walk, addr);
 	unsigned long i = migrate_index(migrate, addr);
 	struct vm_area_struct *vma = migrate->vma;
+	unsigned long nr;
 
-	for (; addr < end; addr += PAGE_SIZE, ptep++, slot++, i++) {
+	while (addr < end) {
 		unsigned long asked = migrate_answer_asked(answers, i);
 		pte_t pte = ptep_get(ptep);
 		struct hmm_leaf leaf = hmm_decode_pte(owner, vma, addr, pte);
@@ -79,7 +108,19 @@ migrate_answer_ptes(const struct migrate_answers *answers,
 			 !(migrate_answer_is_hole(pte) &&
 			   migrate_answer_may_fill(answers, vma, asked)))
 			break;
-		hmm_slot_set(slot, leaf.answer);
+		nr = 1;
+		/* All pages have the same request: so has a run. */
+		if (asked && !answers->requests && hmm_pte_has_kind(pte))
+			nr = migrate_answer_run(slot, ptep,
+						hmm_pages(addr, end),
+						hmm_pte_kind_of(pte),
+						leaf.answer & HMM_PFN_FLAGS);
+		else
+			hmm_slot_set(slot, leaf.answer);
+		addr += nr << PAGE_SHIFT;
+		ptep += nr;
+		slot += nr;
+		i += nr;
 	}
 	return addr;
 }
