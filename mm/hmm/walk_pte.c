@@ -275,6 +275,42 @@ static unsigned long hmm_walk_run_all(const struct hmm_walk_run *run)
 	return at;
 }
 
+/*
+ * Record device-private entries like the first one, @pte, whose answer is
+ * @leaf. Those that are of the same struct dev_pagemap and have the same flags
+ * get the same answer. Returns how many, from 1 to @nr.
+ */
+static noinline unsigned long
+hmm_walk_record_private(struct hmm_walk *w, pte_t *ptep, pte_t pte,
+			struct hmm_leaf leaf, unsigned long addr,
+			unsigned long nr)
+{
+	const unsigned long answer = leaf.answer & HMM_PFN_FLAGS;
+	unsigned long *slots = hmm_walk_slots(w, addr), at;
+	softleaf_t entry = softleaf_from_pte(pte);
+	struct dev_pagemap *pgmap = page_pgmap(softleaf_to_page(entry));
+	const enum softleaf_type type = softleaf_type(entry);
+	unsigned long first = PHYS_PFN(pgmap->range.start);
+	unsigned long last = PHYS_PFN(pgmap->range.end);
+
+	hmm_walk_record_one(w, slots, leaf.answer);
+	for (at = 1; at < nr; at++) {
+		unsigned long pfn;
+
+		pte = ptep_get(ptep + at);
+		if (pte_none(pte) || pte_present(pte) || pte_swp_uffd(pte))
+			break;
+		entry = softleaf_from_pte(pte);
+		if (softleaf_type(entry) != type)
+			break;
+		pfn = softleaf_to_pfn(entry);
+		if (pfn < first || pfn > last)
+			break;
+		hmm_walk_record_one(w, slots + at, answer | pfn);
+	}
+	return at;
+}
+
 /* How many of @nr PTEs, from the first on, are none */
 static unsigned long hmm_walk_count_none(pte_t *ptep, unsigned long nr)
 {
@@ -306,6 +342,9 @@ static unsigned long hmm_walk_record_ptes(struct hmm_walk *w, pte_t *ptep,
 
 		return hmm_walk_run_all(&run);
 	}
+	/* Only a page of the caller's own is valid and not present. */
+	if (!pte_present(pte) && leaf.answer & HMM_PFN_VALID)
+		return hmm_walk_record_private(w, ptep, pte, leaf, addr, nr);
 	nr = pte_none(pte) ? hmm_walk_count_none(ptep, nr) : 1;
 	hmm_walk_record(w, addr, addr + (nr << PAGE_SHIFT), leaf);
 	return nr;
