@@ -158,7 +158,7 @@ static int allocation_entered(struct kretprobe_instance *instance,
 			      struct pt_regs *regs)
 {
 	unsigned long pages = 1UL << (unsigned int)argument(regs, 1);
-	gfp_t gfp = argument(regs, 0);
+	gfp_t gfp = (__force gfp_t)argument(regs, 0);
 
 	/* Page tables and the kernel's own memory do not move. */
 	if (!(gfp & __GFP_MOVABLE))
