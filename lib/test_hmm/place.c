@@ -107,6 +107,8 @@ static int dmirror_place_map(struct hmm_migrate *hmm, struct hmm_range *part)
 {
 	struct dmirror_place *place = dmirror_place_of_hmm(hmm);
 
+	if (dmirror_fails(place->call->file, HMM_DMIRROR_FAIL_TABLE))
+		return -ENOMEM;
 	place->call->cpages += (part->end - part->start) >> PAGE_SHIFT;
 	return dmirror_map_valid(place->call->mirror, part);
 }

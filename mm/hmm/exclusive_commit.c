@@ -77,29 +77,35 @@ static long exclusive_commit_locked(struct device_exclusive_commit *commit,
 	return err ?: nr;
 }
 
+/* Jiffies that are left */
+static unsigned long
+exclusive_commit_left(const struct device_exclusive_commit *commit,
+		      unsigned long deadline)
+{
+	if (commit->timeout == MAX_SCHEDULE_TIMEOUT)
+		return commit->timeout;
+	return max((long)(deadline - jiffies), 0L);
+}
+
 static long exclusive_commit_try(struct device_exclusive_commit *commit,
-				 unsigned long addr, struct page **pages,
-				 unsigned long npages)
+				 unsigned long addr, unsigned long deadline,
+				 struct page **pages, unsigned long npages)
 {
 	struct mm_struct *mm = commit->notifier->mm;
 	unsigned long seq;
 	long ret;
 
-	ret = mmu_interval_read_begin_killable(commit->notifier, &seq);
+	ret = mmu_interval_read_begin_timeout(commit->notifier,
+					      exclusive_commit_left(commit,
+								    deadline),
+					      &seq);
 	if (ret)
-		return ret;
+		return ret == -ETIMEDOUT ? -EBUSY : ret;
 	if (mmap_read_lock_killable(mm))
 		return -EINTR;
 	ret = exclusive_commit_locked(commit, addr, seq, pages, npages);
 	mmap_read_unlock(mm);
 	return ret;
-}
-
-static bool exclusive_commit_is_late(struct device_exclusive_commit *commit,
-				     unsigned long deadline)
-{
-	return commit->timeout != MAX_SCHEDULE_TIMEOUT &&
-	       time_after_eq(jiffies, deadline);
 }
 
 /* Repeat until the first page is programmed, and perhaps some after it. */
@@ -111,12 +117,13 @@ static long exclusive_commit_step(struct device_exclusive_commit *commit,
 	long ret;
 
 	for (;;) {
-		ret = exclusive_commit_try(commit, addr, pages, npages);
+		ret = exclusive_commit_try(commit, addr, deadline, pages,
+					   npages);
 		if (ret != -EAGAIN && ret != -EBUSY)
 			return ret;
 		if (fatal_signal_pending(current))
 			return -EINTR;
-		if (exclusive_commit_is_late(commit, deadline))
+		if (!exclusive_commit_left(commit, deadline))
 			return -EBUSY;
 		cond_resched();
 		if (again)

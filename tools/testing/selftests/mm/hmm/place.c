@@ -605,6 +605,22 @@ TEST_F(hmm_place, copy_fails)
 	EXPECT_TRUE(pattern_is(self->map, N / 2, SEED));
 }
 
+/* What has moved stays moved, and is there for the next device fault. */
+TEST_F(hmm_place, map_fails)
+{
+	pattern_fill(self->map, N, SEED);
+	device_fail(self->fd, HMM_DMIRROR_FAIL_TABLE, 1);
+	EXPECT_EQ(-ENOMEM, place(self->fd, self->map, N, variant->flags | WRITE,
+				 self->got));
+	EXPECT_EQ(0, self->got->answer.cpages);
+	EXPECT_EQ(1, self->got->place.unreserved);
+	EXPECT_EQ(N, device_count(self->fd, self->map, N, own_place(0)));
+	place(self->fd, self->map, N, variant->flags | WRITE, self->got);
+	EXPECT_EQ(0, self->got->place.moved);
+	EXPECT_ALL_PLACED(self->map, N, SEED);
+	EXPECT_TRUE(pattern_is(self->map, N, SEED));
+}
+
 TEST_F(hmm_place, one_allocation_fails)
 {
 	pattern_fill(self->map, N, SEED);
@@ -743,6 +759,19 @@ static void *pull_back(void *arg)
 	return NULL;
 }
 
+/* One page: each attempt must fault it in again before it can move. */
+static void *pull_one_back(void *arg)
+{
+	struct racer *racer = arg;
+	const char *reason;
+	int fd = device_open(racer->device, &reason);
+
+	while (!is_stopped(racer))
+		device_take(fd, racer->map + 5 * PAGE_BYTES, 1);
+	close(fd);
+	return NULL;
+}
+
 static void *touch(void *arg)
 {
 	struct racer *racer = arg;
@@ -798,6 +827,13 @@ TEST_F_TIMEOUT(hmm_place, against_another_device, 300)
 {
 	pattern_fill(self->map, N, SEED);
 	race(_metadata, self->map, variant->flags | WRITE, pull_back, 1);
+	EXPECT_TRUE(pattern_is(self->map, N, SEED));
+}
+
+TEST_F_TIMEOUT(hmm_place, against_another_device_for_one_page, 300)
+{
+	pattern_fill(self->map, N, SEED);
+	race(_metadata, self->map, variant->flags | WRITE, pull_one_back, 1);
 	EXPECT_TRUE(pattern_is(self->map, N, SEED));
 }
 
