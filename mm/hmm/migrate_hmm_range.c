@@ -373,19 +373,19 @@ hmm_migrate_scan_table(struct hmm_migrator *m,
 	return addr;
 }
 
-/* Must the page at @addr be faulted in, or is it a hole? */
-static bool hmm_migrate_is_hole(struct hmm_migrator *m, unsigned long addr)
+/* Is the page at @addr missing, and no hole that can be filled? */
+static bool hmm_migrate_is_missing(struct hmm_migrator *m, unsigned long addr)
 {
 	struct migrate_answers answers;
-	bool hole;
+	bool missing;
 
 	hmm_migrate_init_vma(m, addr);
 	answers = hmm_migrate_answers(m);
-	hole = hmm_migrate_scan_table(m, &answers, addr, addr + PAGE_SIZE) >
-	       addr;
+	missing = hmm_migrate_scan_table(m, &answers, addr, addr + PAGE_SIZE) ==
+		  addr;
 	memset(m->migrate.src, 0, sizeof(*m->migrate.src));
 	hmm_migrate_restore_requests(m, addr);
-	return hole;
+	return missing;
 }
 
 /*
@@ -452,17 +452,8 @@ static int hmm_migrate_errno(struct hmm_migrator *m, enum hmm_outcome outcome)
 		return HMM_MIGRATE_AGAIN;
 	case HMM_COLLIDED:
 		return HMM_MIGRATE_AGAIN;
-	case HMM_NO_ACCESS:
-		return -EFAULT;
-	case HMM_READ_ONLY:
-		return -EPERM;
-	case HMM_NO_MEMORY:
-		return -ENOMEM;
-	case HMM_KILLED:
-		return -EINTR;
 	default:
-		WARN_ON_ONCE(1);
-		return -EINVAL;
+		return hmm_outcome_errno(outcome);
 	}
 }
 
@@ -707,7 +698,7 @@ static int hmm_migrate_look(struct hmm_migrator *m)
 		if (outcome != HMM_FAULT_NEEDED)
 			return hmm_migrate_errno(m, outcome);
 		if (m->walk.moving &&
-		    hmm_migrate_is_hole(m, m->walk.span.start))
+		    !hmm_migrate_is_missing(m, m->walk.span.start))
 			return hmm_migrate_move(m);
 		outcome = m->walk.moving ?
 			hmm_migrate_fault(m, m->walk.span.start) :
@@ -875,21 +866,6 @@ static bool hmm_migrate_is_valid(const struct hmm_migrate *hmm,
 	       ops->unlock && ops->map;
 }
 
-static int hmm_migrate_pack_requests(struct hmm_migrator *m)
-{
-	const struct hmm_range *range = &m->hmm->range;
-	struct hmm_request request = hmm_request_of(range);
-	unsigned long nr = hmm_pages(range->start, range->end);
-
-	if (hmm_request_is_uniform(&request))
-		return 0;
-	m->packed = kvmalloc(hmm_requests_packed_size(nr), GFP_KERNEL);
-	if (!m->packed)
-		return -ENOMEM;
-	hmm_requests_pack(m->packed, range->hmm_pfns, nr);
-	return 0;
-}
-
 /**
  * hmm_range_migrate() - fault a range in, and migrate it to the device
  * @hmm: the range, and room for the entries of its pages
@@ -934,9 +910,9 @@ static int hmm_migrate_pack_requests(struct hmm_migrator *m)
  * are mapped for CPUs as before, or have moved:
  *
  * * -EINVAL: the range is empty or not page aligned, a pointer, the owner or a
- *   callback is missing, or there are flags that this does not know. %HMM_RANGE_SPARSE,
- *   %HMM_RANGE_PTE_ORDERS and the slots of a struct hmm_dma_map are not
- *   possible.
+ *   callback is missing, or @hmm has other flags than it may have.
+ *   %HMM_RANGE_SPARSE, %HMM_RANGE_PTE_ORDERS and the slots of a struct
+ *   hmm_dma_map are not possible.
  * * -EBUSY: @timeout is over.
  * * -EPERM, -EFAULT, -ENOMEM, -EINTR: as for
  *   hmm_range_fault_unlocked_timeout().
@@ -960,7 +936,7 @@ int hmm_range_migrate(struct hmm_migrate *hmm,
 	if (!hmm_migrate_is_valid(hmm, ops))
 		return -EINVAL;
 	m.deadline = jiffies + m.timeout;
-	ret = hmm_migrate_pack_requests(&m);
+	ret = hmm_range_pack_requests(&hmm->range, &m.packed);
 	if (ret)
 		return ret;
 	ret = hmm_migrate_run(&m);

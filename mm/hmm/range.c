@@ -85,7 +85,13 @@ static bool hmm_range_is_aligned(const struct hmm_range *range)
 	return PAGE_ALIGNED(range->start | range->end);
 }
 
-static int hmm_range_errno(enum hmm_outcome outcome)
+/**
+ * hmm_outcome_errno() - what a call returns
+ * @outcome: how its last step ended
+ *
+ * Return: 0 or a negative errno.
+ */
+int hmm_outcome_errno(enum hmm_outcome outcome)
 {
 	switch (outcome) {
 	case HMM_DONE:
@@ -195,9 +201,35 @@ int hmm_range_fault(struct hmm_range *range)
 	if (unlikely(outcome == HMM_COLLIDED))
 		mmu_interval_note_stale(range->notifier, range->notifier_seq,
 					(void *)_RET_IP_);
-	return hmm_range_errno(outcome);
+	return hmm_outcome_errno(outcome);
 }
 EXPORT_SYMBOL(hmm_range_fault);
+
+/**
+ * hmm_range_pack_requests() - store the requests of the slots
+ * @range: the range; need not be page aligned
+ * @packed: receives them, for hmm_requests_unpack() and kvfree(); %NULL if
+ *	requests in slots are ignored
+ *
+ * Context: Process context, may sleep.
+ *
+ * Return: 0, or -ENOMEM.
+ */
+int hmm_range_pack_requests(const struct hmm_range *range,
+			    unsigned char **packed)
+{
+	unsigned long nr = DIV_ROUND_UP(range->end - range->start, PAGE_SIZE);
+	struct hmm_request request = hmm_request_of(range);
+
+	*packed = NULL;
+	if (hmm_request_is_uniform(&request))
+		return 0;
+	*packed = kvmalloc(hmm_requests_packed_size(nr), GFP_KERNEL);
+	if (!*packed)
+		return -ENOMEM;
+	hmm_requests_pack(*packed, range->hmm_pfns, nr);
+	return 0;
+}
 
 /**
  * struct hmm_range_try - the state of an unlocked call across its attempts
@@ -221,22 +253,12 @@ struct hmm_range_try {
 static int hmm_range_try_init(struct hmm_range_try *a, struct hmm_range *range,
 			      unsigned long timeout)
 {
-	struct hmm_request request = hmm_request_of(range);
-	unsigned long nr = hmm_pages(range->start, range->end);
-
 	*a = (struct hmm_range_try){
 		.faulter = { .may_unlock = true },
 		.timeout = timeout,
 		.deadline = jiffies + timeout,
 	};
-	if (hmm_request_is_uniform(&request))
-		return 0;
-
-	a->packed = kvmalloc(hmm_requests_packed_size(nr), GFP_KERNEL);
-	if (!a->packed)
-		return -ENOMEM;
-	hmm_requests_pack(a->packed, range->hmm_pfns, nr);
-	return 0;
+	return hmm_range_pack_requests(range, &a->packed);
 }
 
 /*
@@ -329,7 +351,7 @@ static int hmm_range_try_run(struct hmm_range_try *a, struct hmm_range *range)
 			/* The timeout is for invalidations, not for faults. */
 			a->deadline = jiffies + a->timeout;
 		else
-			return hmm_range_errno(outcome);
+			return hmm_outcome_errno(outcome);
 		if (ret)
 			return ret;
 

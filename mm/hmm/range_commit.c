@@ -20,6 +20,7 @@
 #include <linux/slab.h>
 
 #include "request.h"
+#include "walk.h"
 
 static unsigned long hmm_commit_nr_slots(const struct hmm_range *range)
 {
@@ -33,23 +34,6 @@ static bool hmm_commit_is_valid(const struct hmm_commit *commit)
 	return range->hmm_pfns && range->start < range->end &&
 	       commit->program &&
 	       (commit->mutex || (commit->lock && commit->unlock));
-}
-
-/* Store the requests of the slots, if they have any. */
-static int hmm_commit_pack(const struct hmm_range *range,
-			   unsigned char **packed)
-{
-	struct hmm_request request = hmm_request_of(range);
-	unsigned long nr = hmm_commit_nr_slots(range);
-
-	*packed = NULL;
-	if (hmm_request_is_uniform(&request))
-		return 0;
-	*packed = kvmalloc(hmm_requests_packed_size(nr), GFP_KERNEL);
-	if (!*packed)
-		return -ENOMEM;
-	hmm_requests_pack(*packed, range->hmm_pfns, nr);
-	return 0;
 }
 
 static int hmm_commit_lock(struct hmm_commit *commit)
@@ -140,7 +124,7 @@ int hmm_range_commit(struct hmm_commit *commit)
 
 	if (!hmm_commit_is_valid(commit))
 		return -EINVAL;
-	ret = hmm_commit_pack(range, &packed);
+	ret = hmm_range_pack_requests(range, &packed);
 	if (ret)
 		return ret;
 	for (;;) {

@@ -154,6 +154,9 @@ static inline void hmm_walk_init(struct hmm_walk *w, struct hmm_range *range)
 	/* The other members are set before they are read. */
 }
 
+int hmm_outcome_errno(enum hmm_outcome outcome);
+int hmm_range_pack_requests(const struct hmm_range *range,
+			    unsigned char **packed);
 int hmm_walk_stop(struct hmm_walk *w, struct vm_area_struct *vma,
 		  unsigned long start, unsigned long end,
 		  enum hmm_verdict verdict);
