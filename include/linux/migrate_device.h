@@ -98,8 +98,8 @@ static inline unsigned long migrate_pfn(unsigned long pfn)
  *	if the range has only a part of a huge page, it is split
  * @MIGRATE_VMA_SELECT_FOLIOS: migrate large folios of any order as a whole,
  *	however they are mapped
- * @MIGRATE_VMA_TO_DEVICE: the destination is device memory: skip pages that can
- *	never migrate there
+ * @MIGRATE_VMA_TO_DEVICE: all destinations are device memory: skip pages that
+ *	can never migrate there, and accept no other destination
  * @MIGRATE_VMA_UNDER_VMA_LOCK: the caller handles a CPU fault, with the VMA
  *	lock held instead of mmap_lock
  * @MIGRATE_VMA_SWAP_IN: swap pages in first; excludes

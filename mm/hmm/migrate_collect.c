@@ -108,9 +108,11 @@ static enum migrate_memory migrate_collect_memory(const struct folio *folio)
 	return MIGRATE_OTHER_MEMORY;
 }
 
-static bool migrate_collect_selects(struct migrate_walk *w, struct folio *folio,
-				    struct page *page, unsigned long addr,
-				    unsigned long nr)
+static noinline bool migrate_collect_selects_other(struct migrate_walk *w,
+						   struct folio *folio,
+						   struct page *page,
+						   unsigned long addr,
+						   unsigned long nr)
 {
 	const struct migrate_facts facts = {
 		.memory = migrate_collect_memory(folio),
@@ -124,6 +126,20 @@ static bool migrate_collect_selects(struct migrate_walk *w, struct folio *folio,
 	if (why != MIGRATE_NOT_REFUSED)
 		migrate_collect_refuse(w, addr, nr, why);
 	return why == MIGRATE_NOT_REFUSED;
+}
+
+static __always_inline bool migrate_collect_selects(struct migrate_walk *w,
+						    struct folio *folio,
+						    struct page *page,
+						    unsigned long addr,
+						    unsigned long nr)
+{
+	/* What is migrated most: nothing can refuse it. */
+	if (w->migrate->flags & MIGRATE_VMA_SELECT_SYSTEM &&
+	    folio_test_anon(folio) && !folio_test_ksm(folio) &&
+	    !folio_is_zone_device(folio) && !PageHWPoison(page))
+		return true;
+	return migrate_collect_selects_other(w, folio, page, addr, nr);
 }
 
 /* Do large folios of any order migrate as a whole? */

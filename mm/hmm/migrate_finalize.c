@@ -252,17 +252,23 @@ static void migrate_finalize_sole(struct migrate_vma *migrate)
 
 /*
  * Folios must be added to an LRU batch before they are mapped. Sources were
- * isolated, destinations have never been on the LRU.
+ * isolated, destinations have never been on the LRU. Install accepts only
+ * destinations of device memory if the caller has said so.
  */
 static void migrate_finalize_add_lru(const struct migrate_vma *migrate)
 {
-	unsigned long i;
+	bool to_device = migrate->flags & MIGRATE_VMA_TO_DEVICE;
+	unsigned long i, nr;
 
-	for (i = 0; i < migrate->npages;
-	     i += migrate_entry_pages(migrate->src[i])) {
-		unsigned long entry = migrate_finalize_target(migrate, i);
-		struct page *page = migrate_pfn_to_page(entry);
+	for (i = 0; i < migrate->npages; i += nr) {
+		unsigned long entry = migrate->src[i];
+		struct page *page;
 
+		nr = migrate_entry_pages(entry);
+		if (to_device &&
+		    migrate_state_of(entry) != MIGRATE_ENTRY_RESTORED)
+			continue;
+		page = migrate_pfn_to_page(migrate_finalize_target(migrate, i));
 		if (page && !is_zone_device_page(page))
 			folio_add_lru(page_folio(page));
 	}

@@ -62,12 +62,13 @@ static bool migrate_install_leave_swap(struct folio *folio)
 	return !folio_test_swapcache(folio) || folio_free_swap(folio);
 }
 
-static bool migrate_install_may_replace(struct folio *to, struct folio *from)
+static bool migrate_install_may_replace(const struct migrate_vma *migrate,
+					struct folio *to, struct folio *from)
 {
 	if (folio_test_writeback(from))
 		return false;
 	if (!folio_is_zone_device(to))
-		return true;
+		return !(migrate->flags & MIGRATE_VMA_TO_DEVICE);
 	if (!folio_is_device_private(to) && !folio_is_device_coherent(to))
 		return false;
 	/* KSM reads its pages by page frame. */
@@ -129,7 +130,7 @@ static bool migrate_install_move(const struct migrate_vma *migrate,
 
 	VM_WARN_ON_ONCE_FOLIO(!folio_test_locked(from), from);
 	VM_WARN_ON_ONCE_FOLIO(!folio_test_locked(to), to);
-	if (!migrate_install_may_replace(to, from))
+	if (!migrate_install_may_replace(migrate, to, from))
 		return false;
 	if (!folio_test_anon(from))
 		return migrate_install_move_file(to, from);

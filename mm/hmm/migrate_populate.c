@@ -269,9 +269,13 @@ static pmd_t *migrate_populate_prepare(const struct migrate_vma *migrate,
 static bool migrate_populate_prepare_folio(const struct migrate_vma *migrate,
 					   struct folio *folio)
 {
-	if (folio_is_zone_device(folio) && !folio_is_device_private(folio) &&
-	    !folio_is_device_coherent(folio))
+	if (!folio_is_zone_device(folio)) {
+		if (migrate->flags & MIGRATE_VMA_TO_DEVICE)
+			return false;
+	} else if (!folio_is_device_private(folio) &&
+		   !folio_is_device_coherent(folio)) {
 		return false;
+	}
 	if (mem_cgroup_charge(folio, migrate->vma->vm_mm, GFP_KERNEL))
 		return false;
 	/* Orders the folio's contents before its entries. */

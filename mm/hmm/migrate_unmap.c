@@ -31,9 +31,11 @@ static bool migrate_unmap_is_locked(const struct migrate_vma *migrate,
 
 /*
  * Isolate all folios from the LRU. Collect holds a reference to each. Returns
- * how many were not on the LRU.
+ * how many were not on the LRU, and sets @shared if any folio may have mappings
+ * that collect did not replace.
  */
-static unsigned long migrate_unmap_isolate(struct migrate_vma *migrate)
+static unsigned long migrate_unmap_isolate(struct migrate_vma *migrate,
+					   bool *shared)
 {
 	struct lru_run run = { .lruvec = NULL };
 	unsigned long i, missed = 0;
@@ -44,6 +46,8 @@ static unsigned long migrate_unmap_isolate(struct migrate_vma *migrate)
 		if (!migrate_unmap_is_locked(migrate, i) ||
 		    migrate_entry_has(migrate->src[i], MIGRATE_MARK_ISOLATED))
 			continue;
+		if (!migrate_entry_has(migrate->src[i], MIGRATE_MARK_SOLE))
+			*shared = true;
 		folio = migrate_folio_of(migrate->src[i]);
 		if (folio_is_zone_device(folio))
 			continue;
@@ -216,21 +220,24 @@ static bool migrate_unmap_may_be_on_lru(const struct migrate_vma *migrate)
  */
 unsigned long migrate_unmap(struct migrate_vma *migrate)
 {
+	bool on_lru = migrate_unmap_may_be_on_lru(migrate);
 	unsigned long missed = 0;
+	bool shared = !on_lru;
 
-	if (migrate_unmap_may_be_on_lru(migrate)) {
+	if (on_lru) {
 		lru_add_drain();
-		missed = migrate_unmap_isolate(migrate);
+		missed = migrate_unmap_isolate(migrate, &shared);
 	}
-	migrate_unmap_mapped(migrate);
+	if (shared)
+		migrate_unmap_mapped(migrate);
 	/*
 	 * Folios that were not on the LRU may be by now. All must be isolated.
 	 */
 	if (missed)
-		missed = migrate_unmap_isolate(migrate);
+		missed = migrate_unmap_isolate(migrate, &shared);
 	if (missed) {
 		lru_add_drain_all();
-		migrate_unmap_isolate(migrate);
+		migrate_unmap_isolate(migrate, &shared);
 	}
 	return migrate_unmap_finish(migrate, missed);
 }

@@ -836,6 +836,20 @@ TEST_F(migrate_regression, page_cache_is_not_offered)
 	munmap(map, 64 * PAGE_BYTES);
 }
 
+/* Nor is system memory accepted as a destination, for pages or for holes. */
+TEST_F(migrate_regression, system_memory_is_no_destination)
+{
+	char *map = map_anon_small(64 * PAGE_BYTES);
+
+	pattern_fill(map, 32, SEED);
+	EXPECT_EQ(0, move_pages_to(self->fd, map, 64,
+				   HMM_MOVE_WITHIN | HMM_MOVE_HINT, 0).moved);
+	EXPECT_EQ(32, probe_populated(self->probe, map, 64));
+	EXPECT_EQ(64, move_pages_to(self->fd, map, 64, HMM_MOVE_WITHIN, 0).moved);
+	EXPECT_TRUE(pattern_is(map, 32, SEED));
+	munmap(map, 64 * PAGE_BYTES);
+}
+
 /* Orders are the folios' own, whatever the driver says of them. */
 
 TEST_F(migrate_regression, unmarked_destination)

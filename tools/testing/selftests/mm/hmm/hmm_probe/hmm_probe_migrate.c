@@ -219,7 +219,8 @@ static unsigned long select_by(u64 flags)
 		selected |= MIGRATE_VMA_SELECT_COMPOUND;
 	if (flags & HMM_MOVE_FOLIOS)
 		selected |= SELECT_FOLIOS;
-	if (flags & HMM_MOVE_HINT && flags & HMM_MOVE_TO_DEVICE)
+	if (flags & HMM_MOVE_HINT &&
+	    flags & (HMM_MOVE_TO_DEVICE | HMM_MOVE_WITHIN))
 		selected |= TO_DEVICE;
 	return selected;
 }

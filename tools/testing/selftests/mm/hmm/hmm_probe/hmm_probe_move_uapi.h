@@ -28,7 +28,7 @@
 #define HMM_MOVE_COMPOUND	_BITULL(2)
 /* And all other large folios, where the API knows this. */
 #define HMM_MOVE_FOLIOS		_BITULL(3)
-/* With TO_DEVICE, set MIGRATE_VMA_TO_DEVICE, where the API has it. */
+/* With TO_DEVICE or WITHIN, set MIGRATE_VMA_TO_DEVICE, where the API has it. */
 #define HMM_MOVE_HINT		_BITULL(4)
 /* Folios of this order also for smaller holes, where the API knows this */
 #define HMM_MOVE_JOIN		_BITULL(5)
