@@ -25,7 +25,8 @@
  * are looked at before any is collected. If one must be faulted in, the part
  * ends before this page table. Then this page, and all others of the range
  * which need that, are faulted in before the next part begins. Holes are not:
- * the device's memory fills them.
+ * the device's memory fills them. If the process has pages in swap, those of the
+ * range are faulted in before anything is collected, so that there is one round.
  *
  * Collecting invalidates the pages that may move, and the driver's callback
  * makes the device stop using them. Its sequence is valid for the answers, so
@@ -126,6 +127,7 @@ enum hmm_migrate_lock {
  * @faults_only: this attempt is for that fault
  * @needs_reserve: the next step is to call the driver's reserve()
  * @reserved: that was done
+ * @swapped_in: pages of this part that were swapped out were faulted in
  * @no_fill: a hole could not be filled
  */
 struct hmm_migrator {
@@ -150,6 +152,7 @@ struct hmm_migrator {
 	bool faults_only;
 	bool needs_reserve;
 	bool reserved;
+	bool swapped_in;
 	bool no_fill;
 };
 
@@ -409,11 +412,14 @@ static bool hmm_migrate_asks_to_write(const struct hmm_migrator *m,
 	       HMM_PFN_REQ_WRITE;
 }
 
-/* Fault in all pages from @addr on that are not holes. */
+/*
+ * Fault in all pages from @addr on that are missing and not holes. HMM_DONE if
+ * there are none.
+ */
 static enum hmm_outcome hmm_migrate_fault(struct hmm_migrator *m,
 					  unsigned long addr)
 {
-	enum hmm_outcome outcome = HMM_FAULTED;
+	enum hmm_outcome outcome = HMM_DONE;
 	unsigned long next, end = m->part.end;
 	struct migrate_answers answers;
 
@@ -421,7 +427,7 @@ static enum hmm_outcome hmm_migrate_fault(struct hmm_migrator *m,
 		return HMM_COLLIDED;
 	hmm_migrate_init_vma(m, addr);
 	answers = hmm_migrate_answers(m);
-	for (; addr < end && outcome == HMM_FAULTED; addr = next) {
+	for (; addr < end; addr = next) {
 		next = pmd_addr_end(addr, end);
 		addr = hmm_migrate_scan_table(m, &answers, addr, next);
 		if (addr == next)
@@ -434,12 +440,11 @@ static enum hmm_outcome hmm_migrate_fault(struct hmm_migrator *m,
 			.write = hmm_migrate_asks_to_write(m, &answers, addr),
 		};
 		outcome = hmm_fault_span(&m->faulter, &m->walk.span);
+		if (outcome != HMM_FAULTED)
+			return outcome;
 	}
-	if (outcome == HMM_FAULTED) {
-		memset(m->migrate.src, 0,
-		       m->migrate.npages * sizeof(*m->migrate.src));
-		hmm_migrate_restore_requests(m, m->walk.next);
-	}
+	memset(m->migrate.src, 0, m->migrate.npages * sizeof(*m->migrate.src));
+	hmm_migrate_restore_requests(m, m->walk.next);
 	return outcome;
 }
 
@@ -455,6 +460,24 @@ static int hmm_migrate_errno(struct hmm_migrator *m, enum hmm_outcome outcome)
 	default:
 		return hmm_outcome_errno(outcome);
 	}
+}
+
+/*
+ * Some pages of the process are swapped out. If any of this part are, collecting
+ * would stop at the first one, and another round would have to follow: fault
+ * them in before this one.
+ */
+static int hmm_migrate_fault_swapped(struct hmm_migrator *m)
+{
+	enum hmm_outcome outcome;
+
+	if (m->swapped_in || !get_mm_counter(hmm_migrate_mm(m), MM_SWAPENTS))
+		return 0;
+	outcome = hmm_migrate_fault(m, m->walk.next);
+	if (outcome != HMM_DONE && outcome != HMM_FAULTED)
+		return hmm_migrate_errno(m, outcome);
+	m->swapped_in = true;
+	return m->faults_only && outcome == HMM_FAULTED ? HMM_MIGRATE_FAULT : 0;
 }
 
 /* Migration */
@@ -489,33 +512,51 @@ static void hmm_migrate_cancel(struct hmm_migrator *m)
 			migrate_cancel(&m->migrate, i, MIGRATE_INSTALL);
 }
 
-/* @nr pages from @pfn on have taken the place of what was in these slots. */
-static void hmm_migrate_answer_moved(unsigned long *slots, unsigned long nr,
-				     unsigned long pfn)
+/* @nr pages, of the folio of @to, have taken the place of what was there. */
+static __always_inline void hmm_migrate_answer_moved(unsigned long *slots,
+						     unsigned long nr,
+						     unsigned long to)
 {
-	unsigned long keep = HMM_PFN_STICKY | HMM_PFN_VALID | HMM_PFN_WRITE;
-
+	unsigned long pfn = to >> MIGRATE_PFN_SHIFT;
 	/* Unless a PMD has moved as a whole, PTEs may map the pages now. */
-	if (nr == 1UL << PMD_ORDER)
-		keep = HMM_PFN_FLAGS;
-	while (nr--) {
-		*slots = (*slots & keep) | pfn++;
-		slots++;
+	const unsigned long keep = HMM_PFN_STICKY | HMM_PFN_VALID |
+				   HMM_PFN_WRITE;
+
+	if (nr == 1) {
+		*slots = (*slots & keep) | pfn;
+		return;
+	}
+	pfn = folio_pfn(migrate_folio_of(to));
+	if (nr == 1UL << PMD_ORDER) {
+		const struct hmm_leaf leaf = {
+			.answer = (*slots & HMM_PFN_FLAGS & ~HMM_PFN_STICKY) |
+				  pfn,
+			.step = 1,
+		};
+
+		hmm_slots_record(slots, nr, leaf);
+	} else {
+		for (; nr; nr--, slots++)
+			*slots = (*slots & keep) | pfn++;
 	}
 }
 
-static void hmm_migrate_answer_filled(const struct hmm_migrator *m,
-				      unsigned long *slots,
-				      struct folio *folio)
+/* Returns how many pages the folio of @to has, which fills a hole. */
+static unsigned long hmm_migrate_answer_filled(unsigned long *slots,
+					       unsigned long to, bool writable)
 {
-	const struct vm_area_struct *vma = m->vma;
-	struct hmm_leaf leaf =
-		hmm_leaf_mapped(folio_pfn(folio),
-				hmm_flags_allow_writing(vma->vm_flags),
-				folio_test_pmd_mappable(folio) ?
-					PMD_ORDER : 0);
+	struct folio *folio = migrate_folio_of(to);
+	unsigned long pfn = folio_pfn(folio);
+	unsigned int order;
 
-	hmm_slots_record(slots, folio_nr_pages(folio), leaf);
+	if (!folio_test_large(folio)) {
+		hmm_slot_set(slots, hmm_leaf_mapped(pfn, writable, 0).answer);
+		return 1;
+	}
+	order = folio_test_pmd_mappable(folio) ? PMD_ORDER : 0;
+	hmm_slots_record(slots, folio_nr_pages(folio),
+			 hmm_leaf_mapped(pfn, writable, order));
+	return folio_nr_pages(folio);
 }
 
 /*
@@ -542,47 +583,68 @@ static int hmm_migrate_is_unfilled(struct hmm_migrator *m,
 }
 
 /*
- * Change the answers of pages that have moved, and of holes that are filled.
- * Returns 0, or why another attempt is necessary.
+ * Change the answer of entry @i, which stands for @nr pages, if it has changed:
+ * it has not moved. Returns 0, or why another attempt is necessary.
  */
-static int hmm_migrate_update(struct hmm_migrator *m)
+static int hmm_migrate_update_unmoved(struct hmm_migrator *m, unsigned long i,
+				      unsigned long nr, bool fill)
 {
 	unsigned long *slots = hmm_walk_slots(&m->walk, m->migrate.start);
-	unsigned long *src = m->migrate.src, *dst = m->migrate.dst;
+	unsigned long *src = m->migrate.src, at;
+	enum migrate_refusal why;
+
+	if (migrate_state_of(src[i]) == MIGRATE_ENTRY_RESTORED) {
+		hmm_migrate_answer_unmoved(slots + i, nr);
+		for (at = 1; at < nr; at++)
+			src[i + at] = migrate_refused(MIGRATE_NO_DESTINATION);
+		return 0;
+	}
+	why = hmm_migrate_why(src[i]);
+	if (why == MIGRATE_PINNED)
+		hmm_migrate_answer_unmoved(slots + i, 1);
+	/* This is the reason of a hole only. */
+	if (why == MIGRATE_NO_DESTINATION && fill)
+		return hmm_migrate_is_unfilled(m,
+				migrate_folio_of(m->migrate.dst[i]));
+	return 0;
+}
+
+/*
+ * Change the answers of pages that have moved, and of holes that are filled.
+ * Returns 0, or why another attempt is necessary. Sets @restored if a page was
+ * collected and has not moved.
+ */
+static int hmm_migrate_update(struct hmm_migrator *m, bool *restored)
+{
+	const bool writable = hmm_flags_allow_writing(m->vma->vm_flags);
+	unsigned long *slots = hmm_walk_slots(&m->walk, m->migrate.start);
+	const unsigned long *src = m->migrate.src, *dst = m->migrate.dst;
+	unsigned long i, nr, moved = 0;
 	bool fill = !m->no_fill;
-	unsigned long i, at, nr;
-	int ret = 0;
+	int ret = 0, unmoved;
 
 	for (i = 0; i < m->migrate.npages; i += nr) {
-		struct folio *to = migrate_folio_of(dst[i]);
-
 		nr = migrate_entry_pages(src[i]);
 		switch (migrate_state_of(src[i])) {
 		case MIGRATE_ENTRY_LOCKED:
-			hmm_migrate_answer_moved(slots + i, nr, folio_pfn(to));
-			m->hmm->moved += nr;
+			hmm_migrate_answer_moved(slots + i, nr, dst[i]);
+			moved += nr;
 			break;
 		case MIGRATE_ENTRY_HOLE:
-			nr = folio_nr_pages(to);
-			hmm_migrate_answer_filled(m, slots + i, to);
-			m->hmm->moved += nr;
+			nr = hmm_migrate_answer_filled(slots + i, dst[i],
+						       writable);
+			moved += nr;
 			break;
 		case MIGRATE_ENTRY_RESTORED:
-			hmm_migrate_answer_unmoved(slots + i, nr);
-			for (at = 1; at < nr; at++)
-				src[i + at] =
-					migrate_refused(MIGRATE_NO_DESTINATION);
-			break;
+			*restored = true;
+			fallthrough;
 		case MIGRATE_ENTRY_SKIPPED:
-			if (hmm_migrate_why(src[i]) == MIGRATE_PINNED)
-				hmm_migrate_answer_unmoved(slots + i, 1);
-			/* This is the reason of a hole only. */
-			if (hmm_migrate_why(src[i]) == MIGRATE_NO_DESTINATION &&
-			    fill)
-				ret = hmm_migrate_is_unfilled(m, to);
+			unmoved = hmm_migrate_update_unmoved(m, i, nr, fill);
+			ret = unmoved ?: ret;
 			break;
 		}
 	}
+	m->hmm->moved += moved;
 	return ret;
 }
 
@@ -638,36 +700,41 @@ static bool hmm_migrate_collect(struct hmm_migrator *m)
 static int hmm_migrate_move(struct hmm_migrator *m)
 {
 	unsigned long end = m->part.end;
-	bool valid;
+	bool valid, restored = false;
+	enum hmm_outcome outcome;
 	int ret;
 
 	if (m->ops->reserve && !m->reserved) {
 		m->needs_reserve = true;
 		return HMM_MIGRATE_AGAIN;
 	}
+	ret = hmm_migrate_fault_swapped(m);
+	if (ret)
+		return ret;
 	m->collected = true;
 	valid = hmm_migrate_collect(m);
 	if (!m->migrate.npages) {
-		enum hmm_outcome outcome;
-
 		m->part.end = end;
 		hmm_migrate_restore_requests(m, m->walk.next);
 		outcome = hmm_migrate_fault(m, m->walk.next);
-		return outcome == HMM_FAULTED ? HMM_MIGRATE_FAULT :
-						hmm_migrate_errno(m, outcome);
+		if (outcome != HMM_DONE && outcome != HMM_FAULTED)
+			return hmm_migrate_errno(m, outcome);
+		return HMM_MIGRATE_FAULT;
 	}
 	m->migrate.cpages = migrate_unmap(&m->migrate);
 	ret = hmm_migrate_copy(m);
 	if (ret) {
 		hmm_migrate_cancel(m);
+		restored = true;
 	} else {
 		migrate_install(&m->migrate);
-		ret = hmm_migrate_update(m);
+		ret = hmm_migrate_update(m, &restored);
 	}
 	if (!ret)
 		ret = valid ? hmm_migrate_map(m) : HMM_MIGRATE_LOST;
 	migrate_finalize(&m->migrate);
-	hmm_migrate_set_reasons(m);
+	if (restored)
+		hmm_migrate_set_reasons(m);
 	return ret;
 }
 
@@ -703,7 +770,7 @@ static int hmm_migrate_look(struct hmm_migrator *m)
 		outcome = m->walk.moving ?
 			hmm_migrate_fault(m, m->walk.span.start) :
 			hmm_migrate_fault_span(m);
-		if (outcome != HMM_FAULTED)
+		if (outcome != HMM_DONE && outcome != HMM_FAULTED)
 			return hmm_migrate_errno(m, outcome);
 		if (m->faults_only)
 			return HMM_MIGRATE_FAULT;
@@ -808,6 +875,7 @@ static void hmm_migrate_next_part(struct hmm_migrator *m)
 	m->faulter.tried = HMM_NOT_TRIED;
 	m->lost = 0;
 	m->stay = false;
+	m->swapped_in = false;
 	m->no_fill = false;
 }
 

@@ -252,6 +252,33 @@ TEST_F(hmm_place, mixed)
 	swap_stop(&swap);
 }
 
+/* Pages are swapped in before any is taken from the device: one round. */
+TEST_F(hmm_place, swapped_out_in_between)
+{
+	struct swap swap;
+	__u64 before;
+	char *more;
+	size_t i;
+
+	if (!swap_start(&swap, 2 * HUGE_BYTES))
+		SKIP(return, "no swap");
+	/* How many pages are swapped out is known roughly. */
+	more = map_anon_small(HUGE_BYTES);
+	pattern_fill(more, HUGE_PAGES, SEED);
+	swap_out(more, HUGE_PAGES);
+	pattern_fill(self->map, N, SEED);
+	ASSERT_TRUE(device_reads(self->fd, self->map, N, SEED));
+	for (i = 1; i < N; i += 2)
+		swap_out(self->map + i * PAGE_BYTES, 1);
+	before = device_invalidations(self->fd);
+	place(self->fd, self->map, N, variant->flags | WRITE, self->got);
+	EXPECT_EQ(before + 1, device_invalidations(self->fd));
+	EXPECT_ALL_PLACED(self->map, N, SEED);
+	EXPECT_EQ(N, self->got->place.moved);
+	munmap(more, HUGE_BYTES);
+	swap_stop(&swap);
+}
+
 /* What is there already is answered for, and not touched. */
 TEST_F(hmm_place, on_the_device_already)
 {
