@@ -10,11 +10,13 @@
 #include <linux/migrate_device.h>
 
 struct hmm_migrate;
+struct mutex;
 
 /**
  * struct hmm_migrate_ops - the driver's part of hmm_range_migrate()
  *
- * @copy, @lock, @unlock and @map are required.
+ * @map is required. @lock and @unlock are, if &hmm_migrate.mutex is %NULL, and
+ * @copy is, if &hmm_migrate.alloc is %NULL; otherwise they must be %NULL.
  *
  * @reserve: Make sure that destinations for @npages pages can be allocated,
  *	which may evict other memory. Called at most once in a call, before any
@@ -63,6 +65,12 @@ struct hmm_migrate_ops {
  * @src: one entry for each page of the range; need not be initialised. After
  *	the call, see hmm_migrate_why().
  * @dst: likewise; of no meaning after the call
+ * @mutex: the lock that the notifier's invalidate callback takes; %NULL if it is
+ *	of another type, for &hmm_migrate_ops.lock
+ * @alloc: allocates a folio of device memory; %NULL if &hmm_migrate_ops.copy
+ *	allocates all
+ * @copy: copies to what @alloc has returned; %NULL without it
+ * @arg: for @alloc and @copy
  * @moved: (out) number of pages that were moved, or that fill holes, in all
  *	attempts
  * @retries: (out) how often a part of the range was begun again because an
@@ -73,6 +81,10 @@ struct hmm_migrate {
 	unsigned long flags;
 	unsigned long *src;
 	unsigned long *dst;
+	struct mutex *mutex;	/* the driver's */
+	migrate_alloc_fn alloc;
+	migrate_copy_fn copy;
+	void *arg;
 	unsigned long moved;
 	unsigned int retries;
 };

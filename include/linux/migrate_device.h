@@ -18,6 +18,7 @@
  *	migrate_range_to_device(), migrate_range_to_system()
  *	migrate_device_fault(), in &dev_pagemap_ops.migrate_to_ram
  *	migrate_device_evict()
+ *	hmm_range_migrate(), for a device fault: see linux/hmm-migrate.h
  *
  * with migrate_device_folio() in its &migrate_alloc_fn and
  * for_each_migrate_run() in its &migrate_copy_fn.

@@ -70,6 +70,7 @@
 #include <linux/mm.h>
 #include <linux/mmap_lock.h>
 #include <linux/mmu_notifier.h>
+#include <linux/mutex.h>
 #include <linux/oom.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
@@ -488,6 +489,16 @@ static int hmm_migrate_result(int ret)
 	return WARN_ON_ONCE(ret > 0) ? -EINVAL : ret;
 }
 
+/* What ops->copy() does, for a driver that allocates folio by folio */
+static int hmm_migrate_fill(struct hmm_migrator *m)
+{
+	struct hmm_migrate *hmm = m->hmm;
+
+	migrate_fill(&m->migrate, true, hmm->alloc, hmm->arg);
+	return hmm->copy(hmm->arg, m->migrate.src, m->migrate.dst,
+			 m->migrate.npages);
+}
+
 static int hmm_migrate_copy(struct hmm_migrator *m)
 {
 	const struct hmm_migrate_ops *ops = m->ops;
@@ -496,7 +507,8 @@ static int hmm_migrate_copy(struct hmm_migrator *m)
 	memset(m->migrate.dst, 0, m->migrate.npages * sizeof(*m->migrate.dst));
 	if (!m->migrate.cpages)
 		return 0;
-	ret = ops->copy(m->hmm, &m->migrate);
+	ret = m->hmm->alloc ? hmm_migrate_fill(m) :
+			      ops->copy(m->hmm, &m->migrate);
 	if (!ret && ops->wait)
 		ret = ops->wait(m->hmm, &m->migrate);
 	return hmm_migrate_result(ret);
@@ -658,16 +670,34 @@ static void hmm_migrate_set_reasons(struct hmm_migrator *m)
 			src[i] = migrate_refused(MIGRATE_NO_DESTINATION);
 }
 
+static int hmm_migrate_lock_driver(struct hmm_migrator *m)
+{
+	if (m->hmm->mutex)
+		return mutex_lock_killable(m->hmm->mutex);
+	m->ops->lock(m->hmm);
+	return 0;
+}
+
+static void hmm_migrate_unlock_driver(struct hmm_migrator *m)
+{
+	if (m->hmm->mutex)
+		mutex_unlock(m->hmm->mutex);
+	else
+		m->ops->unlock(m->hmm);
+}
+
 /* Let the driver use the answers, if they are valid. */
 static int hmm_migrate_map(struct hmm_migrator *m)
 {
-	const struct hmm_migrate_ops *ops = m->ops;
-	int ret = HMM_MIGRATE_LOST;
+	int ret = hmm_migrate_lock_driver(m);
 
-	ops->lock(m->hmm);
-	if (!mmu_interval_read_retry(m->part.notifier, m->part.notifier_seq))
-		ret = hmm_migrate_result(ops->map(m->hmm, &m->part));
-	ops->unlock(m->hmm);
+	if (ret)
+		return ret;
+	if (mmu_interval_read_retry(m->part.notifier, m->part.notifier_seq))
+		ret = HMM_MIGRATE_LOST;
+	else
+		ret = hmm_migrate_result(m->ops->map(m->hmm, &m->part));
+	hmm_migrate_unlock_driver(m);
 	return ret;
 }
 
@@ -915,6 +945,16 @@ static int hmm_migrate_run(struct hmm_migrator *m)
 	return 0;
 }
 
+/* Is there one lock, and one way to get and fill destinations? */
+static bool hmm_migrate_is_served(const struct hmm_migrate *hmm,
+				  const struct hmm_migrate_ops *ops)
+{
+	bool mutex = hmm->mutex, alloc = hmm->alloc;
+
+	return ops->map && !ops->lock == mutex && !ops->unlock == mutex &&
+	       !!hmm->copy == alloc && !ops->copy == alloc;
+}
+
 static bool hmm_migrate_is_valid(const struct hmm_migrate *hmm,
 				 const struct hmm_migrate_ops *ops)
 {
@@ -930,8 +970,7 @@ static bool hmm_migrate_is_valid(const struct hmm_migrate *hmm,
 	if (hmm->flags & ~(MIGRATE_VMA_SELECT_COMPOUND |
 			   MIGRATE_VMA_SELECT_FOLIOS))
 		return false;
-	return range->dev_private_owner && ops->copy && ops->lock &&
-	       ops->unlock && ops->map;
+	return range->dev_private_owner && hmm_migrate_is_served(hmm, ops);
 }
 
 /**
@@ -978,7 +1017,7 @@ static bool hmm_migrate_is_valid(const struct hmm_migrate *hmm,
  * are mapped for CPUs as before, or have moved:
  *
  * * -EINVAL: the range is empty or not page aligned, a pointer, the owner or a
- *   callback is missing, or @hmm has other flags than it may have.
+ *   callback is missing or there twice, or @hmm has other flags than it may have.
  *   %HMM_RANGE_SPARSE, %HMM_RANGE_PTE_ORDERS and the slots of a struct
  *   hmm_dma_map are not possible.
  * * -EBUSY: @timeout is over.
