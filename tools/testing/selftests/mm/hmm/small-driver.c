@@ -26,6 +26,7 @@
 #define LONG_MS		2000
 #define QUICK_MS	400
 #define TIMEOUT		120
+#define NO_HUGE_PAGE	"no huge pages"
 #define MAX_ORDER	"/sys/module/small_driver/parameters/max_order"
 
 static struct small_call last;	/* the answer to the last command */
@@ -165,6 +166,147 @@ TEST_F(small_driver, pages_migrate_and_come_back)
 	EXPECT_TRUE(pattern_is(self->map, N, OTHER));
 }
 
+/* Device faults with placement */
+
+/*
+ * Puts pages, of which @moved are not on the device, there and into its table.
+ * The device's memory fills @holes of them, without other memory before it.
+ */
+static bool places(int fd, void *addr, size_t npages, size_t moved, size_t holes)
+{
+	__u64 cleared;
+	int rc;
+
+	small_ask(fd, SMALL_TABLE, addr, npages, NULL);
+	cleared = last.cleared;
+	rc = small_ask(fd, SMALL_PLACE, addr, npages, NULL);
+	cleared = last.cleared - cleared;
+	if (rc || last.moved != moved || cleared != holes) {
+		printf("# placed: %d, %llu pages have moved, %llu cleared\n", rc,
+		       last.moved, cleared);
+		return false;
+	}
+	small_ask(fd, SMALL_TABLE, addr, npages, NULL);
+	if (last.ready != npages)
+		printf("# the device may write %llu pages\n", last.ready);
+	return last.ready == npages && last.in_use >= npages;
+}
+
+TEST_F(small_driver, placement_of_present_pages)
+{
+	EXPECT_TRUE(places(self->fd, self->map, N, N, 0));
+	EXPECT_TRUE(small_reads(self->fd, self->map, N, SEED));
+	EXPECT_EQ(0, small_writes(self->fd, self->map, N, OTHER));
+	EXPECT_TRUE(pattern_is(self->map, N, OTHER));
+	EXPECT_EQ(0, ASK(SMALL_TABLE, self->map, N));
+	EXPECT_EQ(0, last.ready);
+}
+
+TEST_F(small_driver, placement_of_holes)
+{
+	madvise(self->map, N * PAGE_BYTES, MADV_DONTNEED);
+	EXPECT_TRUE(places(self->fd, self->map, N, N, N));
+	EXPECT_EQ(0, small_writes(self->fd, self->map, 1, OTHER));
+	EXPECT_TRUE(pattern_is(self->map, 1, OTHER));
+	EXPECT_TRUE(is_zero(self->map + PAGE_BYTES, N - 1));
+}
+
+TEST_F(small_driver, placement_of_pages_on_the_device)
+{
+	EXPECT_EQ(0, ASK(SMALL_TO_DEVICE, self->map, N));
+	EXPECT_TRUE(places(self->fd, self->map, N, 0, 0));
+	EXPECT_TRUE(small_reads(self->fd, self->map, N, SEED));
+	EXPECT_TRUE(pattern_is(self->map, N, SEED));
+}
+
+/* In turn: present, never touched, on the device */
+TEST_F(small_driver, placement_of_a_mix)
+{
+	char *hole = map_anon_small(N * PAGE_BYTES);
+	size_t i, there = 0, filled = 0;
+
+	for (i = 0; i < N; i++) {
+		if (i % 3 == 1)
+			filled++;
+		else
+			pattern_fill(hole + i * PAGE_BYTES, 1, SEED + i);
+		if (i % 3 == 2) {
+			ASSERT_EQ(0, ASK(SMALL_TO_DEVICE,
+					 hole + i * PAGE_BYTES, 1));
+			there += last.moved;
+		}
+	}
+	EXPECT_EQ(N / 3, there);
+	EXPECT_TRUE(places(self->fd, hole, N, N - there, filled));
+	EXPECT_EQ(N, last.in_use);
+	for (i = 0; i < N; i++) {
+		char *page = hole + i * PAGE_BYTES;
+
+		EXPECT_TRUE(i % 3 == 1 ? is_zero(page, 1) :
+					 pattern_is(page, 1, SEED + i));
+	}
+	munmap(hole, N * PAGE_BYTES);
+}
+
+/* A huge page and a hole of that size, as folios of this order at most */
+static bool places_as(int fd, char *huge, const char *order)
+{
+	struct setting setting;
+	bool right;
+
+	if (!setting_change(&setting, MAX_ORDER, order))
+		return false;
+	right = places(fd, huge, 2 * HUGE_PAGES, 2 * HUGE_PAGES,
+		       HUGE_PAGES);
+	setting_restore(&setting);
+	return right && small_reads(fd, huge, HUGE_PAGES, OTHER) &&
+	       pattern_is(huge, HUGE_PAGES, OTHER) &&
+	       is_zero(huge + HUGE_BYTES, HUGE_PAGES) && in_use_is(fd, 0);
+}
+
+TEST_F(small_driver, placement_of_a_huge_page)
+{
+	static const char * const orders[] = { "0", "1", "2", "4", "8" };
+	unsigned int i;
+
+	for (i = 0; i < sizeof(orders) / sizeof(*orders); i++) {
+		EXPECT_TRUE(places_as(self->fd, self->huge, orders[i]));
+		madvise(self->huge, 2 * HUGE_BYTES, MADV_DONTNEED);
+		pattern_fill(self->huge, HUGE_PAGES, OTHER);
+	}
+	EXPECT_TRUE(places(self->fd, self->huge, 2 * HUGE_PAGES,
+			   2 * HUGE_PAGES, HUGE_PAGES));
+	EXPECT_TRUE(on_device(self->fd, self->huge));
+	if (last.order != HUGE_ORDER)
+		SKIP(return, NO_HUGE_PAGE);
+	EXPECT_TRUE(on_device(self->fd, self->huge + HUGE_BYTES));
+	EXPECT_EQ(HUGE_ORDER, last.order);
+}
+
+/* What does not fit is used where it is. */
+TEST_F(small_driver, placement_on_a_full_device)
+{
+	size_t npages = 5000;
+	char *map = map_anon_small(npages * PAGE_BYTES);
+
+	pattern_fill(map, npages / 2, SEED);
+	EXPECT_EQ(0, ASK(SMALL_PLACE, map, npages));
+	EXPECT_EQ(4096, last.moved);
+	EXPECT_EQ(4096, last.in_use);
+	EXPECT_TRUE(small_reads(self->fd, map, npages / 2, SEED));
+	EXPECT_TRUE(pattern_is(map, npages / 2, SEED));
+	EXPECT_TRUE(is_zero(map + npages / 2 * PAGE_BYTES, npages / 2));
+	munmap(map, npages * PAGE_BYTES);
+}
+
+/* One lock, and one way to copy: 2 combinations of 3 bits each, with map() */
+TEST_F(small_driver, placement_with_callbacks_missing_or_twice)
+{
+	EXPECT_EQ(0, ASK(SMALL_MISPLACE, self->map, 1));
+	EXPECT_EQ(4, last.moved);
+	EXPECT_EQ(128 - 4, last.failed);
+}
+
 TEST_F(small_driver, range_of_several_mappings)
 {
 	munmap(self->map + 8 * PAGE_BYTES, 8 * PAGE_BYTES);
@@ -189,8 +331,6 @@ static bool take_huge(int fd, char *huge)
 		      last.moved);
 	return on_device(fd, huge) && last.order == HUGE_ORDER;
 }
-
-#define NO_HUGE_PAGE	"no huge pages"
 
 TEST_F(small_driver, huge_page_migrates_as_one)
 {

@@ -17,6 +17,7 @@
 
 #include "small_driver_uapi.h"
 
+struct dev_pagemap;
 struct page;
 
 /**
@@ -37,20 +38,19 @@ struct small_mirror {
 };
 
 /* small_hmm.c */
+extern struct dev_pagemap small_pgmap;	/* also the owner of the memory */
+
 struct small_mirror *small_mirror_create(struct mm_struct *mm);
 void small_mirror_destroy(struct small_mirror *mirror);
 int small_resize(struct small_mirror *mirror, unsigned long start,
 		 unsigned long length);
 int small_fault(struct small_mirror *mirror, unsigned long addr,
-		unsigned long end, bool write);
-int small_place(struct small_mirror *mirror, unsigned long addr,
-		unsigned long end, struct small_call *call);
+		unsigned long end, bool write, struct small_call *call);
 int small_add(struct small_mirror *mirror, unsigned long addr,
 	      unsigned long end);
 int small_migrate(struct small_mirror *mirror, unsigned long addr,
 		  unsigned long end, bool to_device, struct small_call *call);
 int small_evict(struct small_call *call);
-void *small_owner(void);
 int small_memory_create(void);
 void small_memory_destroy(void);
 
@@ -62,14 +62,16 @@ void small_hardware_stop(void);
 bool small_hardware_reserve(unsigned int order, unsigned long *pfn);
 void small_hardware_release(unsigned long pfn, unsigned long npages);
 unsigned long small_hardware_in_use(void);
+/* How many pages were cleared, ever */
+unsigned long small_hardware_cleared(void);
 /* Copy between any pages; clear them if @from is NULL. */
 void small_hardware_copy(struct page *to, struct page *from, unsigned long nr);
 void small_hardware_read(struct page *page, void *data);
 void small_hardware_write(struct page *page, const void *data);
-void small_hardware_add(struct page *page);
+void small_hardware_add(struct page **pages, unsigned long nr);
 
 int small_table_set(struct small_mirror *mirror, unsigned long addr,
-		    struct page *page, bool writable);
+		    struct page *page, unsigned long nr, bool writable);
 struct page *small_table_get(struct small_mirror *mirror, unsigned long addr,
 			     bool write);
 void small_table_clear(struct small_mirror *mirror, unsigned long start,

@@ -3,6 +3,7 @@
  * What the device would do: its page table, its memory, which pages of it are in
  * use, and transfers.
  */
+#include <linux/atomic.h>
 #include <linux/bitmap.h>
 #include <linux/cleanup.h>
 #include <linux/highmem.h>
@@ -24,13 +25,20 @@ MODULE_PARM_DESC(max_order, "largest folio of device memory");
 /* The device's page table */
 
 int small_table_set(struct small_mirror *mirror, unsigned long addr,
-		    struct page *page, bool writable)
+		    struct page *page, unsigned long nr, bool writable)
 {
-	void *entry = xa_tag_pointer(page, writable ? SMALL_WRITABLE : 0);
+	unsigned long index = addr >> PAGE_SHIFT;
+	int ret = 0;
 
-	/* Memory cannot be waited for under the lock. */
-	return xa_err(xa_store(&mirror->table, addr >> PAGE_SHIFT, entry,
-			       GFP_NOWAIT | __GFP_NOWARN));
+	for (; nr-- && !ret; index++, page++) {
+		void *entry = xa_tag_pointer(page,
+					     writable ? SMALL_WRITABLE : 0);
+
+		/* Memory cannot be waited for under the lock. */
+		ret = xa_err(xa_store(&mirror->table, index, entry,
+				      GFP_NOWAIT | __GFP_NOWARN));
+	}
+	return ret;
 }
 
 struct page *small_table_get(struct small_mirror *mirror, unsigned long addr,
@@ -136,10 +144,19 @@ void small_hardware_write(struct page *page, const void *data)
 	small_unmap(page, mapped);
 }
 
+static atomic_long_t cleared;
+
+unsigned long small_hardware_cleared(void)
+{
+	return atomic_long_read(&cleared);
+}
+
 void small_hardware_copy(struct page *to, struct page *from, unsigned long nr)
 {
 	void *mapped;
 
+	if (!from)
+		atomic_long_add(nr, &cleared);
 	for (; nr--; to++) {
 		mapped = from ? small_map(from) : NULL;
 		small_hardware_write(to, mapped);
@@ -152,11 +169,14 @@ void small_hardware_copy(struct page *to, struct page *from, unsigned long nr)
  * Not an atomic operation: that the CPU cannot access the page meanwhile is what
  * is tested.
  */
-void small_hardware_add(struct page *page)
+void small_hardware_add(struct page **pages, unsigned long nr)
 {
-	unsigned long *word = small_map(page), value = READ_ONCE(*word);
+	for (; nr--; pages++) {
+		unsigned long *word = small_map(*pages);
+		unsigned long value = READ_ONCE(*word);
 
-	cpu_relax();
-	WRITE_ONCE(*word, value + 1);
-	small_unmap(page, word);
+		cpu_relax();
+		WRITE_ONCE(*word, value + 1);
+		small_unmap(*pages, word);
+	}
 }

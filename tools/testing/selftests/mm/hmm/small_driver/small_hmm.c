@@ -5,16 +5,15 @@
  * and exclusive access.
  */
 #include <linux/device_exclusive.h>
-#include <linux/hmm.h>
+#include <linux/hmm-migrate.h>
 #include <linux/ioport.h>
 #include <linux/memremap.h>
-#include <linux/migrate.h>
 #include <linux/mm.h>
 #include <linux/slab.h>
 
 #include "small_driver.h"
 
-#define SMALL_STEP	64	/* pages of a device fault */
+#define SMALL_STEP	PTRS_PER_PTE	/* pages of a device fault */
 
 static bool small_may_use(const struct small_mirror *mirror,
 			  unsigned long start, unsigned long end)
@@ -79,12 +78,11 @@ static void small_confine(struct mmu_interval_notifier *notifier,
 	struct small_mirror *mirror =
 		container_of(notifier, struct small_mirror, notifier);
 
-	mutex_lock(&mirror->lock);
+	guard(mutex)(&mirror->lock);
 	mirror->start = start;
 	mirror->end = end;
 	small_table_clear(mirror, 0, start);
 	small_table_clear(mirror, end, ULONG_MAX);
-	mutex_unlock(&mirror->lock);
 }
 
 int small_resize(struct small_mirror *mirror, unsigned long start,
@@ -92,61 +90,6 @@ int small_resize(struct small_mirror *mirror, unsigned long start,
 {
 	return mmu_interval_notifier_confine(&mirror->notifier, start, length,
 					     small_confine);
-}
-
-/* Device faults */
-
-static int small_program(struct hmm_commit *commit)
-{
-	const struct hmm_range *range = commit->range;
-	struct small_mirror *mirror =
-		container_of(range->notifier, struct small_mirror, notifier);
-	unsigned long addr, i, nr, entry;
-	int ret = 0;
-
-	if (!small_may_use(mirror, range->start, range->end))
-		return -ERANGE;
-	for_each_hmm_run(range, addr, nr, entry)
-		for (i = 0; i < nr && !ret; i++)
-			ret = small_table_set(mirror, addr + i * PAGE_SIZE,
-					      hmm_pfn_to_page(entry) + i,
-					      entry & HMM_PFN_WRITE);
-	return ret;
-}
-
-int small_fault(struct small_mirror *mirror, unsigned long addr,
-		unsigned long end, bool write)
-{
-	unsigned long pfns[SMALL_STEP] = {};
-	struct hmm_range range = {
-		.notifier = &mirror->notifier,
-		.hmm_pfns = pfns,
-		.default_flags = HMM_RANGE_SPARSE | HMM_PFN_REQ_FAULT |
-				 (write ? HMM_PFN_REQ_WRITE : 0),
-		.dev_private_owner = small_owner(),
-	};
-	struct hmm_commit commit = {
-		.range = &range,
-		.timeout = HMM_RANGE_DEFAULT_JIFFIES,
-		.mutex = &mirror->lock,
-		.program = small_program,
-	};
-	int ret = 0;
-
-	for (; addr < end && !ret; addr = range.end) {
-		range.start = addr;
-		range.end = min(end, addr + SMALL_STEP * PAGE_SIZE);
-		ret = hmm_range_commit(&commit);
-	}
-	return ret;
-}
-
-/* A device fault with placement: what the device uses goes to its memory. */
-int small_place(struct small_mirror *mirror, unsigned long addr,
-		unsigned long end, struct small_call *call)
-{
-	return small_migrate(mirror, addr, end, true, call) ?:
-	       small_fault(mirror, addr, end, true);
 }
 
 /* Exclusive access */
@@ -157,12 +100,10 @@ static int small_add_pages(struct device_exclusive_commit *commit,
 {
 	struct small_mirror *mirror =
 		container_of(commit->notifier, struct small_mirror, notifier);
-	unsigned long i;
 
 	if (!small_may_use(mirror, addr, addr + npages * PAGE_SIZE))
 		return -ERANGE;
-	for (i = 0; i < npages; i++)
-		small_hardware_add(pages[i]);
+	small_hardware_add(pages, npages);
 	return 0;
 }
 
@@ -183,13 +124,6 @@ int small_add(struct small_mirror *mirror, unsigned long addr,
 }
 
 /* Private memory */
-
-static struct dev_pagemap small_pgmap;
-
-void *small_owner(void)
-{
-	return small_pgmap.owner;
-}
 
 static struct folio *small_alloc(void *arg, unsigned int order)
 {
@@ -220,6 +154,80 @@ static vm_fault_t small_cpu_fault(struct vm_fault *vmf)
 	return migrate_device_fault(vmf, small_copy, NULL);
 }
 
+/* Device faults */
+
+static int small_program(const struct hmm_range *range)
+{
+	struct small_mirror *mirror =
+		container_of(range->notifier, struct small_mirror, notifier);
+	unsigned long addr, nr, entry;
+	int ret = 0;
+
+	if (!small_may_use(mirror, range->start, range->end))
+		return -ERANGE;
+	for_each_hmm_run(range, addr, nr, entry)
+		ret = ret ?: small_table_set(mirror, addr,
+					     hmm_pfn_to_page(entry), nr,
+					     entry & HMM_PFN_WRITE);
+	return ret;
+}
+
+static int small_commit(struct hmm_commit *commit)
+{
+	return small_program(commit->range);
+}
+
+static int small_map(struct hmm_migrate *place, struct hmm_range *part)
+{
+	return small_program(part);
+}
+
+static const struct hmm_migrate_ops small_place_ops = { .map = small_map };
+
+/* With @call, a fault with placement: what the device uses goes to its memory. */
+int small_fault(struct small_mirror *mirror, unsigned long addr,
+		unsigned long end, bool write, struct small_call *call)
+{
+	unsigned long *pfns __free(kfree) =
+		kmalloc_array(3 * SMALL_STEP, sizeof(*pfns), GFP_KERNEL);
+	struct hmm_migrate place = {
+		.range = {
+			.notifier = &mirror->notifier,
+			.hmm_pfns = pfns,
+			.default_flags = HMM_PFN_REQ_FAULT |
+					 (write ? HMM_PFN_REQ_WRITE : 0) |
+					 (call ? 0 : HMM_RANGE_SPARSE),
+			.dev_private_owner = &small_pgmap,
+		},
+		.flags = MIGRATE_VMA_SELECT_FOLIOS,
+		.src = pfns + SMALL_STEP,
+		.dst = pfns + 2 * SMALL_STEP,
+		.mutex = &mirror->lock,
+		.alloc = small_alloc,
+		.copy = small_copy,
+	};
+	struct hmm_commit commit = {
+		.range = &place.range,
+		.timeout = HMM_RANGE_DEFAULT_JIFFIES,
+		.mutex = &mirror->lock,
+		.program = small_commit,
+	};
+	int ret = pfns ? 0 : -ENOMEM;
+
+	for (; addr < end && !ret; addr = place.range.end) {
+		place.range.start = addr;
+		place.range.end = pmd_addr_end(addr, end);
+		ret = call ? hmm_range_migrate(&place, &small_place_ops,
+					       HMM_RANGE_DEFAULT_JIFFIES) :
+			     hmm_range_commit(&commit);
+		if (call)
+			call->moved += place.moved;
+	}
+	return ret;
+}
+
+/* Migration */
+
 int small_migrate(struct small_mirror *mirror, unsigned long addr,
 		  unsigned long end, bool to_device, struct small_call *call)
 {
@@ -227,14 +235,13 @@ int small_migrate(struct small_mirror *mirror, unsigned long addr,
 		.mm = mirror->notifier.mm,
 		.start = addr,
 		.end = end,
-		.pgmap_owner = small_owner(),
+		.pgmap_owner = &small_pgmap,
 		.alloc = small_alloc,
 		.copy = small_copy,
 	};
-	int ret;
+	int ret = to_device ? migrate_range_to_device(&range) :
+			      migrate_range_to_system(&range);
 
-	ret = to_device ? migrate_range_to_device(&range) :
-			  migrate_range_to_system(&range);
 	call->moved = range.moved;
 	call->filled = range.filled;
 	call->failed = range.failed;
@@ -261,7 +268,7 @@ static const struct dev_pagemap_ops small_pgmap_ops = {
 	.migrate_to_ram = small_cpu_fault,
 };
 
-static struct dev_pagemap small_pgmap = {
+struct dev_pagemap small_pgmap = {
 	.type = MEMORY_DEVICE_PRIVATE,
 	.flags = PGMAP_FAULT_VMA_LOCK,
 	.nr_range = 1,

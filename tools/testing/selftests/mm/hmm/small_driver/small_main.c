@@ -3,9 +3,8 @@
  * The character device: a file mirrors the process that has opened it.
  */
 #include <linux/fs.h>
-#include <linux/hmm.h>
+#include <linux/hmm-migrate.h>
 #include <linux/memremap.h>
-#include <linux/migrate.h>
 #include <linux/miscdevice.h>
 #include <linux/mm.h>
 #include <linux/module.h>
@@ -36,7 +35,7 @@ static int small_access(struct small_mirror *mirror, unsigned long addr,
 		mutex_unlock(&mirror->lock);
 		if (page)
 			return 0;
-		ret = small_fault(mirror, addr, addr + PAGE_SIZE, write);
+		ret = small_fault(mirror, addr, addr + PAGE_SIZE, write, NULL);
 		if (ret)
 			break;
 		ret = -EBUSY;
@@ -77,7 +76,7 @@ static int small_look(struct small_mirror *mirror, struct small_call *call)
 		.end = call->addr + PAGE_SIZE,
 		.hmm_pfns = &pfn,
 		.default_flags = HMM_RANGE_PTE_ORDERS,
-		.dev_private_owner = small_owner(),
+		.dev_private_owner = &small_pgmap,
 	};
 	int ret;
 
@@ -88,6 +87,23 @@ static int small_look(struct small_mirror *mirror, struct small_call *call)
 	call->on_device = pfn & HMM_PFN_VALID &&
 			  is_device_private_page(hmm_pfn_to_page(pfn));
 	call->order = hmm_pfn_to_map_order(pfn);
+	return 0;
+}
+
+/* For tests: what the device can do without a fault */
+static int small_table(struct small_mirror *mirror, struct small_call *call,
+		       unsigned long end)
+{
+	unsigned long addr;
+
+	call->ready = 0;
+	guard(mutex)(&mirror->lock);
+	for (addr = call->addr; addr < end; addr += PAGE_SIZE) {
+		struct page *page = small_table_get(mirror, addr, true);
+
+		if (page && is_device_private_page(page))
+			call->ready++;
+	}
 	return 0;
 }
 
@@ -106,7 +122,7 @@ static int small_stall(struct small_mirror *mirror, struct small_call *call)
 		.end = call->addr + PAGE_SIZE,
 		.hmm_pfns = &pfn,
 		.default_flags = HMM_PFN_REQ_FAULT,
-		.dev_private_owner = small_owner(),
+		.dev_private_owner = &small_pgmap,
 	};
 	struct hmm_commit commit = {
 		.range = &range,
@@ -116,6 +132,80 @@ static int small_stall(struct small_mirror *mirror, struct small_call *call)
 	};
 
 	return hmm_range_commit(&commit);
+}
+
+/* For tests: callbacks of placements that are refused */
+static void small_no_lock(struct hmm_migrate *place)
+{
+}
+
+static int small_no_copy(struct hmm_migrate *place, struct migrate_vma *part)
+{
+	return -EIO;
+}
+
+static int small_no_map(struct hmm_migrate *place, struct hmm_range *part)
+{
+	return -EIO;
+}
+
+static struct folio *small_no_folio(void *arg, unsigned int order)
+{
+	return NULL;
+}
+
+static int small_no_transfer(void *arg, const unsigned long *src,
+			     unsigned long *dst, unsigned long npages)
+{
+	return -EIO;
+}
+
+/* Bit n of @parts: has the placement the nth of its callbacks, or its mutex? */
+static int small_place_with(struct small_mirror *mirror,
+			    struct small_call *call, unsigned long parts)
+{
+	unsigned long pfn, src, dst;
+	struct hmm_migrate place = {
+		.range = {
+			.notifier = &mirror->notifier,
+			.start = call->addr,
+			.end = call->addr + PAGE_SIZE,
+			.hmm_pfns = &pfn,
+			.default_flags = HMM_PFN_REQ_FAULT,
+			.dev_private_owner = &small_pgmap,
+		},
+		.src = &src,
+		.dst = &dst,
+		.mutex = parts & BIT(0) ? &mirror->lock : NULL,
+		.alloc = parts & BIT(3) ? small_no_folio : NULL,
+		.copy = parts & BIT(4) ? small_no_transfer : NULL,
+	};
+	const struct hmm_migrate_ops ops = {
+		.lock = parts & BIT(1) ? small_no_lock : NULL,
+		.unlock = parts & BIT(2) ? small_no_lock : NULL,
+		.copy = parts & BIT(5) ? small_no_copy : NULL,
+		.map = parts & BIT(6) ? small_no_map : NULL,
+	};
+
+	return hmm_range_migrate(&place, &ops, HMM_RANGE_DEFAULT_JIFFIES);
+}
+
+/* For tests: what becomes of placements with callbacks too few or too many */
+static int small_misplace(struct small_mirror *mirror, struct small_call *call)
+{
+	unsigned long parts;
+
+	call->moved = 0;
+	call->failed = 0;
+	for (parts = 0; parts < BIT(7); parts++) {
+		int ret = small_place_with(mirror, call, parts);
+
+		if (ret == -EIO)
+			call->moved++;
+		else if (ret == -EINVAL)
+			call->failed++;
+	}
+	return 0;
 }
 
 /* For tests: the VMA stays, as the caller has no other thread. */
@@ -156,7 +246,8 @@ static int small_command(struct small_mirror *mirror, unsigned int command,
 	case SMALL_TO_SYSTEM:
 		return small_migrate(mirror, call->addr, end, false, call);
 	case SMALL_PLACE:
-		return small_place(mirror, call->addr, end, call);
+		call->moved = 0;
+		return small_fault(mirror, call->addr, end, true, call);
 	case SMALL_EVICT:
 		return small_evict(call);
 	case SMALL_ADD:
@@ -169,6 +260,10 @@ static int small_command(struct small_mirror *mirror, unsigned int command,
 		return small_stall(mirror, call);
 	case SMALL_UNLOCKED:
 		return small_unlocked(mirror, call);
+	case SMALL_MISPLACE:
+		return small_misplace(mirror, call);
+	case SMALL_TABLE:
+		return small_table(mirror, call, end);
 	}
 	return -ENOTTY;
 }
@@ -194,6 +289,7 @@ static long small_ioctl(struct file *file, unsigned int command,
 	ret = small_command(mirror, command, &call, end);
 	mmput(mm);
 	call.in_use = small_hardware_in_use();
+	call.cleared = small_hardware_cleared();
 	if (copy_to_user(user, &call, sizeof(call)))
 		return -EFAULT;
 	return ret;
