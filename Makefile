@@ -59,7 +59,7 @@ help:
 #= SEED      where the random numbers of make torture start (1)
 #= MUTANTS   which broken notifiers make torture tries first, by name; - for none (default: all)
 #= KEEP      1: make bench also writes its table to bench/results.txt, make users to bench/users.txt
-#= ARCHS     for which kernels make consumers compiles (x86_64): also arm64 arm64-64k powerpc, or all
+#= ARCHS     for which kernels make consumers and make sketch compile (x86_64): also arm64 arm64-64k powerpc, or all
 #= KCONFIG   the kernel configuration for make deb
 #= V         1: show the commands of a build, too
 
@@ -100,7 +100,7 @@ built: assemble
 vm-settings:
 	@! command -v python3 >/dev/null || scripts/vm check
 
-.PHONY: run test quick prove driver fuzz users chaos torture litmus consumers kselftest mm bench shell vm kernel deb lint clean distclean
+.PHONY: run test quick prove driver fuzz users chaos torture litmus consumers sketch kselftest mm bench shell vm kernel deb lint clean distclean
 .PHONY: series series-check series-build
 
 #: make kernel    build the kernel; the last line is the build directory, for make -C DIRECTORY M=...
@@ -157,6 +157,10 @@ litmus: fetch
 #: make consumers compile the drivers that use HMM or the notifiers, unmodified, and check that they would link; ARCHS=all
 consumers: deps-consumers assemble
 	@scripts/consumers
+
+#: make sketch    compile what drivers could do with the new calls, as patches of theirs: scripts/hmm/consumers/sketches
+sketch: deps-consumers assemble
+	@scripts/sketch
 
 #: make mm        other mm tests of the stock tree: what passes on the stock kernel passes on ours
 mm: override export IMPL := ours

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""Tests of how scripts/consumers judges links and probes, and finds its files: python3 scripts/tests/consumers.py"""
+"""Tests of how scripts/consumers judges links and probes, finds files, lays out sketches: scripts/tests/consumers.py"""
 import pathlib
 import sys
 import tempfile
@@ -11,9 +11,11 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 from hmm.consumers.probe import complaints_about  # noqa: E402
+from hmm.consumers.sketch import lay_out  # noqa: E402
 from hmm.consumers.sources import users_for, within  # noqa: E402
 from hmm.consumers.targets import TARGETS, chosen  # noqa: E402
 from hmm.symbols import Symbols, exports, parsed, unlinkable  # noqa: E402
+from hmm.tree import Failure  # noqa: E402
 
 NM = """\
 mm/hmm.o:0000000000000000 T hmm_range_fault
@@ -108,6 +110,26 @@ class Probes(unittest.TestCase):
         self.assertEqual(self.complaints(self.RETIRED, self.SAID.format(self.RETIRED)), [])
         self.assertEqual(len(self.complaints(self.RETIRED, "")), 1)
         self.assertEqual(len(self.complaints(self.RETIRED, "", self.RETIRED)), 1)
+
+
+class Sketches(unittest.TestCase):
+    PATCH = "a sketch\n---\n--- a/gpu/a.c\n+++ b/gpu/a.c\n@@ -1,2 +1,2 @@\n one\n-two\n+three\n"
+
+    def laid_out(self, text):
+        with tempfile.TemporaryDirectory() as scratch:
+            folder = pathlib.Path(scratch)
+            (folder / "src/gpu").mkdir(parents=True)
+            (folder / "src/gpu/a.c").write_text(text)
+            (folder / "sketch.patch").write_text(self.PATCH)
+            objects = lay_out(folder / "out", folder / "sketch.patch", folder / "src")
+            return objects, (folder / "out/gpu/a.c").read_text(), (folder / "src/gpu/a.c").read_text()
+
+    def test_a_copy_is_patched(self):
+        self.assertEqual(self.laid_out("one\ntwo\n"), (["gpu/a.o"], "one\nthree\n", "one\ntwo\n"))
+
+    def test_there_is_no_fuzz(self):
+        with self.assertRaises(Failure):
+            self.laid_out("other\ntwo\n")
 
 
 if __name__ == "__main__":
