@@ -15,6 +15,12 @@
 #include <linux/mmu_notifier.h>
 #include <linux/overflow.h>
 
+/* The end, exclusive, of a range up to @last, less the last byte of all */
+static unsigned long mmu_interval_end(unsigned long last)
+{
+	return min(last, ULONG_MAX - 1) + 1;
+}
+
 /**
  * mmu_interval_notifier_confine() - resize a subscription and confine the device
  * @interval_sub: the subscription
@@ -29,7 +35,8 @@
  * resize has failed.
  *
  * The driver checks the bounds that @confine has stored when it programs the
- * device, after mmu_interval_read_retry(), under the same lock.
+ * device, after mmu_interval_read_retry(), under the same lock. The end that it
+ * gets is exclusive, and %ULONG_MAX for a range to the last byte.
  *
  * Context: As for mmu_interval_notifier_resize().
  *
@@ -41,13 +48,14 @@ int mmu_interval_notifier_confine(struct mmu_interval_notifier *interval_sub,
 				  mmu_interval_confine_fn confine)
 {
 	unsigned long old_start = interval_sub->interval_tree.start;
-	unsigned long old_end = min(interval_sub->interval_tree.last,
-				    ULONG_MAX - 1) + 1;
-	unsigned long both_start, both_end, end;
+	unsigned long old_end =
+		mmu_interval_end(interval_sub->interval_tree.last);
+	unsigned long both_start, both_end, last, end;
 	int ret;
 
-	if (!length || check_add_overflow(start, length, &end))
+	if (!length || check_add_overflow(start, length - 1, &last))
 		return -EOVERFLOW;
+	end = mmu_interval_end(last);
 	both_start = max(start, old_start);
 	both_end = max(both_start, min(end, old_end));
 	confine(interval_sub, both_start, both_end);

@@ -718,6 +718,22 @@ TEST_F(small_driver, resize_confines_the_device)
 				SEED + 1));
 }
 
+TEST_F(small_driver, resize_to_the_end_of_the_address_space)
+{
+	char *page = self->map + PAGE_BYTES;
+
+	EXPECT_EQ(0, ASK(SMALL_RESIZE, page, 0));
+	EXPECT_TRUE(small_reads(self->fd, page, N - 1, SEED + 1));
+	EXPECT_EQ(-ERANGE, small_writes(self->fd, self->map, 1, 1));
+	/* All of it would be one byte too much. Nothing has changed. */
+	EXPECT_EQ(-EOVERFLOW, ASK(SMALL_RESIZE, NULL, 0));
+	EXPECT_TRUE(small_reads(self->fd, page, N - 1, SEED + 1));
+	EXPECT_EQ(-ERANGE, small_writes(self->fd, self->map, 1, 1));
+	/* The old range is the one to the end. */
+	EXPECT_EQ(0, ASK(SMALL_RESIZE, self->map, N));
+	EXPECT_TRUE(small_reads(self->fd, self->map, N, SEED));
+}
+
 /* Exclusive access */
 
 static void *add_all_the_time(void *arg)

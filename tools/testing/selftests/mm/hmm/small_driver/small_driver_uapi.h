@@ -11,7 +11,7 @@
 /**
  * struct small_call - a command
  * @addr: first address, page aligned
- * @npages: number of pages
+ * @npages: number of pages; 0 for SMALL_RESIZE to the end of the address space
  * @buffer: of @npages pages, for SMALL_READ and SMALL_WRITE
  * @timeout_ms: for SMALL_STALL
  * @moved: (out) number of pages that have migrated; SMALL_PLACE counts holes,

@@ -268,6 +268,22 @@ static int small_command(struct small_mirror *mirror, unsigned int command,
 	return -ENOTTY;
 }
 
+/* Is the range of a command valid? */
+static bool small_end(unsigned int command, const struct small_call *call,
+		      u64 *end)
+{
+	u64 length;
+
+	if (command == SMALL_RESIZE && !call->npages) {
+		*end = 0;	/* after the last byte of the address space */
+		return PAGE_ALIGNED(call->addr);
+	}
+	return call->npages && PAGE_ALIGNED(call->addr) &&
+	       !check_mul_overflow(call->npages, PAGE_SIZE, &length) &&
+	       !check_add_overflow(call->addr, length, end) &&
+	       *end <= TASK_SIZE_MAX;
+}
+
 static long small_ioctl(struct file *file, unsigned int command,
 			unsigned long arg)
 {
@@ -275,14 +291,12 @@ static long small_ioctl(struct file *file, unsigned int command,
 	struct small_call __user *user = (void __user *)arg;
 	struct mm_struct *mm = mirror->notifier.mm;
 	struct small_call call;
-	u64 length, end;
+	u64 end;
 	int ret;
 
 	if (copy_from_user(&call, user, sizeof(call)))
 		return -EFAULT;
-	if (!call.npages || !PAGE_ALIGNED(call.addr) ||
-	    check_mul_overflow(call.npages, PAGE_SIZE, &length) ||
-	    check_add_overflow(call.addr, length, &end) || end > TASK_SIZE_MAX)
+	if (!small_end(command, &call, &end))
 		return -EINVAL;
 	if (!mmget_not_zero(mm))
 		return -ESRCH;
