@@ -141,6 +141,10 @@ static long exclusive_commit_step(struct device_exclusive_commit *commit,
  * other, again until no invalidation collides. A CPU access may end the
  * exclusive access to the first parts before the last ones are programmed.
  *
+ * &device_exclusive_commit.timeout limits how long this waits for invalidations
+ * and tries again after them. Waiting for mmap_lock, for the driver's lock and
+ * for folio locks is killable, but has no limit; nor have page faults.
+ *
  * Context: Process context, may sleep. The caller holds neither mmap_lock nor
  * &device_exclusive_commit.mutex, and keeps the mm alive.
  *
