@@ -286,4 +286,16 @@ enum {
  */
 #define HMM_DMIRROR_PLACE	_IOWR('H', 0x0f, struct hmm_dmirror_cmd)
 
+/* HMM_DMIRROR_PLACE is to copy: the pages are mapped nowhere, holes are still holes. */
+#define HMM_DMIRROR_HOLD_COPY	0x1ULL
+/* It is to program the device, and then to find out whether anything has changed meanwhile. */
+#define HMM_DMIRROR_HOLD_LOCK	0x2ULL
+
+/* From now on, commands of this file stand still at these steps, HMM_DMIRROR_HOLD_* or 0. */
+#define HMM_DMIRROR_HOLD	_IOW('H', 0x10, __u64)
+/* Wait until one does, ten seconds at most */
+#define HMM_DMIRROR_AWAIT_HOLD	_IO('H', 0x11)
+/* It continues. It does so by itself after half a minute, and when it is killed. */
+#define HMM_DMIRROR_GO_ON	_IO('H', 0x12)
+
 #endif /* _LIB_TEST_HMM_UAPI_H */

@@ -179,6 +179,15 @@ static int dmirror_ioctl_failpoint(struct dmirror_file *file, void __user *arg)
 	return ret;
 }
 
+static int dmirror_ioctl_hold(struct dmirror_file *file, void __user *arg)
+{
+	u64 steps;
+
+	if (copy_from_user(&steps, arg, sizeof(steps)))
+		return -EFAULT;
+	return dmirror_hold_set(file, steps);
+}
+
 static long dmirror_ioctl(struct file *filp, unsigned int number, unsigned long arg)
 {
 	struct dmirror_file *file = filp->private_data;
@@ -193,6 +202,12 @@ static long dmirror_ioctl(struct file *filp, unsigned int number, unsigned long 
 		return dmirror_ioctl_evict(file, uarg);
 	case HMM_DMIRROR_FAILPOINT:
 		return dmirror_ioctl_failpoint(file, uarg);
+	case HMM_DMIRROR_HOLD:
+		return dmirror_ioctl_hold(file, uarg);
+	case HMM_DMIRROR_AWAIT_HOLD:
+		return dmirror_hold_await(file);
+	case HMM_DMIRROR_GO_ON:
+		return dmirror_hold_end(file);
 	default:
 		return dmirror_ioctl_command(file, number, uarg);
 	}
@@ -209,6 +224,7 @@ static int dmirror_open(struct inode *inode, struct file *filp)
 	if (!file)
 		return -ENOMEM;
 	file->device = device;
+	dmirror_hold_init(file);
 	file->mirror = dmirror_create(device, current->mm);
 	if (IS_ERR(file->mirror)) {
 		int ret = PTR_ERR(file->mirror);

@@ -68,6 +68,7 @@ static int dmirror_place_copy(struct hmm_migrate *hmm, struct migrate_vma *part)
 	struct dmirror_place *place = dmirror_place_of_hmm(hmm);
 
 	place->args.copies++;
+	dmirror_hold(place->call->file, HMM_DMIRROR_HOLD_COPY);
 	place->batch = (struct dmirror_batch){
 		.device = place->call->mirror->device,
 		.file = place->call->file,
@@ -95,7 +96,10 @@ static int dmirror_place_wait(struct hmm_migrate *hmm, struct migrate_vma *part)
 
 static void dmirror_place_lock(struct hmm_migrate *hmm)
 {
-	mutex_lock(&dmirror_place_of_hmm(hmm)->call->mirror->lock);
+	struct dmirror_call *call = dmirror_place_of_hmm(hmm)->call;
+
+	dmirror_hold(call->file, HMM_DMIRROR_HOLD_LOCK);
+	mutex_lock(&call->mirror->lock);
 }
 
 static void dmirror_place_unlock(struct hmm_migrate *hmm)

@@ -14,6 +14,7 @@
  *	devmem.c	device pages and folios: allocation, split and free
  *	chunk.c		where device memory comes from
  *	failpoint.c	steps that a test makes fail
+ *	hold.c		steps at which a test makes commands stand still
  *	counters.c	what was done, for COUNTERS and debugfs
  *
  * Vocabulary. A *file* is an open device file, a *mirror* (struct dmirror) the
@@ -60,6 +61,7 @@
 #include <linux/mmu_notifier.h>
 #include <linux/mutex.h>
 #include <linux/spinlock.h>
+#include <linux/wait.h>
 #include <linux/xarray.h>
 
 #include "../test_hmm_uapi.h"
@@ -194,6 +196,9 @@ enum dmirror_access {
  * @mirror: what it mirrors; the device's files_lock
  * @flags: HMM_DMIRROR_FLAG_*; atomic bit operations
  * @fail: steps until each fault point fires, 0 for never
+ * @hold_steps: HMM_DMIRROR_HOLD_*: where commands stand still
+ * @held: one does
+ * @hold_wq: for changes of @held
  */
 struct dmirror_file {
 	struct dmirror_device	*device;
@@ -201,6 +206,9 @@ struct dmirror_file {
 	struct dmirror	*mirror;
 	unsigned long		flags;
 	atomic64_t		fail[HMM_DMIRROR_FAIL_POINTS];
+	u64			hold_steps;
+	bool			held;
+	wait_queue_head_t	hold_wq;
 };
 
 /**
@@ -333,6 +341,13 @@ bool dmirror_mm_fails(struct dmirror_device *device, struct mm_struct *mm, unsig
 int dmirror_failpoint_set(struct dmirror_file *file, struct hmm_dmirror_failpoint *args);
 void dmirror_mark_dirty(struct dmirror_file *file, struct page *page);
 int dmirror_flags_set(struct dmirror_file *file, u64 flags);
+
+/* hold.c */
+void dmirror_hold_init(struct dmirror_file *file);
+void dmirror_hold(struct dmirror_file *file, u64 step);
+int dmirror_hold_set(struct dmirror_file *file, u64 steps);
+int dmirror_hold_await(struct dmirror_file *file);
+int dmirror_hold_end(struct dmirror_file *file);
 
 /* counters.c */
 void dmirror_counters_read(struct dmirror_device *device, struct hmm_dmirror_counters *out);

@@ -18,24 +18,16 @@
 #include "kselftest_harness.h"
 #include "lib/access.h"
 #include "lib/folios.h"
+#include "lib/place.h"
 
 #define N	64UL
 #define BYTES	(N * PAGE_BYTES)
 #define SEED	0x1000UL
 #define OTHER	0x200000UL
-#define MOST	(2 * HUGE_PAGES)
+#define MOST	PLACE_PAGES
 #define RACERS	8
 
 #define WRITE	HMM_DMIRROR_PLACE_WRITE
-
-/* What a call has answered */
-struct placed_range {
-	struct answer answer;
-	struct hmm_dmirror_place place;
-	unsigned char prot[MOST];
-	unsigned char why[MOST];
-	unsigned char skip[MOST];
-};
 
 FIXTURE(hmm_place)
 {
@@ -66,13 +58,6 @@ FIXTURE_VARIANT_ADD(hmm_place, page_by_page)
 	.flags = HMM_DMIRROR_PLACE_PAGES,
 };
 
-static bool knows_placement(int fd)
-{
-	struct answer answer = device_ask(fd, HMM_DMIRROR_PLACE, NULL, NULL, 1);
-
-	return answer.rc == -EFAULT;
-}
-
 FIXTURE_SETUP(hmm_place)
 {
 	const char *reason;
@@ -98,45 +83,6 @@ FIXTURE_TEARDOWN(hmm_place)
 	free(self->got);
 	close(self->other);
 	close(self->fd);
-}
-
-static int place_with(int fd, void *map, size_t npages, struct placed_range *got)
-{
-	got->place.prot = (uintptr_t)got->prot;
-	got->place.why = (uintptr_t)got->why;
-	got->answer = device_ask(fd, HMM_DMIRROR_PLACE, map, &got->place, npages);
-	return got->answer.rc;
-}
-
-static int place(int fd, void *map, size_t npages, unsigned int flags,
-		 struct placed_range *got)
-{
-	memset(got, 0, sizeof(*got));
-	got->place.flags = flags;
-	return place_with(fd, map, npages, got);
-}
-
-/* Pages of the answer that are on the device, and may be accessed so */
-static size_t on_device(const struct placed_range *got, size_t npages,
-			unsigned char access)
-{
-	size_t i, n = 0;
-
-	for (i = 0; i < npages; i++)
-		n += (got->prot[i] & PLACE_MASK) == own_place(0) &&
-		     got->prot[i] & access;
-	return n;
-}
-
-/* Pages with this reason */
-static size_t because(const struct placed_range *got, size_t npages,
-		      unsigned char why)
-{
-	size_t i, n = 0;
-
-	for (i = 0; i < npages; i++)
-		n += got->why[i] == why;
-	return n;
 }
 
 /*

@@ -11,7 +11,8 @@
 HMM_TESTS := range range-drivers range-lock range-oracle range-regression \
 	range-sparse range-stress allocation-failure fuzz \
 	notifier-api notifier-events notifier-protocol notifier-wait \
-	mirror mirror-coherence mirror-invalidate place place-oracle devices driver-regression \
+	mirror mirror-coherence mirror-invalidate devices driver-regression \
+	place place-failure place-oracle \
 	migrate migrate-failure migrate-files migrate-folios migrate-large \
 	migrate-regression migrate-stress migrate-zap evict evict-race \
 	coherent coherent-large \
@@ -22,7 +23,7 @@ HMM_TESTS := range range-drivers range-lock range-oracle range-regression \
 
 HMM_DIR := $(patsubst %/,%,$(dir $(lastword $(MAKEFILE_LIST))))
 HMM_COMMON := $(addprefix $(HMM_DIR)/lib/,common.c device.c access.c group.c \
-	inject.c folios.c move.c exclusive.c notify.c owned.c)
+	inject.c folios.c move.c exclusive.c notify.c owned.c place.c)
 # What single programs consist of besides
 HMM_MATRIX := $(HMM_DIR)/lib/matrix_memory.c
 HMM_EVENTS := $(HMM_DIR)/lib/changes.c
