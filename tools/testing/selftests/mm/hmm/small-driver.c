@@ -6,6 +6,8 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,6 +20,7 @@
 
 #include "kselftest_harness.h"
 #include "lib/device.h"
+#include "lib/notify.h"
 #include "small_driver/small_driver_uapi.h"
 
 #define N		64UL
@@ -25,25 +28,34 @@
 #define OTHER		0x200000UL
 #define LONG_MS		2000
 #define QUICK_MS	400
+#define AMPLE_MS	10000
+#define SHORT_MS	200
+#define LATE_MS		3000	/* what has a limit of SHORT_MS has ended by then */
 #define TIMEOUT		120
 #define NO_HUGE_PAGE	"no huge pages"
 #define MAX_ORDER	"/sys/module/small_driver/parameters/max_order"
 
 static struct small_call last;	/* the answer to the last command */
 
-static int small_ask(int fd, unsigned long command, void *addr, size_t npages,
-		     void *buffer)
+static int small_ask_within(int fd, unsigned long command, void *addr,
+			    size_t npages, void *buffer, unsigned int ms)
 {
 	struct small_call call = {
 		.addr = (uintptr_t)addr,
 		.npages = npages,
 		.buffer = (uintptr_t)buffer,
-		.timeout_ms = 200,
+		.timeout_ms = ms,
 	};
 	int rc = ioctl(fd, command, &call) ? -errno : 0;
 
 	last = call;
 	return rc;
+}
+
+static int small_ask(int fd, unsigned long command, void *addr, size_t npages,
+		     void *buffer)
+{
+	return small_ask_within(fd, command, addr, npages, buffer, AMPLE_MS);
 }
 
 static bool small_reads(int fd, void *addr, size_t npages, __u64 seed)
@@ -136,6 +148,8 @@ FIXTURE_TEARDOWN(small_driver)
 
 #define ASK(command, addr, npages)					\
 	small_ask(self->fd, command, addr, npages, NULL)
+#define ASK_BRIEFLY(command, addr, npages)				\
+	small_ask_within(self->fd, command, addr, npages, NULL, SHORT_MS)
 
 TEST_F(small_driver, device_reads_and_writes)
 {
@@ -788,10 +802,88 @@ TEST_F(small_driver, all_attempts_have_one_deadline)
 {
 	unsigned long start = now_ms(), took;
 
-	EXPECT_EQ(-EBUSY, ASK(SMALL_STALL, self->map, 1));
+	EXPECT_EQ(-EBUSY, ASK_BRIEFLY(SMALL_STALL, self->map, 1));
 	took = now_ms() - start;
 	EXPECT_LE(150, took);
 	EXPECT_GE(1500, took);
+}
+
+/* An invalidation of another page that stays in flight until it is ended */
+struct obstacle {
+	int watch;
+	char *page;
+	struct dropper dropper;
+};
+
+static bool obstacle_prepare(struct obstacle *obstacle)
+{
+	obstacle->watch = sub_open();
+	if (obstacle->watch < 0)
+		return false;
+	obstacle->page = map_anon_small(PAGE_BYTES);
+	/* Its callbacks come after those of intervals, such as the device's. */
+	subscribe(obstacle->watch, HMM_NOTIFY_LIST, obstacle->page, PAGE_BYTES);
+	return true;
+}
+
+static void obstacle_start(struct obstacle *obstacle)
+{
+	dropper_start(&obstacle->dropper, obstacle->page, obstacle->watch,
+		      HMM_NOTIFY_HOLD_START);
+}
+
+/* False if it has ended before */
+static bool obstacle_end(struct obstacle *obstacle)
+{
+	bool stays = sub_state(obstacle->watch).running;
+
+	dropper_end(&obstacle->dropper);
+	munmap(obstacle->page, PAGE_BYTES);
+	close(obstacle->watch);
+	return stays;
+}
+
+TEST_F(small_driver, exclusive_access_does_not_wait_beyond_its_deadline)
+{
+	unsigned long word = word_of(self->map, 0), took;
+	struct obstacle obstacle;
+
+	if (!obstacle_prepare(&obstacle))
+		SKIP(return, "no hmm_probe");
+	obstacle_start(&obstacle);
+	took = now_ms();
+	EXPECT_EQ(-EBUSY, ASK_BRIEFLY(SMALL_ADD, self->map, N));
+	took = now_ms() - took;
+	EXPECT_TRUE(obstacle_end(&obstacle));
+	EXPECT_LE(SHORT_MS, took);
+	EXPECT_GE(LATE_MS, took);
+	EXPECT_EQ(word, word_of(self->map, 0));
+	EXPECT_EQ(0, ASK(SMALL_ADD, self->map, N));
+	EXPECT_EQ(word + 1, word_of(self->map, 0));
+}
+
+static long work_add(char *map, size_t npages, __u64 fd)
+{
+	return small_ask_within(fd, SMALL_ADD, map, npages, NULL, UINT_MAX / 2);
+}
+
+/* The call is made by another process than the one whose memory it is about. */
+TEST_F(small_driver, exclusive_access_is_killed_while_it_waits)
+{
+	unsigned long word = word_of(self->map, 0);
+	struct obstacle obstacle;
+	struct child child;
+
+	if (!obstacle_prepare(&obstacle))
+		SKIP(return, "no hmm_probe");
+	child_start(&child);
+	obstacle_start(&obstacle);
+	child_tell(&child, work_add, self->map, N, self->fd);
+	EXPECT_EQ(-1, wait_for_child(child.pid, 1));
+	kill(child.pid, SIGKILL);
+	EXPECT_EQ(SIGKILL, wait_for_child(child.pid, LATE_MS / 1000));
+	EXPECT_TRUE(obstacle_end(&obstacle));
+	EXPECT_EQ(word, word_of(self->map, 0));
 }
 
 TEST_HARNESS_MAIN

@@ -47,7 +47,7 @@ int small_resize(struct small_mirror *mirror, unsigned long start,
 int small_fault(struct small_mirror *mirror, unsigned long addr,
 		unsigned long end, bool write, struct small_call *call);
 int small_add(struct small_mirror *mirror, unsigned long addr,
-	      unsigned long end);
+	      unsigned long end, unsigned long timeout);
 int small_migrate(struct small_mirror *mirror, unsigned long addr,
 		  unsigned long end, bool to_device, struct small_call *call);
 int small_evict(struct small_call *call);

@@ -13,7 +13,7 @@
  * @addr: first address, page aligned
  * @npages: number of pages; 0 for SMALL_RESIZE to the end of the address space
  * @buffer: of @npages pages, for SMALL_READ and SMALL_WRITE
- * @timeout_ms: for SMALL_STALL
+ * @timeout_ms: for SMALL_ADD and SMALL_STALL
  * @moved: (out) number of pages that have migrated; SMALL_PLACE counts holes,
  *	too
  * @filled: (out) number of holes that were filled

@@ -108,14 +108,14 @@ static int small_add_pages(struct device_exclusive_commit *commit,
 }
 
 int small_add(struct small_mirror *mirror, unsigned long addr,
-	      unsigned long end)
+	      unsigned long end, unsigned long timeout)
 {
 	struct device_exclusive_commit commit = {
 		.notifier = &mirror->notifier,
 		.start = addr,
 		.end = end,
 		.owner = mirror,
-		.timeout = 10 * HMM_RANGE_DEFAULT_JIFFIES,
+		.timeout = timeout,
 		.mutex = &mirror->lock,
 		.program = small_add_pages,
 	};

@@ -251,7 +251,8 @@ static int small_command(struct small_mirror *mirror, unsigned int command,
 	case SMALL_EVICT:
 		return small_evict(call);
 	case SMALL_ADD:
-		return small_add(mirror, call->addr, end);
+		return small_add(mirror, call->addr, end,
+				 msecs_to_jiffies(call->timeout_ms));
 	case SMALL_RESIZE:
 		return small_resize(mirror, call->addr, end - call->addr);
 	case SMALL_LOOK:
