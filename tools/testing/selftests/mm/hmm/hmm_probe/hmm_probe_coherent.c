@@ -86,7 +86,6 @@ static unsigned long take_pages(unsigned long nr)
 /* A locked folio, or NULL */
 struct folio *probe_coherent_alloc(unsigned int order)
 {
-	struct folio *folio;
 	unsigned long at;
 
 	if (!READ_ONCE(is_mapped))
@@ -94,9 +93,7 @@ struct folio *probe_coherent_alloc(unsigned int order)
 	at = take_pages(1UL << order);
 	if (at == NR_PAGES)
 		return NULL;
-	folio = pfn_folio(first_pfn() + at);
-	zone_device_folio_init(folio, &coherent_pagemap, order);
-	return folio;
+	return probe_memory_folio(&coherent_pagemap, first_pfn() + at, order);
 }
 
 bool probe_coherent_has(u64 pfn, u64 npages)

@@ -63,11 +63,30 @@ static void count_in_use(long pages)
 		module_put(THIS_MODULE);
 }
 
-/* A free page must not look like part of a folio when memory is scanned. */
+/* Of free pages, locked */
+struct folio *probe_memory_folio(struct dev_pagemap *pagemap, unsigned long pfn,
+				 unsigned int order)
+{
+#ifdef MIGRATE_VMA_SELECT_FOLIOS
+	return migrate_device_folio(pagemap, pfn, order);
+#else
+	struct folio *folio = pfn_folio(pfn);
+
+	zone_device_folio_init(folio, pagemap, order);
+	return folio;
+#endif
+}
+
+/*
+ * On 7.3, a free page must not look like part of a folio when memory is scanned.
+ * Otherwise it may: migrate_device_folio() and migrate_device_range() cope.
+ */
 void probe_memory_dissolve(struct folio *folio, struct dev_pagemap *pagemap)
 {
 	unsigned long i, nr = folio_nr_pages(folio);
 
+	if (SELECT_FOLIOS)
+		return;
 	folio_reset_order(folio);
 	ClearPageHead(&folio->page);
 	for (i = 1; i < nr; i++) {
@@ -147,7 +166,6 @@ static bool has_block(unsigned long at)
 struct folio *probe_memory_alloc(unsigned int order)
 {
 	unsigned long nr = 1UL << order, at = take_pages(nr);
-	struct folio *folio;
 
 	if (at == NR_PAGES)
 		return NULL;
@@ -155,9 +173,7 @@ struct folio *probe_memory_alloc(unsigned int order)
 		give_pages(at, nr);
 		return NULL;
 	}
-	folio = pfn_folio(first_pfn() + at);
-	zone_device_folio_init(folio, &probe_pagemap, order);
-	return folio;
+	return probe_memory_folio(&probe_pagemap, first_pfn() + at, order);
 }
 
 static void copy_page_data(struct page *to, struct page *from)

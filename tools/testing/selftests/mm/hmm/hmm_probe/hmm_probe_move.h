@@ -83,6 +83,8 @@ void probe_memory_forgive(void);
 void probe_memory_watch(void);
 u64 probe_memory_unwatch(void);
 
+struct folio *probe_memory_folio(struct dev_pagemap *pagemap, unsigned long pfn,
+				 unsigned int order);
 void probe_memory_dissolve(struct folio *folio, struct dev_pagemap *pagemap);
 
 /* coherent */
