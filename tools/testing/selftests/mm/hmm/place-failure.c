@@ -6,6 +6,8 @@
  *
  * Nothing here depends on what is faster. The dummy device stands still between
  * two steps of the call until the test has done what the call must notice.
+ *
+ * The tests of place_allocations need fault injection (CONFIG=debug).
  */
 #include <errno.h>
 #include <limits.h>
@@ -22,6 +24,7 @@
 #include "kselftest_harness.h"
 #include "lib/access.h"
 #include "lib/folios.h"
+#include "lib/inject.h"
 #include "lib/move.h"
 #include "lib/notify.h"
 #include "lib/place.h"
@@ -33,6 +36,8 @@
 #define TRIES		4	/* races that are lost before competitors must wait */
 #define SHORT_MS	200
 #define LATE_MS		3000	/* what has a limit of SHORT_MS has ended by then */
+
+#define MAX_NTH		3000	/* more allocations than any call makes */
 
 #define WRITE		HMM_DMIRROR_PLACE_WRITE
 
@@ -294,7 +299,7 @@ TEST_F(place_failure, competitors_wait_in_the_end)
 	got = placing_end(&self->placing);
 	worker_join(&worker);
 	EXPECT_DONE(got);
-	EXPECT_EQ(TRIES, got->place.retries);
+	EXPECT_LE(TRIES, got->place.retries);
 	EXPECT_TRUE(pattern_is(self->map, N, SEED));
 }
 
@@ -324,7 +329,7 @@ TEST_F(place_failure, userfaultfd_while_competitors_wait)
 	got = placing_end(&self->placing);
 	EXPECT_DONE(got);
 	EXPECT_EQ(1, faults);
-	EXPECT_EQ(TRIES, got->place.retries);
+	EXPECT_LE(TRIES, got->place.retries);
 	uffd_stop(&uffd);
 	EXPECT_TRUE(pattern_is(self->map, ONE, SEED));
 	EXPECT_EQ(7, *one);
@@ -399,6 +404,198 @@ TEST_F(place_failure, cpu_fills_a_huge_hole)
 	EXPECT_EQ(0, device_writes(self->fd, huge, HUGE_PAGES, SEED + 1));
 	EXPECT_TRUE(pattern_is(huge, HUGE_PAGES, SEED + 1));
 	munmap(huge, HUGE_BYTES);
+}
+
+/*
+ * Memory runs out: the first allocation of the call fails, then its second, and so
+ * on until all succeed. Each page of the range has the data of its number, or is
+ * a hole, wherever it is after that.
+ */
+
+FIXTURE(place_allocations)
+{
+	int fd;
+	int other;
+	__u64 in_use;
+	struct swap swap;
+	struct placed_range *got;
+};
+
+FIXTURE_VARIANT(place_allocations)
+{
+	size_t npages;
+	bool huge;		/* huge pages */
+	bool filled;
+	bool swapped;
+	bool mixed;		/* pages in turn: filled, swapped, on a device, a hole */
+	bool by_page;		/* every second page is requested */
+};
+
+FIXTURE_VARIANT_ADD(place_allocations, holes) { .npages = N };
+FIXTURE_VARIANT_ADD(place_allocations, huge_hole) { .npages = HUGE_PAGES, .huge = true };
+FIXTURE_VARIANT_ADD(place_allocations, pages) { .npages = N, .filled = true };
+
+FIXTURE_VARIANT_ADD(place_allocations, huge_page) {
+	.npages = HUGE_PAGES, .huge = true, .filled = true,
+};
+
+FIXTURE_VARIANT_ADD(place_allocations, part_of_a_huge_page) {
+	.npages = N, .huge = true, .filled = true,
+};
+
+FIXTURE_VARIANT_ADD(place_allocations, swapped_out) {
+	.npages = N, .filled = true, .swapped = true,
+};
+
+FIXTURE_VARIANT_ADD(place_allocations, mixed) { .npages = N, .filled = true, .mixed = true };
+
+FIXTURE_VARIANT_ADD(place_allocations, requests_by_page) {
+	.npages = N, .filled = true, .by_page = true,
+};
+
+FIXTURE_SETUP(place_allocations)
+{
+	const char *reason;
+
+	self->swap.disk = -1;
+	self->fd = device_open(0, &reason);
+	if (self->fd < 0)
+		SKIP(return, "%s", reason);
+	self->other = device_open(1, &reason);
+	if (self->other < 0)
+		SKIP(return, "%s", reason);
+	if (!knows_placement(self->fd))
+		SKIP(return, "the device does not place memory");
+	if (!injection_start())
+		SKIP(return, "no fault injection in this kernel");
+	if ((variant->swapped || variant->mixed) && !swap_start(&self->swap, 4 * BYTES))
+		SKIP(return, "no swap");
+	self->in_use = device_counters(self->fd).in_use;
+	self->got = calloc(1, sizeof(*self->got));
+	ASSERT_NE(NULL, self->got);
+}
+
+FIXTURE_TEARDOWN(place_allocations)
+{
+	injection_stop();
+	swap_stop(&self->swap);
+	free(self->got);
+	close(self->other);
+	close(self->fd);
+}
+
+static bool is_hole(const struct _fixture_variant_place_allocations *variant, size_t i)
+{
+	return !variant->filled || (variant->mixed && i % 5 == 4);
+}
+
+/* NULL if the kernel gives no huge page */
+static char *lay_out(const struct _test_data_place_allocations *self,
+		     const struct _fixture_variant_place_allocations *variant)
+{
+	char *map = variant->huge ? device_map_thp(self->fd, HUGE_BYTES) :
+				    map_anon_small(HUGE_BYTES);
+	size_t i;
+
+	if (!map)
+		return NULL;
+	if (variant->filled)
+		pattern_fill(map, variant->huge ? HUGE_PAGES : N, SEED);
+	else
+		drop(map, HUGE_PAGES);
+	for (i = 0; variant->mixed && i < N; i++) {
+		char *page = map + i * PAGE_BYTES;
+
+		if (i % 5 == 1 && !swap_out(page, 1))
+			fatal("page %zu is not swapped out", i);
+		if (i % 5 == 2 || i % 5 == 3)
+			device_take(i % 5 == 2 ? self->fd : self->other, page, 1);
+		if (i % 5 == 4)
+			drop(page, 1);
+	}
+	if (variant->swapped && !swap_out(map, N))
+		fatal("not all pages are swapped out");
+	return map;
+}
+
+/* What the process finds */
+static bool is_intact(char *map, const struct _fixture_variant_place_allocations *variant)
+{
+	size_t i;
+
+	for (i = 0; i < variant->npages; i++) {
+		char *page = map + i * PAGE_BYTES;
+
+		if (is_hole(variant, i) ? !is_zero(page, 1) : !pattern_is(page, 1, SEED + i))
+			return false;
+	}
+	return true;
+}
+
+static int place_failing(int fd, char *map, int nth, bool *failed, struct placed_range *got,
+			 const struct _fixture_variant_place_allocations *variant)
+{
+	size_t i;
+	int rc;
+
+	memset(got, 0, sizeof(*got));
+	got->place.flags = WRITE;
+	for (i = 0; i < variant->npages; i++)
+		got->skip[i] = i % 2;
+	if (variant->by_page)
+		got->place.skip = (uintptr_t)got->skip;
+	fail_nth(nth);
+	rc = place_with(fd, map, variant->npages, got);
+	*failed = has_failed();
+	fail_nth(0);
+	return rc;
+}
+
+/* Pages that the device may write to, wherever they are */
+static size_t usable(const struct placed_range *got, size_t npages)
+{
+	size_t i, n = 0;
+
+	for (i = 0; i < npages; i++)
+		n += !!(got->prot[i] & HMM_DMIRROR_PROT_WRITE);
+	return n;
+}
+
+TEST_F_TIMEOUT(place_allocations, fail, 300)
+{
+	int nth, failures = 0;
+	size_t asked = variant->npages / (variant->by_page ? 2 : 1);
+	bool failed = true, ignored;
+
+	for (nth = 1; failed && nth < MAX_NTH; nth++) {
+		char *map = lay_out(self, variant);
+		int rc;
+
+		if (!map)
+			SKIP(return, "no huge pages");
+		rc = place_failing(self->fd, map, nth, &failed, self->got, variant);
+		ASSERT_TRUE(!rc || (failed && rc == -ENOMEM)) {
+			TH_LOG("allocation %d failing: %d", nth, rc);
+		}
+		failures += !!rc;
+		ASSERT_TRUE(rc || asked <= usable(self->got, variant->npages)) {
+			TH_LOG("allocation %d failing: not all are usable", nth);
+		}
+		/* A look brings pages back: from every second round */
+		ASSERT_TRUE(nth % 2 || is_intact(map, variant)) {
+			TH_LOG("allocation %d failing: %d", nth, rc);
+		}
+		ASSERT_EQ(0, place_failing(self->fd, map, 0, &ignored, self->got, variant));
+		ASSERT_EQ(asked, on_device(self->got, variant->npages, HMM_DMIRROR_PROT_WRITE)) {
+			TH_LOG("after allocation %d failing: %d", nth, rc);
+		}
+		ASSERT_TRUE(is_intact(map, variant));
+		munmap(map, HUGE_BYTES);
+		ASSERT_TRUE(device_in_use_is(self->fd, self->in_use));
+	}
+	TH_LOG("%d allocations, %d of which made the call fail", nth - 2, failures);
+	EXPECT_FALSE(failed);
+	EXPECT_LT(0, failures);
 }
 
 TEST_HARNESS_MAIN
