@@ -888,9 +888,13 @@ static int hmm_migrate_attempt(struct hmm_migrator *m)
 	do {
 		hmm_migrate_begin_part(m, seq);
 		ret = hmm_migrate_look(m);
-		/* Do not let competitors in after a fault. */
+		/*
+		 * Do not let competitors in after a fault. But if memory is
+		 * short, what was faulted in may be reclaimed each time.
+		 */
 		if (ret != HMM_MIGRATE_FAULT ||
-		    m->held != HMM_MIGRATE_MMAP_WRITE)
+		    m->held != HMM_MIGRATE_MMAP_WRITE ||
+		    !hmm_migrate_left(m) || fatal_signal_pending(current))
 			break;
 		ret = hmm_migrate_begin(m, &seq);
 	} while (!ret);

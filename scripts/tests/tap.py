@@ -292,7 +292,7 @@ class Console(unittest.TestCase):
             self.assertEqual(console.complaints([f"[    1.0] {line}"]), [0], line)
 
     def test_the_oom_killer_where_it_is_asked_for(self):
-        for name, expected in (("migrate-zap", []), ("python3", [0])):
+        for name, expected in (("migrate-zap", []), ("memcg", []), ("python3", [0])):
             self.assertEqual(console.complaints([f"[    1.0] {name} invoked oom-killer: gfp_mask=0xcc0"]), expected)
 
     def test_harmless(self):

@@ -2,8 +2,8 @@
 """Recognise a kernel's complaints in its console output."""
 import re
 
-# Lines in which a kernel reports a fault of its own, or a lack of memory, which migrate-zap provokes. A process
-# that crashes in user space is no such fault.
+# Lines in which a kernel reports a fault of its own, or a lack of memory, which migrate-zap and memcg provoke. A
+# process that crashes in user space is no such fault.
 COMPLAINTS = re.compile("|".join((
     r"\bWARNING: ", r"\bBUG: ", r"kernel BUG at ", r"\bOops\b", r"Kernel panic", r"------------\[ cut here \]",
     r"Unable to handle kernel", r"kernel NULL pointer dereference", r"general protection fault",
@@ -18,7 +18,7 @@ COMPLAINTS = re.compile("|".join((
     r"Bad page (state|map|cache)", r"Bad rss-counter", r"bad (pmd|pud|p4d|pgd) ", r"non-zero pgtables_bytes",
     r"refcount_t: ", r"page_owner tracks the page as", r"page dumped because", r"list_(add|del) corruption",
     r"Slab corruption", r"Object already free", r"Objects remaining in", r"Redzone overwritten",
-    r"Out of memory: Killed", r"(?<!migrate-zap )invoked oom-killer", r"DMA-API: .*(error|leak|out of memory)",
+    r"Out of memory: Killed", r"(?<!migrate-zap )(?<!memcg )invoked oom-killer", r"DMA-API: .*(error|leak|out of memory)",
     r"DMAR: .*\bfault (status|addr|index)\b", r"AMD-Vi: Event logged", r"virtio_iommu .*: \w+ fault from EP",
     r"Trying to vfree",
     r"unregister_netdevice: waiting", r"workqueue lockup", r"debugobjects: ", r"ODEBUG: ",

@@ -27,6 +27,7 @@
 #define SETTLE_US	10000
 
 #define FILL_SEED	1
+#define PLACE_MS	2000
 
 static long group_pages(struct group *group)
 {
@@ -123,6 +124,26 @@ static long work_to_device(char *addr, size_t npages, __u64 unused)
 static long work_to_system(char *addr, size_t npages, __u64 unused)
 {
 	return device_give_back(child_fd, addr, npages).rc;
+}
+
+static long work_place(char *addr, size_t npages, __u64 ms)
+{
+	struct hmm_dmirror_place place = {
+		.flags = HMM_DMIRROR_PLACE_WRITE,
+		.timeout = ms,
+	};
+
+	return device_ask(child_fd, HMM_DMIRROR_PLACE, addr, &place, npages).rc;
+}
+
+static long work_count_swapped(char *addr, size_t npages, __u64 unused)
+{
+	return swapped_pages(addr, npages);
+}
+
+static long work_drop(char *addr, size_t npages, __u64 unused)
+{
+	return madvise(addr, npages * PAGE_BYTES, MADV_DONTNEED);
 }
 
 static long work_populate(char *addr, size_t npages, __u64 unused)
@@ -389,8 +410,8 @@ TEST_F(memcg, killed_with_memory_on_the_device)
 
 /* More memory than the cgroup may have at a time, and swap for the rest */
 
-static bool limit_to_half(struct __test_metadata *_metadata,
-			  struct _test_data_memcg *self)
+static bool set_limit_to_half(struct __test_metadata *_metadata,
+			      struct _test_data_memcg *self)
 {
 	char limit[32];
 
@@ -400,6 +421,14 @@ static bool limit_to_half(struct __test_metadata *_metadata,
 	snprintf(limit, sizeof(limit), "%lu",
 		 (self->start + self->npages / 2) * PAGE_BYTES);
 	EXPECT_TRUE(group_write(self->group.path, "memory.max", limit));
+	return true;
+}
+
+static bool limit_to_half(struct __test_metadata *_metadata,
+			  struct _test_data_memcg *self)
+{
+	if (!set_limit_to_half(_metadata, self))
+		return false;
 	child_does(work_fill, FILL_SEED);
 	EXPECT_GE(self->start + self->npages / 2, group_pages(&self->group));
 	return true;
@@ -463,6 +492,76 @@ TEST_F_TIMEOUT(memcg, access_under_a_tight_limit, 120)
 	EXPECT_TRUE(rc || child_does(work_check, 2));
 	EXPECT_EQ(0, child_does(work_unmap, 0));
 	EXPECT_TRUE(charged(self, 0));
+}
+
+/* Placement: swapped pages and holes go to the device, others to swap for them. */
+TEST_F_TIMEOUT(memcg, placement_under_a_tight_limit, 120)
+{
+	size_t few;
+	char *last;
+
+	if (variant->device)
+		SKIP(return, "the same for each device");
+	if (!limit_to_half(_metadata, self))
+		SKIP(return, "no zram");
+	few = self->npages / 16;
+	last = self->map + (self->npages - few) * PAGE_BYTES;
+	EXPECT_LT(few / 2, child_do(&self->child, work_count_swapped, self->map, few, 0));
+	EXPECT_EQ(0, child_do(&self->child, work_place, self->map, few, 0));
+	EXPECT_EQ(0, child_do(&self->child, work_drop, last, few, 0));
+	/* At the limit again */
+	EXPECT_TRUE(child_do(&self->child, work_check, self->map + few * PAGE_BYTES,
+			     self->npages - 2 * few, FILL_SEED + few));
+	EXPECT_EQ(0, child_do(&self->child, work_place, last, few, 0));
+	EXPECT_TRUE(device_in_use_is(self->fd, 2 * few));
+	EXPECT_GE(self->start + self->npages / 2, group_pages(&self->group));
+	EXPECT_TRUE(child_do(&self->child, work_mirror, self->map, few,
+			     FILL_SEED));
+	EXPECT_EQ(0, child_do(&self->child, work_device_writes, last, few,
+			      FILL_SEED + self->npages - few));
+	EXPECT_TRUE(child_does(work_check, FILL_SEED));
+	EXPECT_EQ(0, child_does(work_unmap, 0));
+	EXPECT_TRUE(charged(self, 0));
+}
+
+/*
+ * More than the limit. What the device has is not swapped out: the call fails, or
+ * the process is killed. While pages are faulted in, others of the range may be
+ * swapped out again, until the time is over. After an error the process goes on.
+ */
+static void place_too_much(struct __test_metadata *_metadata,
+			   struct _test_data_memcg *self, __u64 seed)
+{
+	long rc;
+
+	child_tell(&self->child, work_place, self->map, self->npages, PLACE_MS);
+	if (read(self->child.answers, &rc, sizeof(rc)) != sizeof(rc)) {
+		TH_LOG("killed");
+		return;
+	}
+	TH_LOG("failed: %ld", rc);
+	EXPECT_TRUE(rc == -EBUSY || rc == -ENOMEM);
+	EXPECT_TRUE(!seed || child_does(work_check, seed));
+	EXPECT_EQ(0, child_does(work_unmap, 0));
+	EXPECT_TRUE(charged(self, 0));
+}
+
+TEST_F_TIMEOUT(memcg, placement_beyond_the_limit, 120)
+{
+	if (variant->device)
+		SKIP(return, "the same for each device");
+	if (!limit_to_half(_metadata, self))
+		SKIP(return, "no zram");
+	place_too_much(_metadata, self, FILL_SEED);
+}
+
+TEST_F_TIMEOUT(memcg, placement_of_holes_beyond_the_limit, 120)
+{
+	if (variant->device)
+		SKIP(return, "the same for each device");
+	if (!set_limit_to_half(_metadata, self))
+		SKIP(return, "no zram");
+	place_too_much(_metadata, self, 0);
 }
 
 TEST_HARNESS_MAIN
