@@ -24,6 +24,8 @@
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 
+#include "deadline.h"
+
 #define EXCLUSIVE_STEP_PAGES	PTRS_PER_PTE
 
 /* How many pages were made exclusive: those before the first gap */
@@ -77,28 +79,16 @@ static long exclusive_commit_locked(struct device_exclusive_commit *commit,
 	return err ?: nr;
 }
 
-/* Jiffies that are left */
-static unsigned long
-exclusive_commit_left(const struct device_exclusive_commit *commit,
-		      unsigned long deadline)
-{
-	if (commit->timeout == MAX_SCHEDULE_TIMEOUT)
-		return commit->timeout;
-	return max((long)(deadline - jiffies), 0L);
-}
-
 static long exclusive_commit_try(struct device_exclusive_commit *commit,
 				 unsigned long addr, unsigned long deadline,
 				 struct page **pages, unsigned long npages)
 {
+	unsigned long left = hmm_deadline_left(commit->timeout, deadline);
 	struct mm_struct *mm = commit->notifier->mm;
 	unsigned long seq;
 	long ret;
 
-	ret = mmu_interval_read_begin_timeout(commit->notifier,
-					      exclusive_commit_left(commit,
-								    deadline),
-					      &seq);
+	ret = mmu_interval_read_begin_timeout(commit->notifier, left, &seq);
 	if (ret)
 		return ret == -ETIMEDOUT ? -EBUSY : ret;
 	if (mmap_read_lock_killable(mm))
@@ -123,7 +113,7 @@ static long exclusive_commit_step(struct device_exclusive_commit *commit,
 			return ret;
 		if (fatal_signal_pending(current))
 			return -EINTR;
-		if (!exclusive_commit_left(commit, deadline))
+		if (!hmm_deadline_left(commit->timeout, deadline))
 			return -EBUSY;
 		cond_resched();
 		if (again)

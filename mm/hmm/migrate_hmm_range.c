@@ -75,6 +75,7 @@
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 
+#include "deadline.h"
 #include "dma_slots.h"
 #include "fault.h"
 #include "migrate.h"
@@ -827,9 +828,7 @@ static int hmm_migrate_reserve(struct hmm_migrator *m)
 /* Jiffies that are left */
 static unsigned long hmm_migrate_left(const struct hmm_migrator *m)
 {
-	if (m->timeout == MAX_SCHEDULE_TIMEOUT)
-		return m->timeout;
-	return max((long)(m->deadline - jiffies), 0L);
+	return hmm_deadline_left(m->timeout, m->deadline);
 }
 
 /* Get a sequence, which waits for the invalidations that are in flight. */
@@ -1038,7 +1037,7 @@ int hmm_range_migrate(struct hmm_migrate *hmm,
 		.ops = ops,
 		.faulter = { .tried = HMM_NOT_TRIED },
 		.next = hmm->range.start,
-		.timeout = min(timeout, (unsigned long)MAX_SCHEDULE_TIMEOUT),
+		.timeout = timeout,
 	};
 	int ret;
 

@@ -218,7 +218,7 @@ EXPORT_SYMBOL(hmm_range_fault);
 int hmm_range_pack_requests(const struct hmm_range *range,
 			    unsigned char **packed)
 {
-	unsigned long nr = DIV_ROUND_UP(range->end - range->start, PAGE_SIZE);
+	unsigned long nr = hmm_range_nr_slots(range);
 	struct hmm_request request = hmm_request_of(range);
 
 	*packed = NULL;

@@ -19,13 +19,9 @@
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 
+#include "deadline.h"
 #include "request.h"
 #include "walk.h"
-
-static unsigned long hmm_commit_nr_slots(const struct hmm_range *range)
-{
-	return DIV_ROUND_UP(range->end - range->start, PAGE_SIZE);
-}
 
 static bool hmm_commit_is_valid(const struct hmm_commit *commit)
 {
@@ -68,29 +64,14 @@ static int hmm_commit_program(struct hmm_commit *commit)
 	return ret;
 }
 
-/* Jiffies left, at least 1: to hmm_range_fault_*(), 0 means no limit. */
-static unsigned long hmm_commit_left(const struct hmm_commit *commit,
-				     unsigned long deadline)
-{
-	if (commit->timeout == MAX_SCHEDULE_TIMEOUT)
-		return 0;
-	return max((long)(deadline - jiffies), 1L);
-}
-
-static bool hmm_commit_is_late(const struct hmm_commit *commit,
-			       unsigned long deadline)
-{
-	return commit->timeout != MAX_SCHEDULE_TIMEOUT &&
-	       time_after_eq(jiffies, deadline);
-}
-
 static int hmm_commit_try(struct hmm_commit *commit, unsigned long deadline)
 {
+	unsigned long left = hmm_deadline_left(commit->timeout, deadline);
 	int ret;
 
-	ret = hmm_range_fault_unlocked_timeout(commit->range,
-					       hmm_commit_left(commit,
-							       deadline));
+	/* There, 0 is no limit. */
+	left = left == MAX_SCHEDULE_TIMEOUT ? 0 : max(left, 1UL);
+	ret = hmm_range_fault_unlocked_timeout(commit->range, left);
 	return ret ?: hmm_commit_program(commit);
 }
 
@@ -135,14 +116,14 @@ int hmm_range_commit(struct hmm_commit *commit)
 			ret = -EINTR;
 			break;
 		}
-		if (hmm_commit_is_late(commit, deadline)) {
+		if (!hmm_deadline_left(commit->timeout, deadline)) {
 			ret = -EBUSY;
 			break;
 		}
 		cond_resched();
 		if (packed)
 			hmm_requests_unpack(range->hmm_pfns, packed, 0,
-					    hmm_commit_nr_slots(range));
+					    hmm_range_nr_slots(range));
 	}
 	kvfree(packed);
 	return ret;

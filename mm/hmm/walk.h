@@ -7,6 +7,7 @@
 #define _MM_HMM_WALK_H
 
 #include <linux/hmm.h>
+#include <linux/math.h>
 #include <linux/mm_types.h>
 
 #include "dma_slots.h"
@@ -94,6 +95,12 @@ static inline unsigned long *hmm_walk_slots(const struct hmm_walk *w,
 static inline unsigned long hmm_pages(unsigned long start, unsigned long end)
 {
 	return (end - start) >> PAGE_SHIFT;
+}
+
+/* @range need not be page aligned. */
+static inline unsigned long hmm_range_nr_slots(const struct hmm_range *range)
+{
+	return DIV_ROUND_UP(range->end - range->start, PAGE_SIZE);
 }
 
 /* The answer for pages [start, end); the caller advances &hmm_walk.next. */
