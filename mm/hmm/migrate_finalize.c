@@ -266,7 +266,7 @@ static void migrate_finalize_add_lru(const struct migrate_vma *migrate)
 
 		nr = migrate_entry_pages(entry);
 		if (to_device &&
-		    migrate_state_of(entry) != MIGRATE_ENTRY_RESTORED)
+		    migrate_finalize_has_moved(entry, migrate->dst[i]))
 			continue;
 		page = migrate_pfn_to_page(migrate_finalize_target(migrate, i));
 		if (page && !is_zone_device_page(page))

@@ -850,6 +850,25 @@ TEST_F(migrate_regression, system_memory_is_no_destination)
 	munmap(map, 64 * PAGE_BYTES);
 }
 
+/* A driver that fails may skip migrate_vma_pages(). Reclaim finds the pages then. */
+TEST_F(migrate_regression, given_up_pages_are_reclaimed)
+{
+	char *map = map_anon_small(64 * PAGE_BYTES);
+	struct hmm_move move;
+	struct swap swap;
+
+	if (!swap_start(&swap, HUGE_BYTES))
+		SKIP(return, "no swap");
+	pattern_fill(map, 64, SEED);
+	move = move_pages_to(self->fd, map, 64, TO_DEVICE | HMM_MOVE_GIVE_UP, 0);
+	EXPECT_EQ(64, move.offered);
+	EXPECT_EQ(0, move.moved);
+	EXPECT_TRUE(swap_out(map, 64));
+	EXPECT_TRUE(pattern_is(map, 64, SEED));
+	munmap(map, 64 * PAGE_BYTES);
+	swap_stop(&swap);
+}
+
 /* Orders are the folios' own, whatever the driver says of them. */
 
 TEST_F(migrate_regression, unmarked_destination)

@@ -236,10 +236,12 @@ static void move_batch(struct probe_batch *batch, struct migrate_vma *migrate,
 		return;
 	stay(batch, HMM_MOVE_STAY_UNMAPPED);
 	count_offers(batch, move);
-	supply(batch);
-	migrate_vma_pages(migrate);
-	stay(batch, HMM_MOVE_STAY_MOVED);
-	count_moves(batch, move);
+	if (!(batch->flags & HMM_MOVE_GIVE_UP)) {
+		supply(batch);
+		migrate_vma_pages(migrate);
+		stay(batch, HMM_MOVE_STAY_MOVED);
+		count_moves(batch, move);
+	}
 	if (batch->flags & HMM_MOVE_KEEP)
 		keep_first(batch);
 	migrate_vma_finalize(migrate);

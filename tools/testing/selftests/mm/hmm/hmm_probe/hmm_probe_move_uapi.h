@@ -71,6 +71,8 @@
  * small.
  */
 #define HMM_MOVE_CUT_OFF	_BITULL(18)
+/* Give up between migrate_vma_setup() and migrate_vma_pages(): finalize at once. */
+#define HMM_MOVE_GIVE_UP	_BITULL(19)
 
 /**
  * struct hmm_move - a migration
