@@ -42,13 +42,6 @@ static unsigned int dmirror_entry_pages(const struct dmirror_batch *batch, unsig
 	return page ? folio_nr_pages(page_folio(page)) : HPAGE_PMD_NR;
 }
 
-/* Free a destination that is not used. */
-static void dmirror_dst_drop(struct folio *folio)
-{
-	folio_unlock(folio);
-	folio_put(folio);
-}
-
 /* Memory on the device for a folio of the batch */
 static struct folio *dmirror_device_folio(struct dmirror_batch *batch, unsigned long i,
 					  unsigned int order)
@@ -122,14 +115,13 @@ static bool dmirror_dst_set(struct dmirror_batch *batch, unsigned long i, unsign
 
 	if (!folio)
 		return false;
-	if (!dmirror_dst_fill(batch, folio, source)) {
-		dmirror_dst_drop(folio);
-		return false;
-	}
 	batch->dst[i] = migrate_pfn(folio_pfn(folio));
 	if (order)
 		batch->dst[i] |= MIGRATE_PFN_COMPOUND;
-	return true;
+	if (dmirror_dst_fill(batch, folio, source))
+		return true;
+	migrate_discard(&batch->dst[i], 1);
+	return false;
 }
 
 /* Small destinations for the large entry @i; all or none */
@@ -145,10 +137,7 @@ static bool dmirror_dst_set_small(struct dmirror_batch *batch, unsigned long i, 
 		dmirror_count(batch->device, DMIRROR_FALLBACKS, 1);
 		return true;
 	}
-	while (done--) {
-		dmirror_dst_drop(page_folio(migrate_pfn_to_page(batch->dst[i + done])));
-		batch->dst[i + done] = 0;
-	}
+	migrate_discard(&batch->dst[i], done);
 	return false;
 }
 
