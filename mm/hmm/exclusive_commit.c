@@ -71,8 +71,10 @@ static long exclusive_commit_locked(struct device_exclusive_commit *commit,
 	ret = device_exclusive_make_range(commit->notifier->mm, addr,
 					  addr + npages * PAGE_SIZE, pages,
 					  commit->owner);
-	if (ret <= 0)
-		return ret ?: -EAGAIN;
+	if (ret == -EBUSY || !ret)
+		return -EAGAIN;
+	if (ret < 0)
+		return ret;
 	nr = exclusive_commit_count(pages, npages);
 	err = exclusive_commit_program(commit, addr, seq, pages, nr);
 	device_exclusive_put_range(pages, npages);
@@ -109,7 +111,7 @@ static long exclusive_commit_step(struct device_exclusive_commit *commit,
 	for (;;) {
 		ret = exclusive_commit_try(commit, addr, deadline, pages,
 					   npages);
-		if (ret != -EAGAIN && ret != -EBUSY)
+		if (ret != -EAGAIN)
 			return ret;
 		if (fatal_signal_pending(current))
 			return -EINTR;
