@@ -44,8 +44,12 @@ static unsigned long migrate_unmap_isolate(struct migrate_vma *migrate,
 		struct folio *folio;
 
 		if (!migrate_unmap_is_locked(migrate, i) ||
-		    migrate_entry_has(migrate->src[i], MIGRATE_MARK_ISOLATED))
+		    migrate_entry_has(migrate->src[i], MIGRATE_MARK_ISOLATED)) {
+			/* Interrupts are off, and there may be many. */
+			if (IS_ALIGNED(i, SWAP_CLUSTER_MAX))
+				lru_run_end(&run);
 			continue;
+		}
 		if (!migrate_entry_has(migrate->src[i], MIGRATE_MARK_SOLE))
 			*shared = true;
 		folio = migrate_folio_of(migrate->src[i]);
