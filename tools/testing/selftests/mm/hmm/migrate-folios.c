@@ -67,6 +67,26 @@ static struct hmm_move fill_holes(int fd, char *map, size_t npages,
 #define on_device(at, n)						\
 	pages_on_device(self->probe, self->map + (at) * PAGE_BYTES, n)
 
+/* The first pages of a folio that was freed are in use again, as a smaller one. */
+TEST_F(migrate_folios, free_pages_are_in_no_folio)
+{
+	struct hmm_move move = fill_holes(self->fd, self->map, PAGES, ORDER);
+	__u64 first = pfn_at(self->probe, self->map);
+
+	ASSERT_EQ(PAGES, move.whole);
+	ASSERT_EQ(0, madvise(self->map, HUGE_BYTES, MADV_DONTNEED));
+	ASSERT_TRUE(move_in_use_is(self->fd, 0));
+	ASSERT_EQ(4, fill_holes(self->fd, self->map, 4, 2).whole);
+	ASSERT_EQ(first, pfn_at(self->probe, self->map));
+	move = move_pages_to(self->fd, (void *)(first + 4), PAGES - 4,
+			     HMM_MOVE_BY_PFN, 0);
+	EXPECT_EQ(0, move.rc);
+	EXPECT_EQ(0, move.offered);
+	EXPECT_EQ(4, on_device(0, PAGES));
+	/* It was not split either. */
+	EXPECT_EQ(4, move_to_system(self->fd, self->map, 4).whole);
+}
+
 TEST_F(migrate_folios, fill_small_holes)
 {
 	struct hmm_move move = fill_holes(self->fd, self->map, 4 * PAGES,
