@@ -41,7 +41,7 @@ struct mutex;
  * @unlock: Drop it.
  * @map: Program the device from the answers of @part, whose sequence has been
  *	checked under the driver's lock, which is held. A negative errno ends the
- *	call; what has moved stays moved. Folios are locked.
+ *	call; what has moved stays moved. The folios that have moved are locked.
  */
 struct hmm_migrate_ops {
 	int (*reserve)(struct hmm_migrate *hmm, unsigned long npages);

@@ -235,8 +235,10 @@ static void migrate_collect_hole(struct migrate_walk *w, unsigned long start,
 
 	/* File systems fill the holes of files. */
 	if (migrate_collect_answers(w) && !w->answers->fill) {
-		migrate_collect_refuse(w, start, (end - start) >> PAGE_SHIFT,
-				       MIGRATE_NO_DESTINATION);
+		for (; start < end; start += PAGE_SIZE)
+			if (!migrate_collect_is_refused(w, start))
+				migrate_collect_refuse(w, start, 1,
+						       MIGRATE_NO_DESTINATION);
 		return;
 	}
 	if (!vma_is_anonymous(w->vma))

@@ -91,8 +91,8 @@
  *
  * HMM_MIGRATE_LOST: a race was lost.
  * HMM_MIGRATE_FAULT: pages were faulted in, or must be, which are not holes, or
- *	cannot be filled. Usually this happens once, but competitors can cause it
- *	again.
+ *	cannot be filled, or CPUs have filled them. Usually this happens once, but
+ *	competitors can cause it again.
  * HMM_MIGRATE_AGAIN: the lock was dropped for what takes time.
  */
 #define HMM_MIGRATE_LOST	1
@@ -130,6 +130,7 @@ enum hmm_migrate_lock {
  * @needs_reserve: the next step is to call the driver's reserve()
  * @reserved: that was done
  * @swapped_in: pages of this part that were swapped out were faulted in
+ * @fill: holes of this part are filled, in this attempt
  * @no_fill: a hole could not be filled
  */
 struct hmm_migrator {
@@ -155,6 +156,7 @@ struct hmm_migrator {
 	bool needs_reserve;
 	bool reserved;
 	bool swapped_in;
+	bool fill;
 	bool no_fill;
 };
 
@@ -427,6 +429,9 @@ static enum hmm_outcome hmm_migrate_fault(struct hmm_migrator *m,
 
 	if (hmm_migrate_must_unlock(m))
 		return HMM_COLLIDED;
+	/* All of the part may be more than there is memory for. */
+	if (m->lost)
+		end = pmd_addr_end(addr, end);
 	hmm_migrate_init_vma(m, addr);
 	answers = hmm_migrate_answers(m);
 	for (; addr < end; addr = next) {
@@ -515,14 +520,29 @@ static int hmm_migrate_copy(struct hmm_migrator *m)
 	return hmm_migrate_result(ret);
 }
 
+/* The pages of a large folio, of entry @i, that have no entry of their own */
+static void hmm_migrate_refuse_tails(struct hmm_migrator *m, unsigned long i,
+				     unsigned long nr)
+{
+	while (--nr)
+		m->migrate.src[++i] = migrate_refused(MIGRATE_NO_DESTINATION);
+}
+
 /* No page is migrated. */
 static void hmm_migrate_cancel(struct hmm_migrator *m)
 {
-	unsigned long i;
+	unsigned long *src = m->migrate.src, i, nr;
 
-	for (i = 0; i < m->migrate.npages; i++)
-		if (m->migrate.src[i] & MIGRATE_PFN_MIGRATE)
+	for (i = 0; i < m->migrate.npages; i += nr) {
+		nr = migrate_entry_pages(src[i]);
+		if (!(src[i] & MIGRATE_PFN_MIGRATE))
+			continue;
+		hmm_migrate_refuse_tails(m, i, nr);
+		if (src[i] & MIGRATE_PFN_VALID)
 			migrate_cancel(&m->migrate, i, MIGRATE_INSTALL);
+		else
+			migrate_cancel_hole(&m->migrate, i);
+	}
 }
 
 /* @nr pages, of the folio of @to, have taken the place of what was there. */
@@ -540,7 +560,8 @@ static __always_inline void hmm_migrate_answer_moved(unsigned long *slots,
 		return;
 	}
 	pfn = folio_pfn(migrate_folio_of(to));
-	if (nr == 1UL << PMD_ORDER) {
+	if (hmm_pfn_to_map_order(*slots) == PMD_ORDER &&
+	    nr == 1UL << PMD_ORDER) {
 		const struct hmm_leaf leaf = {
 			.answer = (*slots & HMM_PFN_FLAGS & ~HMM_PFN_STICKY) |
 				  pfn,
@@ -548,10 +569,12 @@ static __always_inline void hmm_migrate_answer_moved(unsigned long *slots,
 		};
 
 		hmm_slots_record(slots, nr, leaf);
-	} else {
-		for (; nr; nr--, slots++)
-			*slots = (*slots & keep) | pfn++;
+		return;
 	}
+	/* Not all need be writable, and not all need have been requested. */
+	for (; nr; nr--, slots++, pfn++)
+		if (*slots & HMM_PFN_VALID)
+			*slots = (*slots & keep) | pfn;
 }
 
 /* Returns how many pages the folio of @to has, which fills a hole. */
@@ -583,49 +606,41 @@ static void hmm_migrate_answer_unmoved(unsigned long *slots, unsigned long nr)
 }
 
 /*
- * Holes were not filled. If there were destinations, they usually are no holes
- * any more; or, if no competitor can have filled them, memory is short.
- */
-static int hmm_migrate_is_unfilled(struct hmm_migrator *m,
-				   const struct folio *to)
-{
-	if (to && m->held != HMM_MIGRATE_MMAP_WRITE)
-		return HMM_MIGRATE_LOST;
-	m->no_fill = true;
-	return HMM_MIGRATE_FAULT;
-}
-
-/*
- * Change the answer of entry @i, which stands for @nr pages, if it has changed:
- * it has not moved. Returns 0, or why another attempt is necessary.
+ * Change the answer of entry @i, which stands for @nr pages that have not moved,
+ * if necessary. Returns 0, or HMM_MIGRATE_FAULT for a hole that was not filled.
  */
 static int hmm_migrate_update_unmoved(struct hmm_migrator *m, unsigned long i,
-				      unsigned long nr, bool fill)
+				      unsigned long nr)
 {
 	unsigned long *slots = hmm_walk_slots(&m->walk, m->migrate.start);
-	unsigned long *src = m->migrate.src, at;
+	unsigned long *src = m->migrate.src;
 	enum migrate_refusal why;
 
 	if (migrate_state_of(src[i]) == MIGRATE_ENTRY_RESTORED) {
 		hmm_migrate_answer_unmoved(slots + i, nr);
-		for (at = 1; at < nr; at++)
-			src[i + at] = migrate_refused(MIGRATE_NO_DESTINATION);
+		hmm_migrate_refuse_tails(m, i, nr);
 		return 0;
 	}
 	why = hmm_migrate_why(src[i]);
 	if (why == MIGRATE_PINNED)
 		hmm_migrate_answer_unmoved(slots + i, 1);
 	/* This is the reason of a hole only. */
-	if (why == MIGRATE_NO_DESTINATION && fill)
-		return hmm_migrate_is_unfilled(m,
-				migrate_folio_of(m->migrate.dst[i]));
-	return 0;
+	if (why != MIGRATE_NO_DESTINATION || !m->fill)
+		return 0;
+	/*
+	 * If there was a destination, it usually is no hole any more; or, if no
+	 * competitor can have filled it, memory is short.
+	 */
+	if (!(m->migrate.dst[i] & MIGRATE_PFN_VALID) ||
+	    m->held == HMM_MIGRATE_MMAP_WRITE)
+		m->no_fill = true;
+	return HMM_MIGRATE_FAULT;
 }
 
 /*
  * Change the answers of pages that have moved, and of holes that are filled.
- * Returns 0, or why another attempt is necessary. Sets @restored if a page was
- * collected and has not moved.
+ * Returns 0, or HMM_MIGRATE_FAULT if a hole was not filled. Sets @restored if a
+ * page was collected and has not moved.
  */
 static int hmm_migrate_update(struct hmm_migrator *m, bool *restored)
 {
@@ -633,8 +648,7 @@ static int hmm_migrate_update(struct hmm_migrator *m, bool *restored)
 	unsigned long *slots = hmm_walk_slots(&m->walk, m->migrate.start);
 	const unsigned long *src = m->migrate.src, *dst = m->migrate.dst;
 	unsigned long i, nr, moved = 0;
-	bool fill = !m->no_fill;
-	int ret = 0, unmoved;
+	int ret = 0;
 
 	for (i = 0; i < m->migrate.npages; i += nr) {
 		nr = migrate_entry_pages(src[i]);
@@ -652,8 +666,7 @@ static int hmm_migrate_update(struct hmm_migrator *m, bool *restored)
 			*restored = true;
 			fallthrough;
 		case MIGRATE_ENTRY_SKIPPED:
-			unmoved = hmm_migrate_update_unmoved(m, i, nr, fill);
-			ret = unmoved ?: ret;
+			ret = hmm_migrate_update_unmoved(m, i, nr) ?: ret;
 			break;
 		}
 	}
@@ -715,6 +728,7 @@ static bool hmm_migrate_collect(struct hmm_migrator *m)
 
 	hmm_migrate_init_vma(m, m->walk.next);
 	answers = hmm_migrate_answers(m);
+	m->fill = answers.fill;
 	mmu_notifier_range_init_owner(&range, MMU_NOTIFY_MIGRATE, 0,
 				      hmm_migrate_mm(m), m->migrate.start,
 				      m->migrate.end, m->migrate.pgmap_owner);
@@ -872,6 +886,7 @@ static int hmm_migrate_begin_and_lock(struct hmm_migrator *m,
  */
 static int hmm_migrate_attempt(struct hmm_migrator *m)
 {
+	unsigned int tries;
 	unsigned long seq;
 	int ret;
 
@@ -884,19 +899,21 @@ static int hmm_migrate_attempt(struct hmm_migrator *m)
 		return ret;
 	m->faulter.vma_locked = m->held == HMM_MIGRATE_VMA_LOCK;
 	m->faulter.may_unlock = m->held != HMM_MIGRATE_MMAP_WRITE;
-	do {
+	for (tries = 1; !ret; tries++) {
 		hmm_migrate_begin_part(m, seq);
 		ret = hmm_migrate_look(m);
 		/*
 		 * Do not let competitors in after a fault. But if memory is
-		 * short, what was faulted in may be reclaimed each time.
+		 * short, what was faulted in may be reclaimed each time, and
+		 * others need mmap_lock, such as a process that exits.
 		 */
 		if (ret != HMM_MIGRATE_FAULT ||
 		    m->held != HMM_MIGRATE_MMAP_WRITE ||
-		    !hmm_migrate_left(m) || fatal_signal_pending(current))
+		    tries == HMM_MIGRATE_TRIES || !hmm_migrate_left(m) ||
+		    fatal_signal_pending(current))
 			break;
 		ret = hmm_migrate_begin(m, &seq);
-	} while (!ret);
+	}
 	hmm_migrate_unlock(m);
 	return m->needs_reserve ? hmm_migrate_reserve(m) : ret;
 }

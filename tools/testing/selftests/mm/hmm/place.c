@@ -682,6 +682,96 @@ TEST_F(hmm_place, userfaultfd_write_protect)
 	uffd_stop(&uffd);
 }
 
+/*
+ * Is the answer for each page, which is still mapped by a PTE of its own, that it
+ * may be written to where @first and @rest say so?
+ */
+static bool writable_are(const struct placed_range *got, bool first, bool rest)
+{
+	size_t i;
+
+	for (i = 0; i < HUGE_PAGES; i++)
+		if (!(got->prot[i] & HMM_DMIRROR_PROT_WRITE) == (i ? rest : first))
+			return false;
+	return true;
+}
+
+/* PTEs map a huge page, and userfaultfd has marked all but the first of its pages. */
+TEST_F(hmm_place, userfaultfd_write_protect_in_a_huge_page)
+{
+	size_t faults = 0;
+	struct uffd uffd = { .on_fault = unprotect, .arg = &faults };
+	char *map = map_pattern_thp(self->fd, HUGE_BYTES, SEED);
+
+	if (!map)
+		SKIP(return, "no huge page");
+	if (uffd_open(&uffd, UFFD_FEATURE_PAGEFAULT_FLAG_WP) ||
+	    uffd_watch(&uffd, map, HUGE_BYTES, UFFDIO_REGISTER_MODE_WP) ||
+	    uffd_protect(&uffd, UFFDIO_WRITEPROTECT, map + PAGE_BYTES,
+			 HUGE_BYTES - PAGE_BYTES, UFFDIO_WRITEPROTECT_MODE_WP))
+		SKIP(return, "no userfaultfd");
+	uffd_start(&uffd);
+	place(self->fd, map, HUGE_PAGES, variant->flags, self->got);
+	EXPECT_EQ(0, self->got->answer.rc);
+	EXPECT_EQ(HUGE_PAGES, self->got->place.moved);
+	EXPECT_TRUE(writable_are(self->got, true, false));
+	EXPECT_EQ(0, faults);
+	uffd_stop(&uffd);
+	munmap(map, HUGE_BYTES);
+}
+
+/* The other way round */
+TEST_F(hmm_place, userfaultfd_write_protect_before_a_huge_page)
+{
+	size_t faults = 0;
+	struct uffd uffd = { .on_fault = unprotect, .arg = &faults };
+	char *map = map_pattern_thp(self->fd, HUGE_BYTES, SEED);
+
+	if (!map)
+		SKIP(return, "no huge page");
+	if (uffd_open(&uffd, UFFD_FEATURE_PAGEFAULT_FLAG_WP) ||
+	    uffd_watch(&uffd, map, HUGE_BYTES, UFFDIO_REGISTER_MODE_WP) ||
+	    uffd_protect(&uffd, UFFDIO_WRITEPROTECT, map, PAGE_BYTES,
+			 UFFDIO_WRITEPROTECT_MODE_WP))
+		SKIP(return, "no userfaultfd");
+	uffd_start(&uffd);
+	place(self->fd, map, HUGE_PAGES, variant->flags, self->got);
+	EXPECT_EQ(0, self->got->answer.rc);
+	EXPECT_EQ(HUGE_PAGES, self->got->place.moved);
+	EXPECT_TRUE(writable_are(self->got, false, true));
+	EXPECT_EQ(0, faults);
+	uffd_stop(&uffd);
+	munmap(map, HUGE_BYTES);
+}
+
+/* Holes that are not requested, where userfaultfd handles missing pages */
+TEST_F(hmm_place, holes_that_are_not_requested)
+{
+	struct uffd uffd = { .on_fault = fill_missing };
+	struct pinned pinned;
+	size_t i;
+
+	pattern_fill(self->map, N / 2, SEED);
+	if (uffd_open(&uffd, 0) ||
+	    uffd_watch(&uffd, self->map, BYTES, UFFDIO_REGISTER_MODE_MISSING))
+		SKIP(return, "no userfaultfd");
+	uffd_start(&uffd);
+	/* A page that stays */
+	pin_page(&pinned, self->map + 3 * PAGE_BYTES);
+	memset(self->got, 0, sizeof(*self->got));
+	self->got->place.flags = variant->flags | WRITE;
+	self->got->place.skip = (uintptr_t)self->got->skip;
+	for (i = N / 2; i < N; i++)
+		self->got->skip[i] = 1;
+	place_with(self->fd, self->map, N, self->got);
+	EXPECT_EQ(0, self->got->answer.rc);
+	EXPECT_EQ(N / 2 - 1, self->got->place.moved);
+	for (i = N / 2; i < N; i++)
+		EXPECT_EQ(HMM_DMIRROR_WHY_NOT_SELECTED, self->got->why[i]);
+	unpin_page(&pinned, SEED + 3);
+	uffd_stop(&uffd);
+}
+
 /* Races */
 
 struct racer {
