@@ -682,10 +682,7 @@ TEST_F(hmm_place, userfaultfd_write_protect)
 	uffd_stop(&uffd);
 }
 
-/*
- * Is the answer for each page, which is still mapped by a PTE of its own, that it
- * may be written to where @first and @rest say so?
- */
+/* May the first page of a huge page, and the rest of it, be written to? */
 static bool writable_are(const struct placed_range *got, bool first, bool rest)
 {
 	size_t i;
@@ -696,10 +693,15 @@ static bool writable_are(const struct placed_range *got, bool first, bool rest)
 	return true;
 }
 
-/* PTEs map a huge page, and userfaultfd has marked all but the first of its pages. */
-TEST_F(hmm_place, userfaultfd_write_protect_in_a_huge_page)
+/*
+ * PTEs map a huge page, and userfaultfd has marked some of its pages, either the
+ * first or all others. The answers tell them apart.
+ */
+static void expect_marks_heeded(struct __test_metadata *_metadata,
+				struct _test_data_hmm_place *self,
+				unsigned int flags, bool first)
 {
-	size_t faults = 0;
+	size_t faults = 0, from = first ? 0 : 1, nr = first ? 1 : HUGE_PAGES - 1;
 	struct uffd uffd = { .on_fault = unprotect, .arg = &faults };
 	char *map = map_pattern_thp(self->fd, HUGE_BYTES, SEED);
 
@@ -707,41 +709,27 @@ TEST_F(hmm_place, userfaultfd_write_protect_in_a_huge_page)
 		SKIP(return, "no huge page");
 	if (uffd_open(&uffd, UFFD_FEATURE_PAGEFAULT_FLAG_WP) ||
 	    uffd_watch(&uffd, map, HUGE_BYTES, UFFDIO_REGISTER_MODE_WP) ||
-	    uffd_protect(&uffd, UFFDIO_WRITEPROTECT, map + PAGE_BYTES,
-			 HUGE_BYTES - PAGE_BYTES, UFFDIO_WRITEPROTECT_MODE_WP))
+	    uffd_protect(&uffd, UFFDIO_WRITEPROTECT, map + from * PAGE_BYTES,
+			 nr * PAGE_BYTES, UFFDIO_WRITEPROTECT_MODE_WP))
 		SKIP(return, "no userfaultfd");
 	uffd_start(&uffd);
-	place(self->fd, map, HUGE_PAGES, variant->flags, self->got);
+	place(self->fd, map, HUGE_PAGES, flags, self->got);
 	EXPECT_EQ(0, self->got->answer.rc);
 	EXPECT_EQ(HUGE_PAGES, self->got->place.moved);
-	EXPECT_TRUE(writable_are(self->got, true, false));
+	EXPECT_TRUE(writable_are(self->got, !first, first));
 	EXPECT_EQ(0, faults);
 	uffd_stop(&uffd);
 	munmap(map, HUGE_BYTES);
 }
 
-/* The other way round */
+TEST_F(hmm_place, userfaultfd_write_protect_in_a_huge_page)
+{
+	expect_marks_heeded(_metadata, self, variant->flags, false);
+}
+
 TEST_F(hmm_place, userfaultfd_write_protect_before_a_huge_page)
 {
-	size_t faults = 0;
-	struct uffd uffd = { .on_fault = unprotect, .arg = &faults };
-	char *map = map_pattern_thp(self->fd, HUGE_BYTES, SEED);
-
-	if (!map)
-		SKIP(return, "no huge page");
-	if (uffd_open(&uffd, UFFD_FEATURE_PAGEFAULT_FLAG_WP) ||
-	    uffd_watch(&uffd, map, HUGE_BYTES, UFFDIO_REGISTER_MODE_WP) ||
-	    uffd_protect(&uffd, UFFDIO_WRITEPROTECT, map, PAGE_BYTES,
-			 UFFDIO_WRITEPROTECT_MODE_WP))
-		SKIP(return, "no userfaultfd");
-	uffd_start(&uffd);
-	place(self->fd, map, HUGE_PAGES, variant->flags, self->got);
-	EXPECT_EQ(0, self->got->answer.rc);
-	EXPECT_EQ(HUGE_PAGES, self->got->place.moved);
-	EXPECT_TRUE(writable_are(self->got, false, true));
-	EXPECT_EQ(0, faults);
-	uffd_stop(&uffd);
-	munmap(map, HUGE_BYTES);
+	expect_marks_heeded(_metadata, self, variant->flags, true);
 }
 
 /* Holes that are not requested, where userfaultfd handles missing pages */

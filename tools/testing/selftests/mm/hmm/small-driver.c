@@ -861,6 +861,15 @@ TEST_F(small_driver, exclusive_access_does_not_wait_beyond_its_deadline)
 	EXPECT_EQ(word + 1, word_of(self->map, 0));
 }
 
+/* What the driver refuses is refused, and not tried again. */
+TEST_F(small_driver, exclusive_access_by_a_busy_device)
+{
+	EXPECT_EQ(-EBUSY, ASK_BRIEFLY(SMALL_BUSY, self->map, 1));
+	EXPECT_EQ(1, last.moved);
+	EXPECT_TRUE(pattern_is(self->map, N, SEED));
+	EXPECT_EQ(0, ASK(SMALL_ADD, self->map, N));
+}
+
 static long work_add(char *map, size_t npages, __u64 fd)
 {
 	return small_ask_within(fd, SMALL_ADD, map, npages, NULL, UINT_MAX / 2);

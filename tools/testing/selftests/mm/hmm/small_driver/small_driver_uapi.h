@@ -13,7 +13,7 @@
  * @addr: first address, page aligned
  * @npages: number of pages; 0 for SMALL_RESIZE to the end of the address space
  * @buffer: of @npages pages, for SMALL_READ and SMALL_WRITE
- * @timeout_ms: for SMALL_ADD and SMALL_STALL
+ * @timeout_ms: for SMALL_ADD, SMALL_STALL and SMALL_BUSY
  * @moved: (out) number of pages that have migrated; SMALL_PLACE counts holes,
  *	too
  * @filled: (out) number of holes that were filled
@@ -65,5 +65,7 @@ struct small_call {
 #define SMALL_MISPLACE	_IOWR('S', 11, struct small_call)
 /* What is in the device's page table? */
 #define SMALL_TABLE	_IOWR('S', 12, struct small_call)
+/* Exclusive access to a page by a device that is busy; moved: how often it was asked */
+#define SMALL_BUSY	_IOWR('S', 13, struct small_call)
 
 #endif /* _SMALL_DRIVER_UAPI_H */

@@ -2,6 +2,7 @@
 /*
  * The character device: a file mirrors the process that has opened it.
  */
+#include <linux/device_exclusive.h>
 #include <linux/fs.h>
 #include <linux/hmm-migrate.h>
 #include <linux/memremap.h>
@@ -134,6 +135,39 @@ static int small_stall(struct small_mirror *mirror, struct small_call *call)
 	return hmm_range_commit(&commit);
 }
 
+/* For tests: a device that refuses */
+struct small_busy {
+	struct device_exclusive_commit commit;
+	unsigned long asked;
+};
+
+static int small_busy_program(struct device_exclusive_commit *commit,
+			      unsigned long addr, struct page **pages,
+			      unsigned long npages)
+{
+	container_of(commit, struct small_busy, commit)->asked++;
+	return -EBUSY;
+}
+
+static int small_busy(struct small_mirror *mirror, struct small_call *call)
+{
+	struct small_busy busy = {
+		.commit = {
+			.notifier = &mirror->notifier,
+			.start = call->addr,
+			.end = call->addr + PAGE_SIZE,
+			.owner = mirror,
+			.timeout = msecs_to_jiffies(call->timeout_ms),
+			.mutex = &mirror->lock,
+			.program = small_busy_program,
+		},
+	};
+	int ret = device_exclusive_commit(&busy.commit);
+
+	call->moved = busy.asked;
+	return ret;
+}
+
 /* For tests: callbacks of placements that are refused */
 static void small_no_lock(struct hmm_migrate *place)
 {
@@ -263,6 +297,8 @@ static int small_command(struct small_mirror *mirror, unsigned int command,
 		return small_unlocked(mirror, call);
 	case SMALL_MISPLACE:
 		return small_misplace(mirror, call);
+	case SMALL_BUSY:
+		return small_busy(mirror, call);
 	case SMALL_TABLE:
 		return small_table(mirror, call, end);
 	}
