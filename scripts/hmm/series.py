@@ -4,6 +4,8 @@
 message       the text of the mail: a subject line, the body, the trailers
 files         which of our files enter with the patch: paths and globs, a line each; a directory means everything below
               it, ** any number of directories, and ! before a glob excludes what it matches
+earlier/PATH  what enters of a file named there, if a later patch names it again: that one changes it to the next such
+              version, the last one to that of this repository
 remove        what is removed from the kernel with it:
                 FILE              the whole file; one of ours may replace it
                 FILE: function    that function, with the comment above it and its export
@@ -20,7 +22,7 @@ from typing import NamedTuple
 from .tree import TOP, Failure, clean_env, read_list
 
 SERIES = TOP / "series"
-PARTS = {"message", "files", "remove", "hooks.patch"}
+PARTS = {"message", "files", "earlier", "remove", "hooks.patch"}
 SUBJECT = re.compile(r"[\w/,.-]+: \S.*")
 # The directories of this repository that do not belong in a kernel tree; nor do the files beside them.
 OWN = {".ci", "base", "bench", "build", "configs", "scripts", "series"}
@@ -35,10 +37,15 @@ class Patch(NamedTuple):
     files: list     # our files that enter with it: paths relative to TOP
     remove: list    # (path, function or "") of the kernel's
     hooks: str      # the text of hooks.patch, or ""
+    earlier: list   # those of the files that enter in an earlier version
 
     def where(self, part):
         """How errors name a part of it."""
         return f"series/{self.name}/{part}"
+
+    def source(self, path):
+        """The file that one of its files is in the tree after the patch."""
+        return SERIES / self.name / "earlier" / path if path in self.earlier else TOP / path
 
     def mail(self):
         """What checkpatch reads, without our own files, which it reads by themselves."""
@@ -105,6 +112,14 @@ def matching(globs, paths, where):
     return sorted(path for path in found if not any(pattern.fullmatch(path) for pattern in excluded))
 
 
+def versions(folder, files, where):
+    """The paths below the directory FOLDER, each of which has to be one of FILES."""
+    found = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    if strange := [path for path in found if path not in files]:
+        raise Failure(f"{where('earlier')}/{strange[0]}: {where('files')} does not name {strange[0]}")
+    return found
+
+
 def removal(entry):
     path, _, function = (part.strip() for part in entry.partition(":"))
     return path, function
@@ -121,25 +136,32 @@ def loaded(folder, paths):
     if not SUBJECT.fullmatch(subject) or not rest.startswith("\n"):
         raise Failure(f"series/{name}/message: the first line must be 'subsystem: what', and the second one empty")
     hooks = folder / "hooks.patch"
-    return Patch(name, subject, message, matching(read_list(folder / "files"), paths, f"series/{name}/files"),
-                 [removal(entry) for entry in read_list(folder / "remove")],
-                 hooks.read_text(encoding="utf-8") if hooks.is_file() else "")
+    patch = Patch(name, subject, message, matching(read_list(folder / "files"), paths, f"series/{name}/files"),
+                  [removal(entry) for entry in read_list(folder / "remove")],
+                  hooks.read_text(encoding="utf-8") if hooks.is_file() else "", [])
+    return patch._replace(earlier=versions(folder / "earlier", patch.files, patch.where))
 
 
 def check_each_named_once(patches, paths):
-    named = {}
+    """Once, apart from earlier versions: only the last patch that names a file brings that of this repository."""
+    named, unfinished = {}, {}
     for patch in patches:
         for path in patch.files:
-            if path in named:
+            if path in named and path not in unfinished:
                 raise Failure(f"{path} enters twice: {named[path]} and {patch.where('files')} name it")
             named[path] = patch.where("files")
+            unfinished.pop(path, None)
+            if path in patch.earlier:
+                unfinished[path] = patch.where("earlier")
     if forgotten := [path for path in paths if path not in named]:
         raise Failure(f"{forgotten[0]} enters with no patch: name it in one of series/*/*/files"
                       + (f"; so for {len(forgotten) - 1} more" if len(forgotten) > 1 else ""))
+    for path, place in unfinished.items():
+        raise Failure(f"{place}/{path}: no later patch names {path}, so the file itself never enters")
 
 
 def patches():
-    """The series, in order. Each file of ours enters with exactly one patch."""
+    """The series, in order. Each file of ours enters with exactly one patch, and may change in later ones."""
     paths = our_paths()
     found = [loaded(folder, paths) for folder in sorted(SERIES.glob("*/*/"))]
     check_each_named_once(found, paths)

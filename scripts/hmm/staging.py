@@ -76,12 +76,14 @@ def our_files():
     return map(pathlib.Path, our_paths())
 
 
-def lay_over(base, stage, patch):
+def lay_over(base, stage, patch, ours):
+    """Put the files of a patch in place, and where they come from in OURS."""
     for path in patch.files:
-        if current(base, stage, path) is not None:
+        if path not in ours and current(base, stage, path) is not None:
             raise Failure(f"{path} would replace the kernel's file: name it in {patch.where('remove')}, "
                           "or make the change a hook")
-        stage[path] = read(TOP / path)
+        ours[path] = patch.source(path)
+        stage[path] = read(ours[path])
 
 
 def without_objects(text, folder, absent):
@@ -103,26 +105,25 @@ def without_objects(text, folder, absent):
 
 def fit_makefiles(stage, ours, absent):
     """Build what has entered so far: each Makefile of ours grows with the files that it names."""
-    for path in ours:
+    for path, source in ours.items():
         if pathlib.Path(path).name in ("Makefile", "Kbuild"):
-            file = read(TOP / path)
+            file = read(source)
             text = without_objects(file.data.decode(), str(pathlib.Path(path).parent), absent)
             stage[path] = file._replace(data=text.encode())
 
 
 def states(base):
     """(patch, stage after it), in order."""
-    stage, ours = {}, set()
+    stage, ours = {}, {}
     series = patches()
     absent = {path for patch in series for path in patch.files}
     for patch in series:
-        if mine := sorted(ours.intersection(touched(patch.hooks))):
+        if mine := sorted(ours.keys() & touched(patch.hooks)):
             raise Failure(f"{patch.where('hooks.patch')} edits {mine[0]}, which is ours: edit it there")
         remove(base, stage, patch)
         if patch.hooks:
             apply(base, stage, patch)
-        lay_over(base, stage, patch)
-        ours.update(patch.files)
+        lay_over(base, stage, patch, ours)
         absent.difference_update(patch.files)
         fit_makefiles(stage, ours, absent)
         yield patch, dict(stage)

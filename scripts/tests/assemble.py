@@ -87,6 +87,12 @@ class MadeUp(unittest.TestCase):
         files = self.top / "series/1-first/01-one/files"
         files.write_text(f"{files.read_text()}{path}\n")
 
+    def in_two_steps(self, path, text):
+        """Have a file of ours enter in an earlier version; the second patch brings that of the repository."""
+        self.write(f"series/1-first/01-one/earlier/{path}", text)
+        files = self.top / "series/2-second/01-late/files"
+        files.write_text(f"{files.read_text()}{path}\n")
+
     def states(self):
         """[(name of a patch, {path: text})], by the copy of the scripts in the made-up repository."""
         program = ("import json; from hmm import staging; from hmm.tree import BASE_SRC; print(json.dumps([("
@@ -223,6 +229,72 @@ class Assemble(MadeUp):
         self.assertEqual(first["mm/ours/Makefile"], "# ours\nobj-y += new.o\nnew-$(CONFIG_X) += kept.o\n")
         self.assertNotIn("mm/ours/late.c", first)
         self.assertEqual(second["mm/ours/Makefile"], MAKEFILE)
+
+
+class Earlier(MadeUp):
+    def test_later_patch_brings_the_file_of_the_repository(self):
+        self.in_two_steps("mm/ours/new.c", "int earlier;\n")
+        (_, first), (_, second) = self.states()
+        self.assertEqual(first["mm/ours/new.c"], "int earlier;\n")
+        self.assertEqual(second["mm/ours/new.c"], "int new;\n")
+        self.assertEqual(self.assembled()["mm/ours/new.c"], "int new;\n")
+
+    def test_two_earlier_versions(self):
+        self.in_two_steps("mm/ours/new.c", "int earlier;\n")
+        self.write("series/2-second/01-late/earlier/mm/ours/new.c", "int later;\n")
+        self.write("series/2-second/02-last/message", MESSAGE)
+        self.write("series/2-second/02-last/files", "mm/ours/new.c\n")
+        self.assertEqual([state["mm/ours/new.c"] for _, state in self.states()],
+                         ["int earlier;\n", "int later;\n", "int new;\n"])
+
+    def test_earlier_makefile_grows_with_its_files(self):
+        self.in_two_steps("mm/ours/Makefile", "obj-y += new.o late.o\n")
+        (_, first), (_, second) = self.states()
+        self.assertEqual(first["mm/ours/Makefile"], "obj-y += new.o\n")
+        self.assertEqual(second["mm/ours/Makefile"], MAKEFILE)
+
+    def test_earlier_version_replaces_the_kernels_file_if_that_is_removed(self):
+        self.write("mm/two.c", "int ours;\n")
+        self.name("mm/two.c")
+        self.in_two_steps("mm/two.c", "int earlier;\n")
+        self.refused("mm/two.c would replace the kernel's file")
+        self.write("series/1-first/01-one/remove", "mm/two.c\n")
+        self.assertEqual([state["mm/two.c"] for _, state in self.states()], ["int earlier;\n", "int ours;\n"])
+
+    def test_earlier_version_is_executable_as_it_is(self):
+        self.in_two_steps("mm/ours/new.c", "int new;\n")
+        (self.top / "mm/ours/new.c").chmod(0o755)
+        self.assembled()
+        self.assertTrue((self.src / "mm/ours/new.c").stat().st_mode & 0o100)
+
+    def test_missing_later_patch_is_refused(self):
+        self.write("series/1-first/01-one/earlier/mm/ours/new.c", "int earlier;\n")
+        self.refused("series/1-first/01-one/earlier/mm/ours/new.c: no later patch names mm/ours/new.c")
+
+    def test_earlier_version_in_the_last_patch_is_refused(self):
+        self.in_two_steps("mm/ours/new.c", "int earlier;\n")
+        self.write("series/2-second/01-late/earlier/mm/ours/new.c", "int later;\n")
+        self.refused("series/2-second/01-late/earlier/mm/ours/new.c: no later patch names mm/ours/new.c")
+
+    def test_earlier_version_that_its_patch_does_not_name_is_refused(self):
+        self.write("series/1-first/01-one/earlier/mm/ours/late.c", "int earlier;\n")
+        self.refused("series/1-first/01-one/earlier/mm/ours/late.c: series/1-first/01-one/files does not name")
+
+    def test_earlier_version_of_a_file_that_is_no_more_is_refused(self):
+        self.in_two_steps("mm/ours/new.c", "int earlier;\n")
+        (self.top / "mm/ours/new.c").unlink()
+        self.refused("earlier/mm/ours/new.c: series/1-first/01-one/files does not name mm/ours/new.c")
+
+    def test_third_patch_without_an_earlier_version_is_refused(self):
+        self.in_two_steps("mm/ours/new.c", "int earlier;\n")
+        self.write("series/2-second/02-last/message", MESSAGE)
+        self.write("series/2-second/02-last/files", "mm/ours/new.c\n")
+        self.refused("mm/ours/new.c enters twice: series/2-second/01-late/files and series/2-second/02-last/files")
+
+    def test_hooks_in_an_earlier_version_are_refused(self):
+        self.in_two_steps("mm/ours/new.c", "int earlier;\n")
+        self.write("series/2-second/01-late/hooks.patch", HOOKS.replace("mm/Makefile", "mm/ours/new.c"))
+        self.refused("hooks.patch edits mm/ours/new.c, which is ours")
 
 
 if __name__ == "__main__":

@@ -57,6 +57,16 @@ class Mails(assemble.MadeUp):
         self.assertEqual({str(path.relative_to(base)): path.read_text() for path in base.rglob("*")
                           if path.is_file()}, wanted)
 
+    def test_later_mail_holds_the_difference_to_the_earlier_version(self):
+        self.in_two_steps("mm/ours/new.c", "int new;\nint wrong;\n")
+        self.commit()
+        done, mails = self.mails()
+        self.assertEqual(done.returncode, 0, done.stderr)
+        _, first, second = mails.values()
+        self.assertIn("\n+int new;\n+int wrong;\n", first)
+        self.assertIn("\n--- a/mm/ours/new.c\n+++ b/mm/ours/new.c\n", second)
+        self.assertIn("\n int new;\n-int wrong;\n", second)
+
     def test_complaints_of_checkpatch_are_counted(self):
         self.write("mm/ours/new.c", "int badly;\n")
         self.commit()
