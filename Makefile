@@ -11,7 +11,7 @@ CONFIG ?= run
 TOP := $(CURDIR)
 BUILD := $(TOP)/build
 KDIR := $(BUILD)/$(IMPL)/$(CONFIG)
-CONFIGS := $(filter-out ours consumers%,$(basename $(notdir $(wildcard configs/*.config))))
+CONFIGS := $(filter-out ours% consumers%,$(basename $(notdir $(wildcard configs/*.config))))
 
 # The scripts get these as typed: make must not expand the $ of a command or of memmap=
 override RUN := $(value RUN)
@@ -41,7 +41,8 @@ help:
 
 #= IMPL      ours (default), or base: the stock kernel's own HMM
 #= CONFIG    run (default), debug (KASAN, lockdep and more), kasan, kcsan, bench,
-#=           wide (as much mm as a distribution has) or users (make users has it): see configs/; wide+debug is both
+#=           wide (as much mm as a distribution has), users (make users has it) or nouveau (a part of users): see
+#=           configs/; wide+debug is both
 #= KSRC      your own clean kernel tree, instead of Debian's source package
 #= KARGS     more kernel parameters
 #= QARGS     more QEMU options

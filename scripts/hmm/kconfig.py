@@ -4,10 +4,28 @@ import re
 import subprocess
 
 from .kmake import COMPILERS, cache_env
-from .tree import Failure, say
+from .tree import TOP, Failure, say
 
+CONFIGS = TOP / "configs"
+# Configurations that are parts of others: their drivers are booted with one kernel
+PARTS = {"users": ["nouveau"]}
 SET = re.compile(r"(CONFIG_\w+)=(.*)")
 UNSET = re.compile(r"# (CONFIG_\w+) is not set")
+
+
+def fragments_of(impl, config):
+    """The files a configuration is merged from, the later one winning.
+
+    What only our tree has is in ours.config and, for the options that not every kernel has, in ours-NAME.config.
+    """
+    names = dict.fromkeys(["run"])
+    for name in config.split("+"):
+        names.update(dict.fromkeys([*PARTS.get(name, ()), name]))
+    paths = [CONFIGS / f"{name}.config" for name in names]
+    if impl == "ours":
+        paths.append(CONFIGS / "ours.config")
+        paths += [path for name in names if (path := CONFIGS / f"ours-{name}.config").is_file()]
+    return paths
 
 
 def options(path):
@@ -45,6 +63,9 @@ def merge(src, out, fragments, variables=()):
 
     Otherwise each menu that a fragment opens would bring its default drivers along.
     """
+    for path in fragments:
+        if not path.is_file():
+            raise Failure(f"no configuration '{path.stem}': {path.relative_to(TOP)} is missing")
     say(f"configuring {out.parent.name}/{out.name}: tinyconfig, "
         + ", ".join(fragment.stem for fragment in fragments))
     kconfig(src, out, *variables, "tinyconfig")
