@@ -17,7 +17,7 @@ class Target(NamedTuple):
         return [f"ARCH={self.arch}", f"CROSS_COMPILE={self.prefix}", f"CC=ccache {self.prefix}gcc"]
 
     def fragments(self, impl="ours"):
-        names = ("run", "consumers", f"consumers-{self.name}", *(["ours"] if impl == "ours" else []))
+        names = ("run", "consumers", f"consumers-{self.name}", *(["ours", "ours-nouveau"] if impl == "ours" else []))
         return [TOP / "configs" / f"{name}.config" for name in names]
 
     def required(self):

@@ -17,7 +17,9 @@
 #define ARRAY_SIZE(array)	(sizeof(array) / sizeof((array)[0]))
 
 #define ALIGN(x, a)		(((x) + (a) - 1) & ~((a) - 1))
+#define ALIGN_DOWN(x, a)	((x) & ~((a) - 1))
 #define min(a, b)		((a) < (b) ? (a) : (b))
+#define max(a, b)		((a) > (b) ? (a) : (b))
 
 #define phys_addr_t		unsigned long
 #define vm_fault_t		unsigned int

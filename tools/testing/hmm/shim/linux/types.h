@@ -5,6 +5,13 @@
 
 #include_next <linux/types.h>
 #include <stdbool.h>
+#include <stdint.h>
+
+#define u8			__u8
+#define u16			__u16
+#define u32			__u32
+#define u64			__u64
+#define U64_MAX			UINT64_MAX
 
 /* For sparse only */
 #define __force
