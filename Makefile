@@ -65,11 +65,14 @@ help:
 #= V         1: show the commands of a build, too
 
 # Prerequisites of the targets below
-.PHONY: deps deps-deb deps-lint deps-chaos deps-users deps-consumers fetch assemble built vm-settings
+.PHONY: deps deps-build deps-deb deps-lint deps-chaos deps-users deps-consumers fetch assemble built vm-settings
 
 #: make deps      install the Debian packages that the targets need
 deps:
 	@scripts/deps build vm
+
+deps-build:
+	@scripts/deps build
 
 deps-deb:
 	@scripts/deps build deb
@@ -101,7 +104,7 @@ built: assemble
 vm-settings:
 	@! command -v python3 >/dev/null || scripts/vm check
 
-.PHONY: run test quick prove driver fuzz users chaos torture litmus consumers sketch kselftest mm bench shell vm kernel deb lint clean distclean
+.PHONY: run test quick prove driver fuzz users chaos torture litmus mutants consumers sketch kselftest mm bench shell vm kernel deb lint clean distclean
 .PHONY: series series-check series-build
 
 #: make kernel    build the kernel; the last line is the build directory, for make -C DIRECTORY M=...
@@ -154,6 +157,10 @@ torture: built
 #: make litmus    check the ordering claims against the kernel's memory model, with herd7 (fetched if missing)
 litmus: fetch
 	@scripts/litmus
+
+#: make mutants   change one thing at a time in pure headers: their userland suites must fail each time
+mutants: deps-build
+	@scripts/mutants
 
 #: make consumers compile the drivers that use HMM or the notifiers, unmodified, and check that they would link; ARCHS=all
 consumers: deps-consumers assemble
