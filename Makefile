@@ -6,6 +6,7 @@ SHELL := /bin/sh
 MAKEFLAGS += --no-print-directory
 .NOTPARALLEL:
 
+GIVEN_CONFIG := $(CONFIG)
 IMPL ?= ours
 CONFIG ?= run
 TOP := $(CURDIR)
@@ -20,9 +21,10 @@ override KARGS := $(value KARGS)
 override QARGS := $(value QARGS)
 override ROWS := $(value ROWS)
 override MUTANTS := $(value MUTANTS)
+override ARGS := $(value ARGS)
 
 export IMPL CONFIG KSRC KARGS QARGS IOMMU MEM SMP RUN FILES KCONFIG TESTS CHAOS SEEDS ROWS KEEP SECONDS SEED MUTANTS TIMEOUT V ARCHS \
-	VM_NAME BUILD KDIR
+	ARGS VM_NAME BUILD KDIR
 
 # $(call one_of,NAME,WORDS,HOW): the value of NAME must be one of WORDS, or such words joined as HOW says
 one_of = $(if $(filter-out 1,$(words $($1)))$(filter-out $2,$(subst $(or $3,$() $()), ,$($1))),$(error $1=$($1): give \
@@ -41,8 +43,8 @@ help:
 
 #= IMPL      ours (default), or base: the stock kernel's own HMM
 #= CONFIG    run (default), debug (KASAN, lockdep and more), kasan, kcsan, bench,
-#=           wide (as much mm as a distribution has), users (make users has it) or nouveau (a part of users): see
-#=           configs/; wide+debug is both
+#=           wide (as much mm as a distribution has), users (make users has it), nouveau (a part of users) or
+#=           coverage (make coverage has it): see configs/; wide+debug is both
 #= KSRC      your own clean kernel tree, instead of Debian's source package
 #= KARGS     more kernel parameters
 #= QARGS     more QEMU options
@@ -53,6 +55,7 @@ help:
 #= FILES     files and directories copied into the VM for it
 #= VM_NAME   the directory below build/vm for the log of its console (IMPL-CONFIG)
 #= TESTS     which selftests make quick and make driver run (default: all, and more); for make users, see there
+#= ARGS      parameters of nouveau for make nouveau and make coverage
 #= CHAOS     which programs make chaos runs: sqlite3 cc sort python3 stress-ng (default: all)
 #= SEEDS     with which make bench measures; each boots each kernel once (1 2 3)
 #= ROWS      which rows make bench measures, by name: 'present-* one-page' (default: all)
@@ -104,7 +107,7 @@ built: assemble
 vm-settings:
 	@! command -v python3 >/dev/null || scripts/vm check
 
-.PHONY: run test quick prove driver fuzz users chaos torture litmus mutants consumers sketch kselftest mm bench shell vm kernel deb lint clean distclean
+.PHONY: run test quick prove driver fuzz users nouveau coverage chaos torture litmus mutants consumers sketch kselftest mm bench shell vm kernel deb lint clean distclean
 .PHONY: series series-check series-build
 
 #: make kernel    build the kernel; the last line is the build directory, for make -C DIRECTORY M=...
@@ -145,6 +148,20 @@ users: override export CONFIG := users
 users: override export KDIR := $(BUILD)/ours/users
 users: deps-users built
 	@scripts/test users
+
+#: make nouveau   nouveau's SVM on a fake GPU, by KUnit, in the kernel of make users; CONFIG=nouveau+debug for another
+nouveau: override export IMPL := ours
+nouveau: override export CONFIG := $(or $(GIVEN_CONFIG),users)
+nouveau: override export KDIR := $(BUILD)/ours/$(or $(GIVEN_CONFIG),users)
+nouveau: built
+	@scripts/test nouveau
+
+#: make coverage  which lines and branches of nouveau's SVM that covers, by gcov; fails below the floors
+coverage: override export IMPL := ours
+coverage: override export CONFIG := nouveau+coverage
+coverage: override export KDIR := $(BUILD)/ours/nouveau+coverage
+coverage: built
+	@scripts/test coverage
 
 #: make chaos     real programs, CHAOS='NAMES', while dummy devices migrate their memory
 chaos: deps-chaos built
