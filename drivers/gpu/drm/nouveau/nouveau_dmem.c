@@ -9,6 +9,7 @@
 #include "nouveau_bo.h"
 #include "nouveau_chan.h"
 #include "nouveau_drv.h"
+#include "nouveau_fence.h"
 #include "nouveau_svm.h"
 
 /* How long suspending may wait for a page that is pinned or locked */
@@ -119,6 +120,43 @@ struct folio *nouveau_dmem_alloc(void *arg, unsigned int order)
 	return NULL;
 }
 
+/* Is VRAM for @npages pages pinned and free? It may not be any more at once. */
+bool nouveau_dmem_has(struct nouveau_drm *drm, unsigned long npages)
+{
+	struct nouveau_dmem *dmem = drm->dmem;
+
+	if (!dmem)
+		return false;
+	guard(spinlock)(&dmem->lock);
+	return !dmem->closed && dmem->free >= npages;
+}
+
+/* Announce that a chunk will be added, if another task does not do so. */
+static int nouveau_dmem_begin_growing(struct nouveau_dmem *dmem)
+{
+	guard(spinlock)(&dmem->lock);
+	if (dmem->closed)
+		return -ENODEV;
+	if (dmem->growing)
+		return -EBUSY;
+	dmem->growing = true;
+	return 0;
+}
+
+static int nouveau_dmem_end_growing(struct nouveau_dmem *dmem,
+				    struct nouveau_dmem_chunk *chunk)
+{
+	guard(spinlock)(&dmem->lock);
+	dmem->growing = false;
+	if (IS_ERR(chunk))
+		return PTR_ERR(chunk);
+	if (dmem->closed)
+		return -ENODEV;
+	list_add_tail(&chunk->head, &dmem->chunks);
+	dmem->free += chunk->free;
+	return 0;
+}
+
 /**
  * nouveau_dmem_reserve() - have free VRAM before pages are collected
  * @drm: the device
@@ -126,24 +164,30 @@ struct folio *nouveau_dmem_alloc(void *arg, unsigned int order)
  *
  * Other tasks may be faster in allocating them.
  *
- * Context: Process context, may sleep; no folio lock and no mmap_lock is held.
+ * Context: Process context, may sleep, as long as jobs use the buffer objects
+ * that must make room; no folio lock and no mmap_lock is held.
  *
- * Return: 0; -ENODEV if the device has no VRAM for processes, or is going away;
- * or an error of pinning more.
+ * Return: 0; -ENODEV if the device has no VRAM for processes, is suspended or
+ * goes away; -EBUSY if another task is pinning more; or an error of pinning.
  */
 int nouveau_dmem_reserve(struct nouveau_drm *drm, unsigned long npages)
 {
 	struct nouveau_dmem *dmem = drm->dmem;
+	struct nouveau_dmem_chunk *chunk;
+	int ret;
 
 	if (!dmem)
 		return -ENODEV;
-	guard(mutex)(&dmem->mutex);
-	if (dmem->closed)
-		return -ENODEV;
-	/* Enough or not may change at once anyway. */
-	if (data_race(dmem->free) >= npages)
+	if (nouveau_dmem_has(drm, npages))
 		return 0;
-	return nouveau_dmem_chunk_add(dmem);
+	ret = nouveau_dmem_begin_growing(dmem);
+	if (ret)
+		return ret;
+	chunk = nouveau_dmem_chunk_new(dmem);
+	ret = nouveau_dmem_end_growing(dmem, chunk);
+	if (ret && !IS_ERR(chunk))
+		nouveau_dmem_chunk_del(dmem, chunk);
+	return ret;
 }
 
 static void nouveau_dmem_close(struct nouveau_dmem *dmem, bool closed)
@@ -163,7 +207,7 @@ static void nouveau_dmem_set_asleep(struct nouveau_dmem *dmem, bool asleep)
 }
 
 /*
- * User space is frozen, unless nothing is in use. Pages go to system memory as
+ * User space is frozen, unless the system goes down, or no page is in use. Pages go to system memory as
  * far as they can; buffer objects with the rest are moved by TTM, which knows
  * nothing of pages, and comes back with them at another offset.
  */
@@ -176,6 +220,9 @@ void nouveau_dmem_suspend(struct nouveau_drm *drm)
 		return;
 	nouveau_dmem_close(dmem, true);
 	guard(mutex)(&dmem->mutex);
+	/* Twice, if the rest of the driver could not be suspended */
+	if (dmem->asleep)
+		return;
 	list_for_each_entry(chunk, &dmem->chunks, head)
 		nouveau_dmem_chunk_evict(chunk, NOUVEAU_DMEM_SUSPEND_TIMEOUT);
 	nouveau_dmem_set_asleep(dmem, true);
@@ -258,10 +305,11 @@ void nouveau_dmem_fini(struct nouveau_drm *drm)
 	nouveau_svm_stop(drm);
 	nouveau_dmem_close(dmem, true);
 	list_for_each_entry_safe(chunk, next, &dmem->chunks, head) {
-		if (nouveau_dmem_chunk_evict(chunk, HZ))
+		if (nouveau_dmem_chunk_evict(chunk, MAX_SCHEDULE_TIMEOUT))
 			nouveau_dmem_chunk_abandon(chunk);
 		nouveau_dmem_chunk_del(dmem, chunk);
 	}
 	drm->dmem = NULL;
+	nouveau_fence_unref(&dmem->stuck);
 	kfree(dmem);
 }

@@ -17,6 +17,7 @@ void nouveau_dmem_suspend(struct nouveau_drm *drm);
 void nouveau_dmem_resume(struct nouveau_drm *drm);
 
 void *nouveau_dmem_owner(const struct nouveau_drm *drm);
+bool nouveau_dmem_has(struct nouveau_drm *drm, unsigned long npages);
 int nouveau_dmem_reserve(struct nouveau_drm *drm, unsigned long npages);
 struct folio *nouveau_dmem_alloc(void *arg, unsigned int order);
 int nouveau_dmem_copy(void *arg, const unsigned long *src, unsigned long *dst,

@@ -78,25 +78,22 @@ static int nouveau_dmem_chunk_fill(struct nouveau_dmem *dmem,
 	return ret;
 }
 
-/* Pin more VRAM, with &nouveau_dmem.mutex held. */
-int nouveau_dmem_chunk_add(struct nouveau_dmem *dmem)
+/* Pin more VRAM. That may wait for buffer objects that are in use. */
+struct nouveau_dmem_chunk *nouveau_dmem_chunk_new(struct nouveau_dmem *dmem)
 {
 	struct nouveau_dmem_chunk *chunk = kvzalloc_obj(*chunk);
 	int ret;
 
 	if (!chunk)
-		return -ENOMEM;
+		return ERR_PTR(-ENOMEM);
+	INIT_LIST_HEAD(&chunk->head);
 	chunk->drm = dmem->drm;
 	chunk->free = NOUVEAU_DMEM_CHUNK_PAGES;
 	ret = nouveau_dmem_chunk_fill(dmem, chunk);
-	if (ret) {
-		kvfree(chunk);
-		return ret;
-	}
-	guard(spinlock)(&dmem->lock);
-	list_add_tail(&chunk->head, &dmem->chunks);
-	dmem->free += chunk->free;
-	return 0;
+	if (!ret)
+		return chunk;
+	kvfree(chunk);
+	return ERR_PTR(ret);
 }
 
 /* Waits until no page of the chunk is in use. */
@@ -105,6 +102,8 @@ void nouveau_dmem_chunk_del(struct nouveau_dmem *dmem,
 {
 	list_del(&chunk->head);
 	nouveau_dmem_chunk_unmap(chunk);
-	dmem->bo->del(&chunk->bo);
+	/* Deleting unpins. */
+	if (!chunk->offline || !dmem->bo->pin(chunk->bo))
+		dmem->bo->del(&chunk->bo);
 	kvfree(chunk);
 }

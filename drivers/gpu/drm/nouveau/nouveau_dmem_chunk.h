@@ -16,6 +16,7 @@
 
 struct nouveau_bo;
 struct nouveau_channel;
+struct nouveau_fence;
 
 #define NOUVEAU_DMEM_CHUNK_SIZE		SZ_256M
 #define NOUVEAU_DMEM_CHUNK_PAGES	(NOUVEAU_DMEM_CHUNK_SIZE >> PAGE_SHIFT)
@@ -65,13 +66,16 @@ struct nouveau_dmem_bo_ops {
  * @bo: how chunks get buffer objects
  * @chan: the channel of the copy engine, which TTM also uses; under its
  *	client's mutex
- * @mutex: serialises growing, suspending and resuming
+ * @mutex: serialises suspending, resuming, and adding chunks
  * @lock: protects all that follows
  * @chunks: what has been pinned so far; only grows
  * @free: number of free pages in chunks that are not offline
  * @used: number of pages in use
  * @closed: no more pages are handed out
- * @asleep: the copy engine must not be used; under the mutex of @chan's client
+ * @growing: a chunk is being pinned, which may take long
+ * @asleep: the copy engine must not be used; with the next one, under the mutex
+ *	of @chan's client
+ * @stuck: the last copy that was not complete in time, or %NULL
  */
 struct nouveau_dmem {
 	struct nouveau_drm *drm;
@@ -83,7 +87,9 @@ struct nouveau_dmem {
 	unsigned long free;
 	unsigned long used;
 	bool closed;
+	bool growing;
 	bool asleep;
+	struct nouveau_fence *stuck;
 };
 
 static inline struct nouveau_dmem_chunk *
@@ -94,7 +100,7 @@ nouveau_dmem_chunk_of(const struct page *page)
 }
 
 /* nouveau_dmem_chunk.c */
-int nouveau_dmem_chunk_add(struct nouveau_dmem *dmem);
+struct nouveau_dmem_chunk *nouveau_dmem_chunk_new(struct nouveau_dmem *dmem);
 void nouveau_dmem_chunk_del(struct nouveau_dmem *dmem,
 			    struct nouveau_dmem_chunk *chunk);
 extern const struct nouveau_dmem_bo_ops nouveau_dmem_bo_ops;

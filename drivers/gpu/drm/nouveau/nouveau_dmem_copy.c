@@ -198,6 +198,36 @@ static int nouveau_dmem_push_run(struct nouveau_dmem_batch *batch,
 }
 
 /*
+ * Copies are made in their order. Behind one that hangs, each would be waited
+ * for in vain.
+ */
+static int nouveau_dmem_may_copy(struct nouveau_dmem *dmem)
+{
+	if (dmem->asleep)
+		return -EBUSY;
+	if (atomic_read(&dmem->chan->killed))
+		return -ENODEV;
+	if (!dmem->stuck)
+		return 0;
+	if (!nouveau_fence_done(dmem->stuck))
+		return -EIO;
+	nouveau_fence_unref(&dmem->stuck);
+	return 0;
+}
+
+/* Keep a fence that was not signalled in time, and no other one. */
+static void nouveau_dmem_set_stuck(struct nouveau_dmem *dmem,
+				   struct nouveau_fence **fence)
+{
+	struct mutex *mutex = &dmem->chan->cli->mutex;
+
+	mutex_lock_nested(mutex, SINGLE_DEPTH_NESTING);
+	if (!dmem->stuck)
+		swap(dmem->stuck, *fence);
+	mutex_unlock(mutex);
+}
+
+/*
  * Begin to copy as many runs as one batch holds, from @run on. What could be
  * pushed is waited for also after an error, as the engine uses the pages.
  */
@@ -205,11 +235,12 @@ static int nouveau_dmem_push_batch(struct nouveau_dmem_batch *batch,
 				   const struct nouveau_dmem_pages *pages,
 				   struct migrate_run *run, bool *more)
 {
-	int ret = 0;
+	int ret;
 
 	batch->nr = 0;
-	if (batch->dmem->asleep)
-		return -EBUSY;
+	ret = nouveau_dmem_may_copy(batch->dmem);
+	if (ret)
+		return ret;
 	while (*more && batch->nr < NOUVEAU_DMEM_BATCH) {
 		ret = nouveau_dmem_push_run(batch, run);
 		if (ret)
@@ -274,10 +305,13 @@ static int nouveau_dmem_copy_batch(struct nouveau_dmem_batch *batch,
 	}
 	error = nouveau_fence_emit(fence);
 	mutex_unlock(&chan->cli->mutex);
-	if (error)
+	if (error) {
 		done = false;
-	else
+	} else {
 		error = nouveau_dmem_wait(fence, &done);
+		if (!done)
+			nouveau_dmem_set_stuck(batch->dmem, &fence);
+	}
 	nouveau_fence_unref(&fence);
 	nouveau_dmem_end_batch(batch, done);
 	return ret ?: error;

@@ -34,40 +34,53 @@ static int nouveau_dmem_copy_zeroes(void *arg, const unsigned long *src,
 	return 0;
 }
 
-static int nouveau_dmem_chunk_clear(struct nouveau_dmem_chunk *chunk,
-				    migrate_copy_fn copy, unsigned long timeout,
-				    unsigned long *moved)
-{
-	struct migrate_evict evict = {
-		.start = PHYS_PFN(chunk->pagemap.range.start),
-		.npages = NOUVEAU_DMEM_CHUNK_PAGES,
-		.timeout = timeout,
-		.copy = copy,
-		.arg = chunk->drm,
-	};
-	int ret = migrate_device_evict(&evict);
+struct nouveau_dmem_evict {
+	struct migrate_evict evict;
+	struct nouveau_drm *drm;
+	bool failed;
+};
 
-	*moved = evict.moved;
+static int nouveau_dmem_evict_copy(void *arg, const unsigned long *src,
+				   unsigned long *dst, unsigned long npages)
+{
+	struct nouveau_dmem_evict *evict = arg;
+	int ret = nouveau_dmem_copy(evict->drm, src, dst, npages);
+
+	evict->failed |= ret;
 	return ret;
 }
 
 /**
  * nouveau_dmem_chunk_evict() - bring all pages of a chunk to system memory
  * @chunk: the chunk, from which nothing is allocated meanwhile
- * @timeout: in jiffies
+ * @timeout: in jiffies; with %MAX_SCHEDULE_TIMEOUT, this ends when no page is
+ *	left, or one could not be copied
  *
  * Return: 0 if no page is left in the chunk, or a negative errno.
  */
 int nouveau_dmem_chunk_evict(struct nouveau_dmem_chunk *chunk,
 			     unsigned long timeout)
 {
-	unsigned long moved;
+	struct nouveau_dmem_evict evict = {
+		.evict = {
+			.start = PHYS_PFN(chunk->pagemap.range.start),
+			.npages = NOUVEAU_DMEM_CHUNK_PAGES,
+			.timeout = timeout,
+			.copy = nouveau_dmem_evict_copy,
+			.arg = &evict,
+		},
+		.drm = chunk->drm,
+	};
+	int ret;
 
 	/* Nothing is allocated any more, so it does not become less. */
 	if (data_race(chunk->free) == NOUVEAU_DMEM_CHUNK_PAGES)
 		return 0;
-	return nouveau_dmem_chunk_clear(chunk, nouveau_dmem_copy, timeout,
-					&moved);
+	do {
+		ret = migrate_device_evict(&evict.evict);
+	} while (ret == -EBUSY && timeout == MAX_SCHEDULE_TIMEOUT &&
+		 !evict.failed);
+	return ret;
 }
 
 /*
@@ -77,11 +90,15 @@ int nouveau_dmem_chunk_evict(struct nouveau_dmem_chunk *chunk,
  */
 void nouveau_dmem_chunk_abandon(struct nouveau_dmem_chunk *chunk)
 {
-	unsigned long lost;
+	struct migrate_evict evict = {
+		.start = PHYS_PFN(chunk->pagemap.range.start),
+		.npages = NOUVEAU_DMEM_CHUNK_PAGES,
+		.timeout = MAX_SCHEDULE_TIMEOUT,
+		.copy = nouveau_dmem_copy_zeroes,
+	};
 
-	nouveau_dmem_chunk_clear(chunk, nouveau_dmem_copy_zeroes,
-				 MAX_SCHEDULE_TIMEOUT, &lost);
-	if (lost)
+	migrate_device_evict(&evict);
+	if (evict.moved)
 		NV_ERROR(chunk->drm, "dmem: the contents of %lu pages are lost\n",
-			 lost);
+			 evict.moved);
 }

@@ -131,11 +131,9 @@ static void nouveau_svmm_add(struct nouveau_svmm *svmm)
 	list_add(&svmm->head, &svm->svmms);
 }
 
-/* The ioctl: from here on, channels of the file share the caller's memory. */
-int nouveau_svmm_init(struct drm_device *dev, void *data, struct drm_file *file)
+static int nouveau_svmm_create(struct nouveau_cli *cli,
+			       const struct drm_nouveau_svm_init *args)
 {
-	struct nouveau_cli *cli = nouveau_cli(file);
-	struct drm_nouveau_svm_init *args = data;
 	struct gp100_vmm_v0 replay = { .fault_replay = true };
 	struct nouveau_svm *svm = cli->drm->svm;
 	struct nouveau_svmm *svmm;
@@ -162,6 +160,18 @@ int nouveau_svmm_init(struct drm_device *dev, void *data, struct drm_file *file)
 	return 0;
 }
 
+/* The ioctl: from here on, channels of the file share the caller's memory. */
+int nouveau_svmm_init(struct drm_device *dev, void *data, struct drm_file *file)
+{
+	int ret, idx;
+
+	if (!drm_dev_enter(dev, &idx))
+		return -ENODEV;
+	ret = nouveau_svmm_create(nouveau_cli(file), data);
+	drm_dev_exit(idx);
+	return ret;
+}
+
 /* Only what the ABI has so far: MIGRATE to GPU_VRAM, without a stride */
 static int nouveau_svmm_bind_check(const struct drm_nouveau_svm_bind *args)
 {
@@ -179,27 +189,43 @@ static int nouveau_svmm_bind_check(const struct drm_nouveau_svm_bind *args)
 	return args->va_start < args->va_end ? 0 : -EINVAL;
 }
 
+/* The address space of a file, with a reference, if the caller may name it */
+static struct nouveau_svmm *nouveau_svmm_get(struct nouveau_cli *cli)
+{
+	struct nouveau_svmm *svmm;
+
+	guard(mutex)(&cli->mutex);
+	svmm = cli->svm.svmm;
+	if (!svmm)
+		return ERR_PTR(-EINVAL);
+	/* A file descriptor may be passed on; memory is not. */
+	if (svmm->mm != current->mm)
+		return ERR_PTR(-EPERM);
+	kref_get(&svmm->ref);
+	return svmm;
+}
+
 int nouveau_svmm_bind(struct drm_device *dev, void *data, struct drm_file *file)
 {
-	struct nouveau_cli *cli = nouveau_cli(file);
 	struct drm_nouveau_svm_bind *args = data;
 	struct nouveau_svmm *svmm;
-	int ret;
+	int ret, idx;
 
 	args->va_start = ALIGN_DOWN(args->va_start, PAGE_SIZE);
 	args->va_end = ALIGN(args->va_end, PAGE_SIZE);
 	ret = nouveau_svmm_bind_check(args);
 	if (ret)
 		return ret;
-	scoped_guard(mutex, &cli->mutex)
-		svmm = cli->svm.svmm;
-	if (!svmm)
-		return -EINVAL;
-	/* A file descriptor may be passed on; memory is not. */
-	if (svmm->mm != current->mm)
-		return -EPERM;
+	if (!drm_dev_enter(dev, &idx))
+		return -ENODEV;
+	svmm = nouveau_svmm_get(nouveau_cli(file));
+	drm_dev_exit(idx);
+	if (IS_ERR(svmm))
+		return PTR_ERR(svmm);
 	args->result = 0;
-	return nouveau_svm_bind(svmm, args->va_start, args->va_end);
+	ret = nouveau_svm_bind(svmm, args->va_start, args->va_end);
+	nouveau_svmm_put(svmm);
+	return ret;
 }
 
 /*

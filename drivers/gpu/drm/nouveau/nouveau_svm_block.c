@@ -80,9 +80,10 @@ static void nouveau_svm_block_lose(struct nouveau_svm_block *block,
 		nouveau_svm_block_clear_writable(block, first, nr);
 	else
 		nouveau_svm_block_clear(block, first, nr);
-	if (range->event == MMU_NOTIFY_UNMAP &&
+	/* A block that is being freed is in a list, and must stay in it. */
+	if (range->event == MMU_NOTIFY_UNMAP && list_empty(&block->unmapped) &&
 	    nouveau_svm_block_is_empty(block))
-		list_move(&block->unmapped, &block->svmm->unmapped);
+		list_add_tail(&block->unmapped, &block->svmm->unmapped);
 }
 
 /* Changing the GPU's page table sleeps. */
@@ -227,7 +228,8 @@ nouveau_svm_block_new(struct nouveau_svmm *svmm,
 		      const struct nouveau_svm_span *span,
 		      const struct nouveau_svm_span *window)
 {
-	struct nouveau_svm_block *block = kzalloc_obj(*block);
+	struct nouveau_svm_block *block = kzalloc_obj(*block,
+						      GFP_KERNEL_ACCOUNT);
 	int ret;
 
 	if (!block)
@@ -247,9 +249,12 @@ nouveau_svm_block_new(struct nouveau_svmm *svmm,
 	return ERR_PTR(ret);
 }
 
+/* Callbacks may add the block to a list until the notifier is removed. */
 static void nouveau_svm_block_free(struct nouveau_svm_block *block)
 {
 	mmu_interval_notifier_remove(&block->notifier);
+	scoped_guard(mutex, &block->svmm->mutex)
+		list_del(&block->unmapped);
 	kfree(block);
 }
 

@@ -66,21 +66,35 @@ static unsigned int nouveau_svm_buffer_read(struct nouveau_svm *svm, bool *more)
 }
 
 /*
- * Give an address space its faults. If it still serves others, or there are too
- * many, they are dropped: the replay that it ends with brings them again.
+ * Give an address space faults of one of its channels. If it still serves
+ * others, or there are too many, they are dropped: the replay that it ends with
+ * brings them again.
  */
 static void nouveau_svm_give(struct nouveau_svmm *svmm,
 			     const struct nouveau_svm_fault *faults,
 			     unsigned int nr)
 {
-	if (svmm->nr || nr > NOUVEAU_SVM_BATCH)
+	unsigned int room = svmm->busy ? 0 : NOUVEAU_SVM_BATCH - svmm->nr;
+
+	if (nr > room)
 		svmm->missed = true;
-	if (svmm->nr)
-		return;
-	svmm->nr = min(nr, NOUVEAU_SVM_BATCH);
-	memcpy(svmm->faults, faults, svmm->nr * sizeof(*faults));
-	kref_get(&svmm->ref);
-	queue_work(svmm->svm->queue, &svmm->work);
+	nr = min(nr, room);
+	memcpy(svmm->faults + svmm->nr, faults, nr * sizeof(*faults));
+	svmm->nr += nr;
+}
+
+/* Have the faults that were given served. */
+static void nouveau_svm_begin(struct nouveau_svm *svm)
+{
+	struct nouveau_svmm *svmm;
+
+	list_for_each_entry(svmm, &svm->svmms, head) {
+		if (svmm->busy || !svmm->nr)
+			continue;
+		svmm->busy = true;
+		kref_get(&svmm->ref);
+		queue_work(svm->queue, &svmm->work);
+	}
 }
 
 static void nouveau_svm_dispatch(struct nouveau_svm *svm, unsigned int nr)
@@ -116,6 +130,7 @@ static void nouveau_svm_buffer_work(struct work_struct *work)
 	sort(svm->buffer.faults, nr, sizeof(*svm->buffer.faults),
 	     nouveau_svm_fault_cmp, NULL);
 	nouveau_svm_dispatch(svm, nr);
+	nouveau_svm_begin(svm);
 	if (more)
 		schedule_delayed_work(&svm->buffer.work, 1);
 }
@@ -139,10 +154,28 @@ int nouveau_svm_buffer_start(struct nouveau_svm *svm)
 	return ret;
 }
 
+/*
+ * Drop the entries that are left, as resuming replays all accesses. The GPU may
+ * begin at the start of the buffer then, so none may seem valid.
+ */
+static void nouveau_svm_buffer_forget(struct nouveau_svm *svm)
+{
+	struct nouveau_svm_buffer *buffer = &svm->buffer;
+	struct nvif_object *device = &svm->drm->client.device.object;
+	u32 put = nvif_rd32(device, buffer->putaddr);
+
+	if (put < buffer->entries)
+		nvif_wr32(device, buffer->getaddr, put);
+	for (u32 i = 0; i < buffer->entries; i++)
+		nvif_wr32(&buffer->object, i * NOUVEAU_SVM_FAULT_SIZE +
+			  NOUVEAU_SVM_VALID_WORD * sizeof(u32), 0);
+}
+
 void nouveau_svm_buffer_stop(struct nouveau_svm *svm)
 {
 	nvif_event_block(&svm->buffer.notify);
 	cancel_delayed_work_sync(&svm->buffer.work);
+	nouveau_svm_buffer_forget(svm);
 }
 
 static int nouveau_svm_buffer_map(struct nouveau_svm_buffer *buffer,

@@ -82,6 +82,7 @@ struct fake_vmm {
 	struct xarray small;	/* 4 KiB: address >> 12 -> fake_pte */
 	struct xarray large;	/* 2 MiB: address >> 21 -> fake_pte */
 	u64 inst;
+	u64 inst2;		/* of a second channel, or 0 */
 };
 
 enum fake_fence_mode {

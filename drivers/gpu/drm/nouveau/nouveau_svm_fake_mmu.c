@@ -122,7 +122,7 @@ struct fake_vmm *fake_vmm_of_inst(struct fake_gpu *gpu, u64 inst)
 
 	lockdep_assert_held(&gpu->lock);
 	list_for_each_entry(vmm, &gpu->vmms, head) {
-		if (vmm->inst == inst)
+		if (vmm->inst == inst || (vmm->inst2 && vmm->inst2 == inst))
 			return vmm;
 	}
 	return NULL;

@@ -68,6 +68,7 @@ static unsigned int nouveau_svm_serve_some(struct nouveau_svm_op *op,
 	const struct nouveau_svm_fault *faults = svmm->faults + first;
 	enum nouveau_svm_verdict verdict;
 	struct nouveau_svm_span span;
+	bool apart;
 	int ret;
 
 	if (!nouveau_svm_managed(faults->addr, svmm->unmanaged_start,
@@ -79,8 +80,10 @@ static unsigned int nouveau_svm_serve_some(struct nouveau_svm_op *op,
 		nr = nouveau_svm_in_span(faults, nr, &span);
 		ret = nouveau_svm_serve(op, faults, nr, &span);
 	}
+	apart = nr > 1 && nouveau_svm_verdict(ret, NOUVEAU_SVM_READ) ==
+			  NOUVEAU_SVM_CANCEL;
 	for (unsigned int i = 0; i < nr; i++) {
-		if (nr > 1 && ret)
+		if (apart)
 			ret = nouveau_svm_serve(op, faults + i, 1, &span);
 		verdict = nouveau_svm_verdict(ret, faults[i].access);
 		__assign_bit(first + i, cancel, verdict == NOUVEAU_SVM_CANCEL);
@@ -115,13 +118,17 @@ static void nouveau_svm_answer(struct nouveau_svmm *svmm,
 
 	guard(mutex)(&svm->mutex);
 	if (!svm->stopped) {
-		for_each_set_bit(i, cancel, svmm->nr)
-			nouveau_svm_gpu_cancel(svm, &svmm->faults[i]);
+		for_each_set_bit(i, cancel, svmm->nr) {
+			/* The instance may be another's by now. */
+			if (nouveau_svm_find(svm, svmm->faults[i].inst) == svmm)
+				nouveau_svm_gpu_cancel(svm, &svmm->faults[i]);
+		}
 		if (replay || svmm->missed)
 			nouveau_svm_gpu_replay(svm);
 	}
 	svmm->nr = 0;
 	svmm->missed = false;
+	svmm->busy = false;
 }
 
 void nouveau_svm_faults_work(struct work_struct *work)

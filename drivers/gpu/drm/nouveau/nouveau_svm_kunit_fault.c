@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /* Faults of the GPU: what they map, and which of them are cancelled. */
 #include "nouveau_svm_kunit.h"
+#include "nouveau_svm.h"
 
 #include <linux/file.h>
 #include <linux/fs.h>
@@ -336,10 +337,132 @@ static void prefetch_outside_of_mappings_is_not_cancelled(struct kunit *test)
 	};
 
 	svm_map(t, SVM_LARGE, RW, false);
+	access.addr = t->area + t->size + SVM_LARGE;
+	KUNIT_ASSERT_EQ(test, 0, vm_munmap(access.addr, PAGE_SIZE));
+	fake_run(t->gpu, &access, 1);
+	KUNIT_EXPECT_FALSE(test, access.cancelled);
+	KUNIT_EXPECT_NE(test, -ETIME, access.result);
+}
+
+static void prefetch_of_nothing_is_not_cancelled(struct kunit *test)
+{
+	struct svm_test *t = svm_of(test);
+	struct fake_access access = {
+		.inst = SVM_INST, .kind = FAKE_PREFETCH,
+	};
+
+	svm_map(t, SVM_LARGE, RW, false);
 	access.addr = t->area;
 	fake_run(t->gpu, &access, 1);
 	KUNIT_EXPECT_FALSE(test, access.cancelled);
 	KUNIT_EXPECT_NE(test, -ETIME, access.result);
+}
+
+/* Between two good pages there is a bad one, in one batch and one block. */
+static void bad_page_does_not_decide_for_others(struct kunit *test)
+{
+	struct svm_test *t = svm_of(test);
+	struct fake_access access[] = {
+		{ .inst = SVM_INST, .kind = FAKE_READ },
+		{ .inst = SVM_INST, .kind = FAKE_READ },
+		{ .inst = SVM_INST, .kind = FAKE_READ },
+	};
+	int i;
+
+	svm_map(t, SVM_LARGE, RW, false);
+	svm_fill(t, t->area, 3 * PAGE_SIZE);
+	KUNIT_ASSERT_EQ(test, 0, vm_munmap(t->area + PAGE_SIZE, PAGE_SIZE));
+	for (i = 0; i < ARRAY_SIZE(access); i++)
+		access[i].addr = t->area + i * PAGE_SIZE;
+	fake_run(t->gpu, access, ARRAY_SIZE(access));
+	KUNIT_EXPECT_EQ(test, 0, access[0].result);
+	KUNIT_EXPECT_EQ(test, -EFAULT, access[1].result);
+	KUNIT_EXPECT_EQ(test, 1, access[1].rounds);
+	KUNIT_EXPECT_EQ(test, 0, access[2].result);
+	svm_compare(t);
+}
+
+/* Faults of both are served in the round in which they come. */
+static void two_channels_share_an_address_space(struct kunit *test)
+{
+	struct svm_test *t = svm_of(test);
+	struct nouveau_svmm *svmm = t->file.cli->svm.svmm;
+	struct fake_access access[] = {
+		{ .inst = SVM_INST, .kind = FAKE_READ },
+		{ .inst = SVM_INST + 0x2000, .kind = FAKE_READ },
+	};
+	int i;
+
+	t->vmm->inst2 = access[1].inst;
+	KUNIT_ASSERT_EQ(test, 0, nouveau_svmm_join(svmm, access[1].inst));
+	svm_map(t, SVM_LARGE, RW, false);
+	svm_fill(t, t->area, t->size);
+	for (i = 0; i < ARRAY_SIZE(access); i++)
+		access[i].addr = t->area + 64 * i * PAGE_SIZE;
+	fake_run(t->gpu, access, ARRAY_SIZE(access));
+	for (i = 0; i < ARRAY_SIZE(access); i++) {
+		KUNIT_EXPECT_EQ(test, 0, access[i].result);
+		KUNIT_EXPECT_EQ(test, 1, access[i].rounds);
+	}
+	nouveau_svmm_part(svmm, access[1].inst);
+	access[1] = (struct fake_access) {
+		.inst = SVM_INST + 0x2000, .addr = t->area + 32 * PAGE_SIZE,
+	};
+	fake_run(t->gpu, &access[1], 1);
+	KUNIT_EXPECT_EQ(test, -EFAULT, access[1].result);
+	svm_compare(t);
+}
+
+#define COMINGS		200
+
+/* Two mappings in one block come and go, each by itself. */
+static void svm_come_and_go(struct svm_thread *thread)
+{
+	unsigned long addr = thread->addr, mapped;
+	int i;
+
+	for (i = 0; i < COMINGS && !thread->result; i++) {
+		if (vm_munmap(addr, 8 * PAGE_SIZE) ||
+		    vm_munmap(addr + 64 * PAGE_SIZE, 8 * PAGE_SIZE))
+			thread->result = -EINVAL;
+		cond_resched();
+		mapped = vm_mmap(NULL, addr, 8 * PAGE_SIZE, RW, MAP_PRIVATE |
+				 MAP_ANONYMOUS | MAP_FIXED, 0);
+		if (mapped == addr)
+			mapped = vm_mmap(NULL, addr + 64 * PAGE_SIZE,
+					 8 * PAGE_SIZE, RW, MAP_PRIVATE |
+					 MAP_ANONYMOUS | MAP_FIXED, 0);
+		if (IS_ERR_VALUE(mapped))
+			thread->result = -ENOMEM;
+	}
+}
+
+/*
+ * Blocks without memory are freed while munmap() calls them. Accesses may be
+ * cancelled; with KASAN, memory that is used after it was freed is seen.
+ */
+static void mappings_come_and_go_while_the_gpu_faults(struct kunit *test)
+{
+	struct svm_test *t = svm_of(test);
+	struct svm_thread thread = {};
+	unsigned int i;
+	u32 value;
+
+	svm_map(t, SVM_LARGE, RW, false);
+	KUNIT_ASSERT_EQ(test, 0, vm_munmap(t->area, t->size));
+	thread.addr = t->area;
+	svm_thread_start(t, &thread, svm_come_and_go);
+	for (i = 0; i < COMINGS; i++) {
+		fake_read(t->gpu, SVM_INST, t->area + i % 8 * PAGE_SIZE,
+			  &value);
+		fake_read(t->gpu, SVM_INST, t->area + (64 + i % 8) * PAGE_SIZE,
+			  &value);
+		if (i % 16 == 0)
+			svm_bind(t, t->area, 8 * PAGE_SIZE);
+	}
+	svm_thread_join(&thread);
+	KUNIT_EXPECT_EQ(test, 0, thread.result);
+	svm_compare(t);
 }
 
 static void atomic_and_read_of_two_pages_in_one_batch(struct kunit *test)
@@ -662,6 +785,10 @@ static struct kunit_case nouveau_svm_fault_cases[] = {
 	KUNIT_CASE(one_round_serves_a_read_and_a_write),
 	KUNIT_CASE(one_round_serves_a_prefetch_and_a_read),
 	KUNIT_CASE(prefetch_outside_of_mappings_is_not_cancelled),
+	KUNIT_CASE(prefetch_of_nothing_is_not_cancelled),
+	KUNIT_CASE(bad_page_does_not_decide_for_others),
+	KUNIT_CASE(two_channels_share_an_address_space),
+	KUNIT_CASE_SLOW(mappings_come_and_go_while_the_gpu_faults),
 	KUNIT_CASE(atomic_and_read_of_two_pages_in_one_batch),
 	KUNIT_CASE(atomic_and_read_of_one_page_in_one_batch),
 	KUNIT_CASE(atomics_and_cpu_writes_alternate),

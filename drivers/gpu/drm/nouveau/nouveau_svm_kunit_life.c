@@ -119,7 +119,10 @@ static void svm_is_enabled_once_in_a_file(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, list_is_singular(&t->gpu->vmms));
 }
 
-/* Registering a notifier takes the locks of all mappings: a signal ends it. */
+/*
+ * Registering a notifier, as 7.3's driver does here, takes the locks of all
+ * mappings, and a signal ends that.
+ */
 static void vmm_does_not_leak_if_init_is_interrupted(struct kunit *test)
 {
 	struct svm_test *t = svm_of(test);

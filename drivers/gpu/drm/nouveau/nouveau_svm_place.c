@@ -19,7 +19,11 @@ static struct nouveau_svm_op *nouveau_svm_migrate_op(struct hmm_migrate *hmm)
 	return container_of(hmm, struct nouveau_svm_migrate, hmm)->op;
 }
 
-/* Not for an address space that is closed: it would keep the VRAM. */
+/*
+ * Not for an address space that is closed: it would keep the VRAM. And no more
+ * than is pinned already: pinning more may wait for buffer objects that a job
+ * uses, and that job may wait for this fault.
+ */
 static int nouveau_svm_place_reserve(struct hmm_migrate *hmm,
 				     unsigned long npages)
 {
@@ -27,7 +31,7 @@ static int nouveau_svm_place_reserve(struct hmm_migrate *hmm,
 
 	if (!READ_ONCE(svmm->vmm))
 		return -ESRCH;
-	return nouveau_dmem_reserve(svmm->svm->drm, npages);
+	return nouveau_dmem_has(svmm->svm->drm, npages) ? 0 : -ENOSPC;
 }
 
 static int nouveau_svm_place_map(struct hmm_migrate *hmm,
@@ -68,8 +72,8 @@ static bool nouveau_svm_place_span(const struct nouveau_svm_op *op,
  * nouveau_svm_place() - serve a fault where memory belongs in VRAM
  * @op: what is being served
  *
- * Moves to VRAM, and maps, all of the block that is in the same VMA: a BIND has
- * put all of it there, and what has left it since has done so for a CPU fault.
+ * Moves to VRAM, and maps, all of the block that is in the same VMA. A BIND of a
+ * part of a block lets all of it belong in VRAM.
  *
  * Context: Process context, may sleep; the mm is alive.
  *
@@ -198,11 +202,12 @@ static int nouveau_svm_bind_part(struct nouveau_svm_op *op,
 int nouveau_svm_bind(struct nouveau_svmm *svmm, u64 start, u64 end)
 {
 	struct nouveau_svm_op *op = nouveau_svm_op_alloc(svmm);
+	struct drm_device *dev = svmm->svm->dev;
 	struct nouveau_svm_span part;
 	int ret = op ? 0 : -ENOMEM, idx;
 
 	while (!ret && nouveau_svm_bind_next(svmm, start, end, &part)) {
-		if (!drm_dev_enter(svmm->svm->dev, &idx)) {
+		if (!drm_dev_enter(dev, &idx)) {
 			ret = -ENODEV;
 			break;
 		}
@@ -211,6 +216,7 @@ int nouveau_svm_bind(struct nouveau_svmm *svmm, u64 start, u64 end)
 		start = part.end;
 		cond_resched();
 	}
+	nouveau_svm_blocks_prune(svmm);
 	kvfree(op);
 	return ret;
 }

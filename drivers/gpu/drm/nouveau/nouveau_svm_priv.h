@@ -5,6 +5,7 @@
  * Locks, outermost first:
  *
  *   nouveau_svm.mutex		instances, address spaces, whether the GPU runs
+ *   nouveau_dmem.mutex		suspending, resuming and growing of VRAM
  *   nouveau_svmm.resizing	resizing of intervals
  *   mmap_lock, folio locks
  *   nouveau_svmm.mutex		taken by the invalidate callback
@@ -56,8 +57,9 @@ struct nouveau_svm_buffer {
 /**
  * struct nouveau_svm - shared virtual memory of a GPU
  * @ref: references, of the device and of each address space
- * @drm: the device; only valid unless @stopped, or in drm_dev_enter()
- * @dev: the same
+ * @drm: the device; valid unless @stopped, in drm_dev_enter(), and for work on
+ *	@queue, which nouveau_svm_stop() waits for
+ * @dev: likewise
  * @queue: runs faults, each address space by itself, as user space can make the
  *	faults of one take for ever
  * @mutex: protects all that follows
@@ -94,8 +96,8 @@ struct nouveau_svm {
  * @unmapped: blocks in which nothing is mapped any more
  * @resizing: serialises the resizing of intervals
  * @work: serves @faults
- * @nr: number of faults; with the next two, under &nouveau_svm.mutex. While this
- *	is not 0, @work runs and @faults belongs to it.
+ * @nr: number of faults; with the next three, under &nouveau_svm.mutex
+ * @busy: @work is queued or runs, and @nr and @faults belong to it
  * @missed: faults came while others were being served
  * @faults: sorted
  * @op: for @work
@@ -118,6 +120,7 @@ struct nouveau_svmm {
 
 	struct work_struct work;
 	unsigned int nr;
+	bool busy;
 	bool missed;
 	struct nouveau_svm_fault faults[NOUVEAU_SVM_BATCH];
 	struct nouveau_svm_op *op;
