@@ -194,28 +194,30 @@ static void other_file_works_after_one_was_closed(struct kunit *test)
 static void gpu_is_unmapped_when_the_process_ends(struct kunit *test)
 {
 	struct svm_test *t = svm_of(test);
-	struct svm_file other = {};
+	struct svm_file *other = kunit_kzalloc(test, sizeof(*other),
+					       GFP_KERNEL);
 	unsigned long live, addr, i;
 	struct mm_struct *mm;
 	int ret = -ENOMEM;
 	u32 value = 0;
 
+	KUNIT_ASSERT_NOT_NULL(test, other);
 	mm = svm_enter_other_mm(t);
 	mmgrab(mm);
 	addr = vm_mmap(NULL, 0, NR * PAGE_SIZE, RW,
 		       MAP_PRIVATE | MAP_ANONYMOUS, 0);
 	if (!IS_ERR_VALUE(addr))
-		ret = svm_open(t, &other, SVM_INST + 0x1000);
+		ret = svm_open(t, other, SVM_INST + 0x1000);
 	for (i = 0; i < NR && !ret; i++)
-		ret = fake_write(t->gpu, other.inst, addr + i * PAGE_SIZE, i);
+		ret = fake_write(t->gpu, other->inst, addr + i * PAGE_SIZE, i);
 	svm_leave_other_mm(t, mm);
 	KUNIT_EXPECT_EQ(test, 0, ret);
-	if (other.vmm) {
-		live = fake_live_entries(other.vmm);
+	if (other->vmm) {
+		live = fake_live_entries(other->vmm);
 		KUNIT_EXPECT_EQ(test, 0, live);
 		KUNIT_EXPECT_EQ(test, -EFAULT,
-				fake_read(t->gpu, other.inst, addr, &value));
-		svm_close(t, &other);
+				fake_read(t->gpu, other->inst, addr, &value));
+		svm_close(t, other);
 	}
 	mmdrop(mm);
 }
