@@ -129,7 +129,7 @@ static const struct mmu_interval_notifier_ops nouveau_svm_notifier_ops = {
 	.invalidate = nouveau_svm_invalidate,
 };
 
-/* The block that [@addr] is in, or %NULL. Context: the mutex is held. */
+/* The block that @addr is in, or %NULL. Context: the mutex is held. */
 static struct nouveau_svm_block *
 nouveau_svm_block_at(struct nouveau_svmm *svmm, unsigned long addr)
 {
@@ -145,8 +145,8 @@ nouveau_svm_block_at(struct nouveau_svmm *svmm, unsigned long addr)
 /*
  * nvkm keeps one record for neighbours that are mapped, with one size of
  * entries: 4 KiB and 2 MiB must never touch, or it would take one for the other
- * when they are cleared. The block before @block, or after it, if it touches and
- * has entries of 2 MiB, or not, as @huge says
+ * when they are cleared. The block @before @block, or after it, if it touches and
+ * has entries of 2 MiB (@huge) or of 4 KiB; otherwise %NULL.
  */
 static struct nouveau_svm_block *
 nouveau_svm_block_touching(struct nouveau_svm_block *block, bool before,
