@@ -5,7 +5,7 @@
  * Locks, outermost first:
  *
  *   nouveau_svm.mutex		instances, address spaces, whether the GPU runs
- *   nouveau_dmem.mutex		suspending, resuming and growing of VRAM
+ *   nouveau_dmem.mutex		suspending and resuming of VRAM
  *   nouveau_svmm.resizing	resizing of intervals
  *   mmap_lock, folio locks
  *   nouveau_svmm.mutex		taken by the invalidate callback
