@@ -321,7 +321,7 @@ static void svm_expect_no_violations(struct svm_test *t)
 	}
 }
 
-/* Runs in another thread, when the process is gone */
+/* Runs in another thread, when the memory of the process is gone */
 static void svm_end(struct svm_test *t)
 {
 	svm_close(t, &t->file);
@@ -334,10 +334,22 @@ static void svm_end(struct svm_test *t)
 	fake_gpu_del(t->gpu);
 }
 
+/*
+ * The thread of the test counts as ended before it has unmapped its memory. A
+ * process closes its files after that.
+ */
+static void svm_wait_for_exit(struct mm_struct *mm)
+{
+	while (atomic_read(&mm->mm_users) || !mtree_empty(&mm->mm_mt))
+		msleep(20);
+}
+
 void svm_suite_exit(struct kunit *test)
 {
 	struct svm_test *t = test->priv;
 
+	if (t && t->mm)
+		svm_wait_for_exit(t->mm);
 	if (t && t->gpu)
 		svm_end(t);
 	/*

@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: GPL-2.0 OR MIT */
+/*
+ * VRAM comes in chunks: a pinned buffer object, and a dev_pagemap that gives
+ * its pages struct pages.
+ */
+#ifndef __NOUVEAU_DMEM_CHUNK_H__
+#define __NOUVEAU_DMEM_CHUNK_H__
+
+#include <linux/bitmap.h>
+#include <linux/memremap.h>
+#include <linux/mutex.h>
+#include <linux/sizes.h>
+#include <linux/spinlock.h>
+
+#include "nouveau_dmem.h"
+
+struct nouveau_bo;
+struct nouveau_channel;
+struct nouveau_fence;
+
+/* Copies all pages that have a destination: see nouveau_dmem_copy(). */
+typedef int (*nouveau_dmem_copy_fn)(void *arg, const unsigned long *src,
+				    unsigned long *dst, unsigned long npages);
+
+#define NOUVEAU_DMEM_CHUNK_SIZE		SZ_256M
+#define NOUVEAU_DMEM_CHUNK_PAGES	(NOUVEAU_DMEM_CHUNK_SIZE >> PAGE_SHIFT)
+
+/**
+ * struct nouveau_dmem_chunk - a part of VRAM
+ * @head: in &nouveau_dmem.chunks
+ * @drm: the device
+ * @bo: the buffer object, pinned unless the device is suspended
+ * @pagemap: its struct pages
+ * @free: number of pages that are not in use
+ * @hint: where to look for free pages first
+ * @offline: the buffer object could not be pinned again: nothing is allocated
+ *	from it, and its contents are out of reach
+ * @used: which pages are in use
+ */
+struct nouveau_dmem_chunk {
+	struct list_head head;
+	struct nouveau_drm *drm;
+	struct nouveau_bo *bo;
+	struct dev_pagemap pagemap;
+	unsigned long free;
+	unsigned long hint;
+	bool offline;
+	DECLARE_BITMAP(used, NOUVEAU_DMEM_CHUNK_PAGES);
+};
+
+/**
+ * struct nouveau_dmem_bo_ops - what chunks need of buffer objects
+ * @new: allocate one of @size bytes, pinned in VRAM
+ * @del: unpin and free it
+ * @pin: pin it in VRAM again, at any offset
+ * @unpin: unpin it, so that TTM may move it
+ *
+ * KUnit tests have others, as buffer objects need hardware.
+ */
+struct nouveau_dmem_bo_ops {
+	int (*new)(struct nouveau_drm *drm, u64 size, struct nouveau_bo **bo);
+	void (*del)(struct nouveau_bo **bo);
+	int (*pin)(struct nouveau_bo *bo);
+	void (*unpin)(struct nouveau_bo *bo);
+};
+
+/**
+ * struct nouveau_dmem - all device memory of a GPU
+ * @drm: the device
+ * @bo: how chunks get buffer objects
+ * @chan: the channel of the copy engine, which TTM also uses; under its
+ *	client's mutex
+ * @mutex: serialises suspending, resuming, and adding chunks
+ * @lock: protects all that follows
+ * @chunks: what has been pinned so far; only grows
+ * @free: number of free pages in chunks that are not offline
+ * @used: number of pages in use
+ * @closed: no more pages are handed out
+ * @growing: a chunk is being pinned, which may take long
+ * @asleep: the copy engine must not be used; with the next one, under the mutex
+ *	of @chan's client
+ * @stuck: the last copy that was not complete in time, or %NULL
+ */
+struct nouveau_dmem {
+	struct nouveau_drm *drm;
+	const struct nouveau_dmem_bo_ops *bo;
+	struct nouveau_channel *chan;
+	struct mutex mutex;	/* see above */
+	spinlock_t lock;	/* see above */
+	struct list_head chunks;
+	unsigned long free;
+	unsigned long used;
+	bool closed;
+	bool growing;
+	bool asleep;
+	struct nouveau_fence *stuck;
+};
+
+/**
+ * struct nouveau_dmem_run - pages to copy from one folio to another
+ * @from: the first source page, or %NULL for a hole: clear the destination
+ * @to: the first destination page
+ * @nr: number of pages of both, which are contiguous
+ * @next: the entry where the next run is looked for
+ * @source: the entry of the source that has the pages
+ *
+ * All 0 before the first call of nouveau_dmem_run_next().
+ */
+struct nouveau_dmem_run {
+	struct page *from;
+	struct page *to;
+	unsigned long nr;
+	unsigned long next;
+	unsigned long source;
+};
+
+static inline struct nouveau_dmem_chunk *
+nouveau_dmem_chunk_of(const struct page *page)
+{
+	return container_of(page_pgmap(page), struct nouveau_dmem_chunk,
+			    pagemap);
+}
+
+/* nouveau_dmem_chunk.c */
+struct nouveau_dmem_chunk *nouveau_dmem_chunk_new(struct nouveau_dmem *dmem);
+void nouveau_dmem_chunk_del(struct nouveau_dmem *dmem,
+			    struct nouveau_dmem_chunk *chunk);
+extern const struct nouveau_dmem_bo_ops nouveau_dmem_bo_ops;
+
+/* nouveau_dmem_copy.c */
+bool nouveau_dmem_run_next(struct nouveau_dmem_run *run,
+			   const unsigned long *src, const unsigned long *dst,
+			   unsigned long npages);
+
+/* nouveau_dmem_migrate.c */
+extern const struct dev_pagemap_ops nouveau_dmem_pagemap_ops;
+int nouveau_dmem_chunk_evict(struct nouveau_dmem_chunk *chunk,
+			     unsigned long timeout);
+void nouveau_dmem_chunk_abandon(struct nouveau_dmem_chunk *chunk);
+void nouveau_dmem_folio_free(struct folio *folio);
+
+#endif
