@@ -210,9 +210,10 @@ static void nouveau_dmem_set_asleep(struct nouveau_dmem *dmem, bool asleep)
 }
 
 /*
- * User space is frozen, unless the system goes down, or no page is in use. Pages go to system memory as
- * far as they can; buffer objects with the rest are moved by TTM, which knows
- * nothing of pages, and comes back with them at another offset.
+ * User space is frozen, unless the system goes down, or no page is in use.
+ * Pages go to system memory as far as they can; buffer objects with the rest are
+ * moved by TTM, which knows nothing of pages, and comes back with them at another
+ * offset.
  */
 void nouveau_dmem_suspend(struct nouveau_drm *drm)
 {
