@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 """The kernel's checkpatch, with the types of complaints that mean nothing here."""
+import re
 import subprocess
 
 from .tree import BASE_SRC, TOP, clean_env
@@ -20,13 +21,16 @@ IGNORED_BELOW = {
     "include/trace/events/": ("OPEN_ENDED_LINE", "PARENTHESIS_ALIGNMENT"),
     "drivers/gpu/drm/nouveau/": ("ENOSYS",),
 }
+# What an earlier version of a file has before its name in the kernel
+EARLIER = re.compile(r"^series/[^/]+/[^/]+/earlier/")
 # ... and for patches that the kernel tree carries, whose empty context lines are a space
 IGNORED_IN_PATCHES = ("TRAILING_WHITESPACE",)
 
 
 def means_something(line):
     """Does a complaint with the name of a file, as --showfile prints it, matter for this file?"""
-    ignored = next((kinds for folder, kinds in IGNORED_BELOW.items() if line.startswith(folder)), ())
+    in_kernel = EARLIER.sub("", line)
+    ignored = next((kinds for folder, kinds in IGNORED_BELOW.items() if in_kernel.startswith(folder)), ())
     if line.partition(":")[0].endswith(".patch"):
         ignored += IGNORED_IN_PATCHES
     return not any(f":{kind}:" in line for kind in ignored)
