@@ -102,6 +102,13 @@ static void nouveau_dmem_push_copy(struct nvif_push *push,
 		  NVDEF(NVA0B5, LAUNCH_DMA, REMAP_ENABLE, FALSE));
 }
 
+/* Two components of four bytes, each from a constant */
+#define NOUVEAU_DMEM_ZEROES						\
+	(NVDEF(NVA0B5, SET_REMAP_COMPONENTS, NUM_DST_COMPONENTS, TWO) |	\
+	 NVDEF(NVA0B5, SET_REMAP_COMPONENTS, COMPONENT_SIZE, FOUR) |	\
+	 NVDEF(NVA0B5, SET_REMAP_COMPONENTS, DST_X, CONST_A) |		\
+	 NVDEF(NVA0B5, SET_REMAP_COMPONENTS, DST_Y, CONST_B))
+
 /* Without a source: the remapping unit supplies zeroes, eight bytes at a time. */
 static void nouveau_dmem_push_clear(struct nvif_push *push,
 				    struct nouveau_dmem_place to,
@@ -110,11 +117,7 @@ static void nouveau_dmem_push_clear(struct nvif_push *push,
 	PUSH_MTHD(push, NVA0B5,
 		  SET_REMAP_CONST_A, 0,
 		  SET_REMAP_CONST_B, 0,
-		  SET_REMAP_COMPONENTS,
-		  NVDEF(NVA0B5, SET_REMAP_COMPONENTS, DST_X, CONST_A) |
-		  NVDEF(NVA0B5, SET_REMAP_COMPONENTS, DST_Y, CONST_B) |
-		  NVDEF(NVA0B5, SET_REMAP_COMPONENTS, COMPONENT_SIZE, FOUR) |
-		  NVDEF(NVA0B5, SET_REMAP_COMPONENTS, NUM_DST_COMPONENTS, TWO));
+		  SET_REMAP_COMPONENTS, NOUVEAU_DMEM_ZEROES);
 	nouveau_dmem_push_target(push, to);
 	PUSH_MTHD(push, NVA0B5, LINE_LENGTH_IN, npages * (PAGE_SIZE / 8));
 	PUSH_MTHD(push, NVA0B5, LAUNCH_DMA, NOUVEAU_DMEM_LAUNCH |
