@@ -15,7 +15,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 from hmm.test import coverage  # noqa: E402
-from hmm.test.tap import FAILED, PASSED  # noqa: E402
+from hmm.test.tap import FAILED  # noqa: E402
 from hmm.tree import Failure  # noqa: E402
 
 HEADER = """\
@@ -56,31 +56,44 @@ def line(number, *counts, runs=1):
 
 class Merged(unittest.TestCase):
     def test_line_of_two_objects(self):
-        self.assertEqual(coverage.merged([line(1, 0, 1, runs=1), line(1, 1, 0, runs=0)]), (1, 1, 2, 2))
+        self.assertEqual(coverage.merged([line(1, 0, 1, runs=1), line(1, 1, 0, runs=0)]), {1: (1, [True, True])})
 
     def test_line_that_never_runs(self):
-        self.assertEqual(coverage.merged([line(1, runs=0), line(2)]), (2, 1, 0, 0))
+        self.assertEqual(coverage.merged([line(1, runs=0), line(2)]), {1: (0, []), 2: (1, [])})
 
     def test_copy_with_the_most_branches(self):
         found = coverage.merged([line(1, 5, 5), line(1, 0, 0, 0, 1), line(1)])
-        self.assertEqual(found, (1, 1, 4, 1))
+        self.assertEqual(found, {1: (3, [False, False, False, True])})
+
+    def test_gaps(self):
+        found = coverage.merged([line(1, 1, 0), line(2, runs=0), line(3, 1, 1), line(4)])
+        self.assertEqual(coverage.gaps({"a.c": found}), "a.c:1: 1 of 2 branches\na.c:2: did not run\n")
 
 
 class Judged(unittest.TestCase):
-    def outcome(self, *counts):
-        case, = coverage.judged({"a.c": coverage.Covered(*counts)}).cases
-        return case.outcome, case.reason
+    def outcomes(self, *files):
+        """Each file as lines, lines that ran, branches, and branches that ran."""
+        found = {}
+        for nr, (lines, lines_run, branches, branches_run) in enumerate(files):
+            rows = {number: coverage.Line(number < lines_run, []) for number in range(lines)}
+            if branches:
+                rows[0] = coverage.Line(rows[0].runs, [number < branches_run for number in range(branches)])
+            found[f"{nr}.c"] = rows
+        return [(case.name, case.reason) for case in coverage.judged(found).cases if case.outcome == FAILED]
 
     def test_floors(self):
-        self.assertEqual(self.outcome(10, 9, 10, 8), (PASSED, ""))
-        self.assertEqual(self.outcome(1000, 899, 10, 8), (FAILED, "89.9 % of its lines, and 90 are the floor"))
-        self.assertEqual(self.outcome(10, 9, 10, 7), (FAILED, "70.0 % of its branches, and 80 are the floor"))
+        self.assertEqual(self.outcomes((10, 9, 10, 8)), [])
+        self.assertEqual(self.outcomes((1000, 899, 10, 8)), [("lines", "89.9 % of them, and 90 are the floor")])
+        self.assertEqual(self.outcomes((10, 9, 10, 7)), [("branches", "70.0 % of them, and 80 are the floor")])
+
+    def test_files_together(self):
+        self.assertEqual(self.outcomes((10, 8, 10, 7), (10, 10, 10, 9)), [])
 
     def test_no_branches(self):
-        self.assertEqual(self.outcome(10, 9, 0, 0), (PASSED, ""))
+        self.assertEqual(self.outcomes((10, 9, 0, 0)), [])
 
     def test_file_without_counters(self):
-        self.assertEqual(self.outcome(0, 0, 0, 0), (FAILED, "no object of it has counters"))
+        self.assertEqual(self.outcomes((10, 10, 0, 0), (0, 0, 0, 0)), [("1.c", "no object of it has counters")])
 
     def test_nothing_measured(self):
         self.assertEqual(coverage.judged({}).count(FAILED), 1)
@@ -124,7 +137,8 @@ class Program(unittest.TestCase):
         self.log.write_text("".join(f"# gcov: {row}\n" for row in text.splitlines()) + "ok 1 gcov.counters_are_read\n")
 
     def test_files_and_headers(self):
-        found = coverage.measured(self.log, self.out)
+        found = {path: coverage.Covered.of(lines.values())
+                 for path, lines in coverage.measured(self.log, self.out).items()}
         self.assertEqual(found["one.c"][:2], (6, 3))
         self.assertEqual(found["one.c"].branches, 2)
         self.assertEqual(found["one.c"].branches_run, 1)
@@ -137,6 +151,7 @@ class Program(unittest.TestCase):
         rows = coverage.table(coverage.measured(self.log, self.out)).splitlines()
         self.assertRegex(rows[2], r"^none.c +0 +- +0 +-$")
         self.assertRegex(rows[3], r"^one.c +6 +50.0 +2 +50.0$")
+        self.assertRegex(rows[-1], r"^all +\d+ +\d\d.\d +4 +75.0$")
 
     def test_no_counters(self):
         self.log.write_text("ok 1 nouveau.loads\n")
