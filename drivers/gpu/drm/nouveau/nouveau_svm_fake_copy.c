@@ -11,6 +11,7 @@
  */
 #ifdef NOUVEAU_SVM_STOCK
 #include "nouveau_svm_stock.h"
+#include "nouveau_svm.h"
 #endif
 #include "nouveau_svm_fake.h"
 #include "nouveau_bo.h"
@@ -21,6 +22,7 @@
 #include <nvif/push.h>
 
 #include <linux/highmem.h>
+#include <linux/moduleparam.h>
 
 #define PUSH_WORDS	4096
 #define POISON		0xa5
@@ -175,6 +177,27 @@ int fake_stock_bo_unpin(struct nouveau_bo *bo)
 void fake_stock_bo_unpin_del(struct nouveau_bo **pbo)
 {
 	fake_bo_del(pbo);
+}
+
+static bool mend_shift;
+module_param(mend_shift, bool, 0444);
+MODULE_PARM_DESC(mend_shift, "map what 7.3's driver moves to VRAM");
+
+/*
+ * 7.3 passes an order, and nvkm refuses that. Mended, it shows what it would
+ * map: pages that did not move, too.
+ */
+#undef nouveau_pfns_map
+void nouveau_pfns_map(struct nouveau_svmm *svmm, struct mm_struct *mm,
+		      unsigned long addr, u64 *pfns, unsigned long npages,
+		      unsigned int page_shift);
+
+void fake_stock_pfns_map(struct nouveau_svmm *svmm, struct mm_struct *mm,
+			 unsigned long addr, u64 *pfns, unsigned long npages,
+			 unsigned int order)
+{
+	nouveau_pfns_map(svmm, mm, addr, pfns, npages,
+			 mend_shift ? PAGE_SHIFT + order : order);
 }
 #endif
 
