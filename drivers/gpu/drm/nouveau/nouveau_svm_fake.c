@@ -217,12 +217,22 @@ static int fake_ioctl_map(struct fake_gpu *gpu, struct nvif_ioctl_map_v0 *args)
 	return 0;
 }
 
+/* Is this the call that fails? What takes things down never does. */
+static bool fake_fails(struct fake_gpu *gpu, u8 type)
+{
+	return type != NVIF_IOCTL_V0_DEL && type != NVIF_IOCTL_V0_UNMAP &&
+	       atomic_read(&gpu->calls_left) &&
+	       atomic_dec_and_test(&gpu->calls_left);
+}
+
 static int fake_ioctl(void *priv, void *data, u32 size, void **hack)
 {
 	struct fake_gpu *gpu = priv;
 	struct nvif_ioctl_v0 *args = data;
 	void *argv = args->data;
 
+	if (fake_fails(gpu, args->type))
+		return -EIO;
 	switch (args->type) {
 	case NVIF_IOCTL_V0_SCLASS:
 		return fake_ioctl_sclass(argv);

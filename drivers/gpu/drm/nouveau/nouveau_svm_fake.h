@@ -110,6 +110,7 @@ struct fake_gpu {
 	u32 *faults;
 	struct nvif_event *notify;
 	bool allowed;
+	atomic_t calls_left;	/* until a call fails; 0: none does */
 	u64 replays;
 	wait_queue_head_t answered;
 	struct fake_access *pending;
@@ -218,7 +219,9 @@ int fake_read(struct fake_gpu *gpu, u64 inst, u64 addr, u32 *value);
 int fake_write(struct fake_gpu *gpu, u64 inst, u64 addr, u32 value);
 int fake_atomic(struct fake_gpu *gpu, u64 inst, u64 addr, u32 add, u32 *old);
 int fake_touch(struct fake_gpu *gpu, struct fake_access *access);
+void fake_report(struct fake_gpu *gpu, struct fake_access *access, bool raise);
 void fake_cancel(struct fake_gpu *gpu, u64 inst, u8 gpc, u8 client);
+void fake_wait_taken(struct fake_gpu *gpu);
 void fake_replay(struct fake_gpu *gpu);
 void fake_allow(struct fake_gpu *gpu, bool allow);
 

@@ -263,6 +263,16 @@ static void fake_raise(struct fake_gpu *gpu)
 		event->func(event, NULL, 0);
 }
 
+/* Report a fault, without an access that waits for the answer. */
+void fake_report(struct fake_gpu *gpu, struct fake_access *access, bool raise)
+{
+	mutex_lock(&gpu->lock);
+	fake_fault(gpu, access, true);
+	mutex_unlock(&gpu->lock);
+	if (raise)
+		fake_raise(gpu);
+}
+
 /* The interrupt is raised for as long as entries are in the buffer. */
 void fake_allow(struct fake_gpu *gpu, bool allow)
 {
@@ -270,6 +280,14 @@ void fake_allow(struct fake_gpu *gpu, bool allow)
 	if (allow && READ_ONCE(gpu->regs[FAKE_GET / 4]) !=
 		     READ_ONCE(gpu->regs[FAKE_PUT / 4]))
 		fake_raise(gpu);
+}
+
+/* Wait until the driver has taken all entries out of the buffer. */
+void fake_wait_taken(struct fake_gpu *gpu)
+{
+	while (READ_ONCE(gpu->regs[FAKE_GET / 4]) !=
+	       READ_ONCE(gpu->regs[FAKE_PUT / 4]))
+		msleep(20);
 }
 
 void fake_replay(struct fake_gpu *gpu)

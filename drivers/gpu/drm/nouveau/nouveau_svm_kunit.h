@@ -75,6 +75,7 @@ void svm_suite_exit(struct kunit *test);
 int svm_open(struct svm_test *t, struct svm_file *file, u64 inst);
 void svm_close(struct svm_test *t, struct svm_file *file);
 void svm_device_fini(struct svm_test *t);
+void svm_use_fake_bos(struct svm_test *t);
 void svm_suspend(struct svm_test *t);
 void svm_resume(struct svm_test *t);
 
@@ -87,7 +88,10 @@ void svm_fill(struct svm_test *t, unsigned long addr, unsigned long size);
 void svm_expect_filled(struct svm_test *t, unsigned long addr,
 		       unsigned long size);
 u32 svm_pattern(unsigned long addr);
-int svm_bind_args(struct svm_test *t, struct drm_nouveau_svm_bind *args);
+int svm_bind_args(struct svm_test *t, struct svm_file *file,
+		  struct drm_nouveau_svm_bind *args);
+int svm_bind_in(struct svm_test *t, struct svm_file *file, unsigned long addr,
+		unsigned long size);
 int svm_bind(struct svm_test *t, unsigned long addr, unsigned long size);
 unsigned long svm_in_vram(struct svm_test *t, unsigned long addr,
 			  unsigned long size);

@@ -81,7 +81,7 @@ static void bind_checks_its_arguments(struct kunit *test)
 		args.va_start = t->area;				\
 		args.va_end = t->area + PAGE_SIZE;			\
 		change;							\
-		KUNIT_EXPECT_EQ(test, -EINVAL, svm_bind_args(t, &args));\
+		KUNIT_EXPECT_EQ(test, -EINVAL, svm_bind_args(t, &t->file, &args));\
 	} while (0)
 	svm_map(t, SVM_LARGE, RW, false);
 	svm_fill(t, t->area, PAGE_SIZE);
