@@ -9,6 +9,7 @@
 #include <linux/file.h>
 #include <linux/mm.h>
 #include <linux/mman.h>
+#include <linux/pagemap.h>
 #include <linux/shmem_fs.h>
 
 #define RW	(PROT_READ | PROT_WRITE)
@@ -136,9 +137,38 @@ static void mapped_page_is_replaced_while_the_next_faults(struct kunit *test)
 	svm_replace_during_walk(svm_of(test), true, FAKE_WRITE);
 }
 
+/*
+ * The CPU has read a page, and so mapped it writable, but clean. When the GPU
+ * writes to it, no fault of the CPU makes it dirty.
+ */
+static void page_that_only_the_gpu_wrote_is_dirty(struct kunit *test)
+{
+	struct svm_test *t = svm_of(test);
+	struct file *file;
+	struct folio *folio;
+	bool before, after;
+	u32 value;
+
+	svm_map(t, SVM_LARGE, RW, false);
+	file = svm_map_shared(t, t->area, PAGE_SIZE);
+	KUNIT_ASSERT_EQ(test, 0, svm_cpu_read(t->area, &value));
+	KUNIT_ASSERT_TRUE(test, fake_cpu_entry(t->mm, t->area).write);
+	folio = filemap_get_folio(file->f_mapping, 0);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, folio);
+	before = folio_test_dirty(folio);
+	value = fake_write(t->gpu, SVM_INST, t->area, 77);
+	vm_munmap(t->area, PAGE_SIZE);
+	after = folio_test_dirty(folio);
+	folio_put(folio);
+	KUNIT_EXPECT_EQ(test, 0, value);
+	KUNIT_EXPECT_FALSE(test, before);
+	KUNIT_EXPECT_TRUE(test, after);
+}
+
 static struct kunit_case nouveau_svm_race_cases[] = {
 	KUNIT_CASE(page_is_replaced_while_the_next_faults),
 	KUNIT_CASE(mapped_page_is_replaced_while_the_next_faults),
+	KUNIT_CASE(page_that_only_the_gpu_wrote_is_dirty),
 	{}
 };
 
