@@ -1,18 +1,25 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
  * What must not happen between two steps of the driver, in an order that each
- * test enforces.
+ * test enforces; and what the GPU keeps when the CPU only loses write access.
  */
 #include "nouveau_svm_kunit.h"
 #include "nouveau_svm.h"
+#ifndef NOUVEAU_SVM_STOCK
+#include "nouveau_svm_priv.h"
+#endif
 
 #include <linux/file.h>
 #include <linux/mm.h>
 #include <linux/mman.h>
 #include <linux/pagemap.h>
+#include <linux/rmap.h>
 #include <linux/shmem_fs.h>
+#include <nvif/if000c.h>
 
 #define RW	(PROT_READ | PROT_WRITE)
+/* Accesses that are so far apart are served by themselves. */
+#define APART	(64UL << 10)
 
 /* Shared memory: nothing but mappings and the GPU makes it dirty. */
 static struct file *svm_map_shared(struct svm_test *t, unsigned long addr,
@@ -165,10 +172,135 @@ static void page_that_only_the_gpu_wrote_is_dirty(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, after);
 }
 
+/* Writeback of a page begins: the CPU loses write access to it. */
+static void svm_clean(struct svm_test *t, struct file *file, pgoff_t index)
+{
+	struct folio *folio = filemap_lock_folio(file->f_mapping, index);
+	int cleaned;
+
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(t->test, folio);
+	cleaned = folio_mkclean(folio);
+	folio_unlock(folio);
+	folio_put(folio);
+	KUNIT_EXPECT_EQ(t->test, 1, cleaned);
+}
+
+/* One page that the GPU may write, and one apart from it that it may read */
+static struct file *svm_map_one_of_each(struct svm_test *t)
+{
+	unsigned long readable;
+	struct file *file;
+	u32 value;
+
+	svm_map(t, SVM_LARGE, RW, false);
+	readable = t->area + APART;
+	file = svm_map_shared(t, t->area, 2 * APART);
+	KUNIT_ASSERT_EQ(t->test, 0, svm_cpu_write(t->area, 1));
+	KUNIT_ASSERT_EQ(t->test, 0, svm_cpu_write(readable, 1));
+	KUNIT_ASSERT_EQ(t->test, 0, fake_read(t->gpu, SVM_INST, readable,
+					      &value));
+	KUNIT_ASSERT_EQ(t->test, 0, fake_write(t->gpu, SVM_INST, t->area, 2));
+	KUNIT_ASSERT_TRUE(t->test, svm_phys(t, t->area) &
+				   NVIF_VMM_PFNMAP_V0_W);
+	return file;
+}
+
+static void gpu_cannot_write_a_page_that_is_cleaned(struct kunit *test)
+{
+	struct svm_test *t = svm_of(test);
+	struct file *file = svm_map_one_of_each(t);
+	u64 readable = svm_phys(t, t->area + APART);
+	u32 value;
+
+	svm_clean(t, file, 0);
+	svm_clean(t, file, APART >> PAGE_SHIFT);
+	KUNIT_EXPECT_EQ(test, 0, svm_phys(t, t->area) & NVIF_VMM_PFNMAP_V0_W);
+	svm_compare(t);
+#ifndef NOUVEAU_SVM_STOCK
+	KUNIT_ASSERT_FALSE(test, readable & NVIF_VMM_PFNMAP_V0_W);
+	KUNIT_EXPECT_EQ(test, readable, svm_phys(t, t->area + APART));
+#endif
+	KUNIT_ASSERT_EQ(test, 0, fake_write(t->gpu, SVM_INST, t->area, 3));
+	KUNIT_ASSERT_EQ(test, 0, svm_cpu_read(t->area, &value));
+	KUNIT_EXPECT_EQ(test, 3, value);
+	svm_compare(t);
+}
+
+#ifndef NOUVEAU_SVM_STOCK
+
+static struct nouveau_svm_block *svm_block(struct svm_test *t)
+{
+	struct nouveau_svmm *svmm = t->file.cli->svm.svmm;
+	struct nouveau_svm_block *block = xa_load(&svmm->blocks,
+						  PHYS_PFN(t->area));
+
+	KUNIT_ASSERT_NOT_NULL(t->test, block);
+	return block;
+}
+
+/* Call the driver alone, with an event that no function for modules causes. */
+static bool svm_notify(struct svm_test *t, enum mmu_notifier_event event,
+		       unsigned int flags, unsigned long seq)
+{
+	struct nouveau_svm_block *block = svm_block(t);
+	struct mmu_notifier_range range;
+
+	mmu_notifier_range_init(&range, event, flags, t->mm, t->area,
+				t->area + t->size);
+	return block->notifier.ops->invalidate(&block->notifier, &range, seq);
+}
+
+/*
+ * Each reason to change entries of the CPU takes the GPU's writable ones away.
+ * The others stay if the CPU can read on.
+ */
+static void gpu_reads_on_if_only_write_access_is_lost(struct kunit *test)
+{
+	static const struct {
+		enum mmu_notifier_event event;
+		unsigned int flags;
+		bool reads;
+	} reasons[] = {
+		{ MMU_NOTIFY_PROTECTION_PAGE, 0, true },
+		{ MMU_NOTIFY_SOFT_DIRTY, 0, true },
+		{ MMU_NOTIFY_PROTECTION_VMA, 0, false },
+#ifdef MMU_NOTIFIER_RANGE_WRITE_LOST
+		{ MMU_NOTIFY_PROTECTION_VMA, MMU_NOTIFIER_RANGE_WRITE_LOST,
+		  true },
+		{ MMU_NOTIFY_CLEAR, MMU_NOTIFIER_RANGE_WRITE_LOST, false },
+#endif
+		{ MMU_NOTIFY_UNMAP, 0, false },
+		{ MMU_NOTIFY_CLEAR, 0, false },
+		{ MMU_NOTIFY_MIGRATE, 0, false },
+		{ MMU_NOTIFY_EXCLUSIVE, 0, false },
+	};
+	struct svm_test *t = svm_of(test);
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(reasons); i++) {
+		svm_map_one_of_each(t);
+		svm_notify(t, reasons[i].event, reasons[i].flags |
+			   MMU_NOTIFIER_RANGE_BLOCKABLE,
+			   svm_block(t)->notifier.invalidate_seq);
+		KUNIT_EXPECT_EQ_MSG(test, 0, svm_phys(t, t->area),
+				    "event %u", reasons[i].event);
+		KUNIT_EXPECT_EQ_MSG(test, reasons[i].reads,
+				    svm_phys(t, t->area + APART) != 0,
+				    "event %u", reasons[i].event);
+		svm_compare(t);
+	}
+}
+
+#endif
+
 static struct kunit_case nouveau_svm_race_cases[] = {
 	KUNIT_CASE(page_is_replaced_while_the_next_faults),
 	KUNIT_CASE(mapped_page_is_replaced_while_the_next_faults),
 	KUNIT_CASE(page_that_only_the_gpu_wrote_is_dirty),
+	KUNIT_CASE(gpu_cannot_write_a_page_that_is_cleaned),
+#ifndef NOUVEAU_SVM_STOCK
+	KUNIT_CASE(gpu_reads_on_if_only_write_access_is_lost),
+#endif
 	{}
 };
 
