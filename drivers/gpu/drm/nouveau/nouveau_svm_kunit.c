@@ -100,7 +100,10 @@ static int svm_watch_start(struct mmu_notifier *notifier,
 	spin_unlock(&watch->lock);
 	if (READ_ONCE(watch->slow) == current) {
 		complete(&watch->began);
-		msleep(watch->delay_ms);
+		if (watch->until)
+			wait_for_completion(watch->until);
+		else
+			msleep(watch->delay_ms);
 	}
 	return 0;
 }
@@ -180,6 +183,7 @@ static int svm_thread_main(void *data)
 	thread->run(thread);
 	kthread_unuse_mm(thread->t->mm);
 	current->kunit_test = NULL;
+	complete(&thread->ended);
 	return 0;
 }
 
@@ -188,15 +192,20 @@ void svm_thread_start(struct svm_test *t, struct svm_thread *thread,
 {
 	thread->t = t;
 	thread->run = run;
+	init_completion(&thread->ended);
 	thread->task = kthread_create(svm_thread_main, thread, "svm-test");
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(t->test, thread->task);
 	get_task_struct(thread->task);
 	wake_up_process(thread->task);
 }
 
-/* Nothing may be asserted between start and join: the thread uses the test. */
+/*
+ * Nothing may be asserted between start and join: the thread uses the test.
+ * While it is in svm_bind(), it is no kthread that could be stopped.
+ */
 void svm_thread_join(struct svm_thread *thread)
 {
+	wait_for_completion(&thread->ended);
 	kthread_stop_put(thread->task);
 }
 

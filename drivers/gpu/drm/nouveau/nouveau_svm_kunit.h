@@ -29,9 +29,13 @@ struct svm_watch {
 	spinlock_t lock;	/* open, nr_open */
 	struct svm_invalidation open[32];
 	unsigned int nr_open;
-	/* Invalidations of this task take so long; it says when one began. */
+	/*
+	 * Invalidations of this task take so long, or until this is complete;
+	 * it says when one began.
+	 */
 	struct task_struct *slow;
 	unsigned int delay_ms;
+	struct completion *until;
 	struct completion began;
 };
 
@@ -61,6 +65,7 @@ struct svm_thread {
 	struct svm_test *t;
 	struct task_struct *task;
 	void (*run)(struct svm_thread *thread);
+	struct completion ended;
 	unsigned long addr;
 	int result;
 };

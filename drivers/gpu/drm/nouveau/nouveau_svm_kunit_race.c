@@ -9,6 +9,7 @@
 #include "nouveau_svm_priv.h"
 #endif
 
+#include <linux/delay.h>
 #include <linux/file.h>
 #include <linux/mm.h>
 #include <linux/mman.h>
@@ -63,7 +64,7 @@ static const struct vm_operations_struct svm_hold_ops = {
 	.fault = svm_hold_fault,
 };
 
-/* After a fault has begun to wait, nothing may be asserted until it is released. */
+/* While a fault waits, nothing may be asserted. */
 static struct svm_hold *svm_map_held(struct svm_test *t, unsigned long addr)
 {
 	struct svm_hold *hold = kunit_kzalloc(t->test, sizeof(*hold),
@@ -209,7 +210,7 @@ static void gpu_cannot_write_a_page_that_is_cleaned(struct kunit *test)
 {
 	struct svm_test *t = svm_of(test);
 	struct file *file = svm_map_one_of_each(t);
-	u64 readable = svm_phys(t, t->area + APART);
+	u64 readable __maybe_unused = svm_phys(t, t->area + APART);
 	u32 value;
 
 	svm_clean(t, file, 0);
@@ -291,6 +292,174 @@ static void gpu_reads_on_if_only_write_access_is_lost(struct kunit *test)
 	}
 }
 
+/* The callback, when it must not sleep, as for the OOM reaper */
+static void callback_that_must_not_sleep_clears_nothing(struct kunit *test)
+{
+	struct svm_test *t = svm_of(test);
+	struct mmu_interval_notifier *notifier;
+	unsigned long seq;
+	u32 value;
+
+	svm_map(t, SVM_LARGE, RW, false);
+	KUNIT_ASSERT_EQ(test, 0, fake_read(t->gpu, SVM_INST, t->area, &value));
+	notifier = &svm_block(t)->notifier;
+	seq = notifier->invalidate_seq;
+	KUNIT_EXPECT_FALSE(test, svm_notify(t, MMU_NOTIFY_CLEAR, 0, seq + 2));
+	KUNIT_EXPECT_EQ(test, seq, notifier->invalidate_seq);
+	KUNIT_EXPECT_NE(test, 0, svm_phys(t, t->area));
+
+	/* The GPU has nothing: but what a walk is reading becomes stale. */
+	svm_zap(t, t->area, t->size);
+	seq = notifier->invalidate_seq;
+	KUNIT_EXPECT_TRUE(test, svm_notify(t, MMU_NOTIFY_CLEAR, 0, seq + 2));
+	KUNIT_EXPECT_EQ(test, seq + 2, notifier->invalidate_seq);
+	WRITE_ONCE(notifier->invalidate_seq, seq);
+}
+
+static void svm_zap_slowly(struct svm_thread *thread)
+{
+	struct svm_watch *watch = &thread->t->watch;
+
+	WRITE_ONCE(watch->slow, current);
+	svm_zap(thread->t, thread->addr, PAGE_SIZE);
+	WRITE_ONCE(watch->slow, NULL);
+}
+
+static void svm_bind_page(struct svm_thread *thread)
+{
+	thread->result = svm_bind(thread->t, thread->addr, PAGE_SIZE);
+}
+
+/* Wait until both threads sleep, and do so for a while. */
+static void svm_wait_asleep(const struct svm_thread *threads, unsigned int nr)
+{
+	unsigned int i, quiet = 0;
+
+	while (quiet < 10) {
+		msleep(20);
+		quiet++;
+		for (i = 0; i < nr; i++) {
+			if (task_is_running(threads[i].task))
+				quiet = 0;
+		}
+	}
+}
+
+/*
+ * The notifier of a block grows downwards and upwards at once: both wait for an
+ * invalidation in flight. In the end it covers what both have mapped.
+ */
+static void block_grows_to_both_sides_at_once(struct kunit *test)
+{
+	struct svm_test *t = svm_of(test);
+	struct svm_thread zap = {}, bind[2] = {};
+	struct completion end;
+	unsigned int i;
+	u32 value;
+
+	svm_map(t, SVM_LARGE, RW, false);
+	svm_fill(t, t->area, t->size);
+	/* Later BINDs do not wait for VRAM. */
+	KUNIT_ASSERT_EQ(test, 0, svm_bind(t, t->area + 8 * APART, PAGE_SIZE));
+	zap.addr = t->area + 8 * APART;
+	bind[0].addr = t->area;
+	bind[1].addr = t->area + t->size - PAGE_SIZE;
+	init_completion(&end);
+	t->watch.until = &end;
+	svm_thread_start(t, &zap, svm_zap_slowly);
+	wait_for_completion(&t->watch.began);
+	svm_thread_start(t, &bind[0], svm_bind_page);
+	svm_thread_start(t, &bind[1], svm_bind_page);
+	svm_wait_asleep(bind, 2);
+	complete(&end);
+	svm_thread_join(&zap);
+	for (i = 0; i < 2; i++)
+		svm_thread_join(&bind[i]);
+	for (i = 0; i < 2; i++) {
+		KUNIT_EXPECT_EQ(test, 0, bind[i].result);
+		KUNIT_EXPECT_NE(test, 0, svm_phys(t, bind[i].addr));
+		svm_zap(t, bind[i].addr, PAGE_SIZE);
+		KUNIT_EXPECT_EQ(test, 0, svm_phys(t, bind[i].addr));
+	}
+	svm_compare(t);
+	KUNIT_EXPECT_EQ(test, 0, fake_read(t->gpu, SVM_INST, t->area, &value));
+}
+
+/*
+ * A fault ends with an error after its channel is gone, and after another one,
+ * of another file, got the same address for its instance.
+ */
+static void late_error_cancels_no_access_of_another_channel(struct kunit *test)
+{
+	struct svm_test *t = svm_of(test);
+	struct nouveau_svmm *svmm = t->file.cli->svm.svmm;
+	struct fake_access access = { .inst = SVM_INST };
+	struct svm_file other = {};
+	struct svm_hold *hold;
+	int ret;
+
+	svm_map(t, SVM_LARGE, RW, false);
+	hold = svm_map_held(t, t->area);
+	KUNIT_ASSERT_EQ(test, 0, svm_open(t, &other, SVM_INST + 0x1000));
+	access.addr = t->area;
+
+	/* If the channel stays, its access is cancelled. */
+	hold->result = VM_FAULT_SIGBUS;
+	complete_all(&hold->released);
+	fake_run(t->gpu, &access, 1);
+	KUNIT_ASSERT_EQ(test, -EFAULT, access.result);
+	KUNIT_ASSERT_EQ(test, 1, fake_log_count(t->gpu, 0, FAKE_CANCEL));
+
+	reinit_completion(&hold->reached);
+	reinit_completion(&hold->released);
+	t->gpu->nr_log = 0;
+	fake_report(t->gpu, &access, true);
+	wait_for_completion(&hold->reached);
+	nouveau_svmm_part(svmm, SVM_INST);
+	ret = nouveau_svmm_join(other.cli->svm.svmm, SVM_INST);
+	complete_all(&hold->released);
+	flush_workqueue(t->drm->svm->queue);
+	KUNIT_EXPECT_EQ(test, 0, ret);
+	KUNIT_EXPECT_EQ(test, 0, fake_log_count(t->gpu, 0, FAKE_CANCEL));
+	nouveau_svmm_part(other.cli->svm.svmm, SVM_INST);
+	svm_close(t, &other);
+}
+
+/*
+ * Resuming repeats all accesses, so the entries from before are worth nothing;
+ * and one of them would pass for a new one that the GPU has counted, but not
+ * written yet.
+ */
+static void faults_from_before_suspend_are_forgotten(struct kunit *test)
+{
+	struct svm_test *t = svm_of(test);
+	struct fake_access access = { .inst = SVM_INST };
+	u32 *regs = t->gpu->regs;
+	u32 value;
+
+	svm_map(t, SVM_LARGE, RW, false);
+	svm_fill(t, t->area, PAGE_SIZE);
+	KUNIT_ASSERT_EQ(test, 0, regs[FAKE_PUT / 4]);
+	/* This would be cancelled. */
+	access.addr = t->area + t->size;
+	fake_report(t->gpu, &access, false);
+	svm_suspend(t);
+	KUNIT_EXPECT_EQ(test, 1, regs[FAKE_PUT / 4]);
+	KUNIT_EXPECT_EQ(test, 1, regs[FAKE_GET / 4]);
+	/* The GPU begins anew, and counts an entry. */
+	WRITE_ONCE(regs[FAKE_GET / 4], 0);
+	svm_resume(t);
+	flush_delayed_work(&t->drm->svm->buffer.work);
+	flush_workqueue(t->drm->svm->queue);
+	KUNIT_EXPECT_EQ(test, 0, fake_log_count(t->gpu, 0, FAKE_CANCEL));
+	KUNIT_EXPECT_EQ(test, 0, regs[FAKE_GET / 4]);
+	/* It writes that entry. */
+	WRITE_ONCE(regs[FAKE_PUT / 4], 0);
+	KUNIT_EXPECT_EQ(test, 0, fake_read(t->gpu, SVM_INST, t->area, &value));
+	KUNIT_EXPECT_EQ(test, svm_pattern(t->area), value);
+	KUNIT_EXPECT_EQ(test, 0, fake_log_count(t->gpu, 0, FAKE_CANCEL));
+}
+
 #endif
 
 static struct kunit_case nouveau_svm_race_cases[] = {
@@ -300,6 +469,10 @@ static struct kunit_case nouveau_svm_race_cases[] = {
 	KUNIT_CASE(gpu_cannot_write_a_page_that_is_cleaned),
 #ifndef NOUVEAU_SVM_STOCK
 	KUNIT_CASE(gpu_reads_on_if_only_write_access_is_lost),
+	KUNIT_CASE(callback_that_must_not_sleep_clears_nothing),
+	KUNIT_CASE(block_grows_to_both_sides_at_once),
+	KUNIT_CASE(late_error_cancels_no_access_of_another_channel),
+	KUNIT_CASE(faults_from_before_suspend_are_forgotten),
 #endif
 	{}
 };
