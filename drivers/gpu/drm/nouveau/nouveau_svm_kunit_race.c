@@ -460,6 +460,66 @@ static void faults_from_before_suspend_are_forgotten(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, fake_log_count(t->gpu, 0, FAKE_CANCEL));
 }
 
+#ifdef CONFIG_PM
+static int svm_usage(const struct svm_test *t)
+{
+	return atomic_read(&t->drm->dev->dev->power.usage_count);
+}
+#else
+static int svm_usage(const struct svm_test *t)
+{
+	return 0;
+}
+#endif
+
+/* However pages leave VRAM, the device may sleep after the last one. */
+static void device_stays_awake_while_vram_is_in_use(struct kunit *test)
+{
+	struct svm_test *t = svm_of(test);
+	unsigned long size = 2 * PAGE_SIZE;
+	int idle = svm_usage(t);
+	u32 value;
+
+	if (!IS_ENABLED(CONFIG_PM))
+		kunit_skip(test, "no runtime power management");
+	svm_map(t, SVM_LARGE, RW, false);
+	svm_fill(t, t->area, size);
+	KUNIT_ASSERT_EQ(test, 0, fake_write(t->gpu, SVM_INST, t->area + 64, 1));
+	KUNIT_EXPECT_EQ(test, idle, svm_usage(t));
+
+	KUNIT_ASSERT_EQ(test, 0, svm_bind(t, t->area, PAGE_SIZE));
+	KUNIT_ASSERT_EQ(test, 0, svm_bind(t, t->area, size));
+	KUNIT_EXPECT_EQ(test, idle + 1, svm_usage(t));
+	KUNIT_ASSERT_EQ(test, 0, svm_cpu_read(t->area, &value));
+	KUNIT_EXPECT_EQ(test, idle + 1, svm_usage(t));
+	KUNIT_ASSERT_EQ(test, 0, svm_cpu_read(t->area + PAGE_SIZE, &value));
+	KUNIT_EXPECT_EQ(test, idle, svm_usage(t));
+
+	KUNIT_ASSERT_EQ(test, 0, svm_bind(t, t->area, size));
+	KUNIT_EXPECT_EQ(test, idle + 1, svm_usage(t));
+	svm_suspend(t);
+	svm_resume(t);
+	KUNIT_EXPECT_EQ(test, 0, svm_in_vram(t, t->area, size));
+	KUNIT_EXPECT_EQ(test, idle, svm_usage(t));
+
+	t->gpu->copies_left = 0;
+	KUNIT_ASSERT_EQ(test, 0, svm_bind(t, t->area, size));
+	t->gpu->copies_left = -1;
+	KUNIT_EXPECT_EQ(test, idle, svm_usage(t));
+
+	KUNIT_ASSERT_EQ(test, 0, svm_bind(t, t->area, size));
+	KUNIT_EXPECT_EQ(test, idle + 1, svm_usage(t));
+	svm_zap(t, t->area, size);
+	KUNIT_EXPECT_EQ(test, idle, svm_usage(t));
+
+	svm_fill(t, t->area, size);
+	KUNIT_ASSERT_EQ(test, 0, svm_bind(t, t->area, size));
+	KUNIT_EXPECT_EQ(test, idle + 1, svm_usage(t));
+	svm_close(t, &t->file);
+	KUNIT_EXPECT_EQ(test, idle, svm_usage(t));
+	svm_expect_filled(t, t->area, size);
+}
+
 #endif
 
 static struct kunit_case nouveau_svm_race_cases[] = {
@@ -473,6 +533,7 @@ static struct kunit_case nouveau_svm_race_cases[] = {
 	KUNIT_CASE(block_grows_to_both_sides_at_once),
 	KUNIT_CASE(late_error_cancels_no_access_of_another_channel),
 	KUNIT_CASE(faults_from_before_suspend_are_forgotten),
+	KUNIT_CASE(device_stays_awake_while_vram_is_in_use),
 #endif
 	{}
 };
