@@ -29,6 +29,15 @@ u64 nouveau_dmem_page_addr(const struct page *page)
 	       chunk->pagemap.range.start;
 }
 
+/*
+ * Is the page in VRAM that could not be pinned again? Others may use it now.
+ * This changes only while the device is suspended.
+ */
+bool nouveau_dmem_page_is_lost(const struct page *page)
+{
+	return nouveau_dmem_chunk_of(page)->offline;
+}
+
 static bool nouveau_dmem_find(struct nouveau_dmem_chunk *chunk,
 			      unsigned long npages, unsigned long *first)
 {

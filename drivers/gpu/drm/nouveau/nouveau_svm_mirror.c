@@ -44,30 +44,40 @@ nouveau_svm_page_access(const struct nouveau_svm_op *op, unsigned long pfn,
 	return op->write ? NOUVEAU_SVM_WRITE : NOUVEAU_SVM_READ;
 }
 
-/* The entry for a page, or NONE if what the GPU has must stay as it is */
-static u64 nouveau_svm_new_entry(const struct nouveau_svm_op *op,
-				 unsigned int index, unsigned long pfn)
+/*
+ * The entry for a page, or NONE if what the GPU has must stay as it is. Returns
+ * -EIO if the page is in VRAM that is lost.
+ */
+static int nouveau_svm_new_entry(const struct nouveau_svm_op *op,
+				 unsigned int index, unsigned long pfn,
+				 u64 *entry)
 {
 	enum nouveau_svm_access access;
 	struct page *page;
+	u64 addr;
 	bool vram;
 
+	*entry = NVIF_VMM_PFNMAP_V0_NONE;
 	if (!(pfn & HMM_PFN_VALID))
-		return NVIF_VMM_PFNMAP_V0_NONE;
+		return 0;
 	page = hmm_pfn_to_page(pfn);
 	vram = is_device_private_page(page);
+	if (vram && nouveau_dmem_page_is_lost(page))
+		return -EIO;
 	access = nouveau_svm_page_access(op, pfn, vram);
 	if (nouveau_svm_satisfied(op->block->have[index], access))
-		return NVIF_VMM_PFNMAP_V0_NONE;
-	if (vram)
-		return nouveau_svm_entry(nouveau_dmem_page_addr(page), true,
-					 access);
-	if (access >= NOUVEAU_SVM_WRITE)
+		return 0;
+	if (!vram && access >= NOUVEAU_SVM_WRITE)
 		set_page_dirty(page);
-	return nouveau_svm_entry(page_to_phys(page), false, access);
+	addr = vram ? nouveau_dmem_page_addr(page) : page_to_phys(page);
+	*entry = nouveau_svm_entry(addr, vram, access);
+	return 0;
 }
 
-/* Write the new entries of @range, each run of neighbours by one call. */
+/*
+ * Write the new entries of @range, each run of neighbours by one call. That a
+ * page is lost is an error only if something wants it.
+ */
 static int nouveau_svm_program_pages(struct nouveau_svm_op *op,
 				     const struct hmm_range *range)
 {
@@ -78,10 +88,13 @@ static int nouveau_svm_program_pages(struct nouveau_svm_op *op,
 	int ret = 0, error;
 
 	for (unsigned int i = 0; i <= npages; i++) {
-		u64 entry = i == npages ? NVIF_VMM_PFNMAP_V0_NONE :
-			    nouveau_svm_new_entry(op, first + i,
-						  range->hmm_pfns[i]);
+		u64 entry = NVIF_VMM_PFNMAP_V0_NONE;
 
+		if (i < npages &&
+		    nouveau_svm_new_entry(op, first + i, range->hmm_pfns[i],
+					  &entry) &&
+		    op->want[first + i] != NOUVEAU_SVM_NONE)
+			ret = -EIO;
 		if (entry) {
 			entries[nr++] = entry;
 			continue;
@@ -100,11 +113,12 @@ static int nouveau_svm_program_pages(struct nouveau_svm_op *op,
 static int nouveau_svm_program_huge(struct nouveau_svm_op *op,
 				    const struct hmm_range *range)
 {
-	u64 entry = nouveau_svm_new_entry(op, nouveau_svm_index(range->start),
-					  range->hmm_pfns[0]);
+	u64 entry;
+	int ret = nouveau_svm_new_entry(op, nouveau_svm_index(range->start),
+					range->hmm_pfns[0], &entry);
 
-	if (!entry)
-		return 0;
+	if (ret || !entry)
+		return ret;
 	op->pfnmap.map.phys[0] = entry -
 				 nouveau_svm_index(range->start) * PAGE_SIZE;
 	return nouveau_svm_block_map(op, 0, NOUVEAU_SVM_BLOCK_PAGES,

@@ -25,6 +25,7 @@ int nouveau_dmem_migrate(struct nouveau_drm *drm, struct migrate_vma *migrate);
 int nouveau_dmem_copy(void *arg, const unsigned long *src, unsigned long *dst,
 		      unsigned long npages);
 u64 nouveau_dmem_page_addr(const struct page *page);
+bool nouveau_dmem_page_is_lost(const struct page *page);
 
 #else
 

@@ -161,7 +161,7 @@ static int nouveau_dmem_place(struct nouveau_dmem_batch *batch,
 
 	place->vram = is_device_private_page(page);
 	if (place->vram) {
-		if (nouveau_dmem_chunk_of(page)->offline)
+		if (nouveau_dmem_page_is_lost(page))
 			return -EIO;
 		place->addr = nouveau_dmem_page_addr(page);
 		return 0;
