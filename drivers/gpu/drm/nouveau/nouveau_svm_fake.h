@@ -231,6 +231,7 @@ void fake_chan_fini(struct fake_gpu *gpu);
 void fake_vram_fini(struct fake_gpu *gpu);
 struct page *fake_vram_page(struct fake_gpu *gpu, u64 addr);
 void fake_resurrect(struct fake_gpu *gpu);
+void fake_go_on(struct fake_gpu *gpu);
 int fake_bo_new(struct nouveau_drm *drm, u64 size, struct nouveau_bo **pbo);
 void fake_bo_del(struct nouveau_bo **pbo);
 int fake_bo_pin(struct nouveau_bo *bo);

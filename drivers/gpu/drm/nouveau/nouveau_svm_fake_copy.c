@@ -376,18 +376,29 @@ static void fake_check_locked(struct fake_gpu *gpu)
 			       current->comm);
 }
 
+static void fake_push_begin(struct fake_gpu *gpu, u32 *begin)
+{
+	struct nvif_push *push = &gpu->chan->chan.push;
+
+	push->bgn = begin;
+	push->cur = begin;
+	push->end = begin;
+}
+
+/* A channel that hangs keeps what fits, for fake_go_on(). */
 static void fake_push_kick(struct nvif_push *push)
 {
 	struct fake_gpu *gpu = fake_push_gpu(push);
-	u32 *begin = push->bgn, *end = push->cur;
+	u32 *begin = push->bgn, *end = push->cur, *next = gpu->push;
 
 	fake_check_locked(gpu);
-	if (gpu->fence_mode != FAKE_FENCE_HANGS &&
-	    gpu->fence_mode != FAKE_FENCE_KILLED)
+	if (gpu->fence_mode == FAKE_FENCE_HANGS &&
+	    end < gpu->push + PUSH_WORDS / 2)
+		next = end;
+	else if (gpu->fence_mode != FAKE_FENCE_HANGS &&
+		 gpu->fence_mode != FAKE_FENCE_KILLED)
 		fake_execute(gpu, begin, end);
-	push->bgn = gpu->push;
-	push->cur = gpu->push;
-	push->end = gpu->push;
+	fake_push_begin(gpu, next);
 }
 
 static int fake_push_wait(struct nvif_push *push, u32 size)
@@ -439,7 +450,6 @@ static void fake_kill(struct work_struct *work)
 void fake_resurrect(struct fake_gpu *gpu)
 {
 	struct nouveau_fence_chan *fctx = gpu->chan->fence;
-	struct nvif_push *push = &gpu->chan->chan.push;
 
 	cancel_delayed_work_sync(&gpu->kill);
 	nouveau_fence_context_kill(fctx, -EIO);
@@ -447,9 +457,18 @@ void fake_resurrect(struct fake_gpu *gpu)
 	WRITE_ONCE(gpu->done, fctx->sequence);
 	gpu->fence_mode = FAKE_FENCE_GOOD;
 	gpu->copies_left = -1;
-	push->bgn = gpu->push;
-	push->cur = gpu->push;
-	push->end = gpu->push;
+	fake_push_begin(gpu, gpu->push);
+}
+
+/* The channel, which hung, executes what was pushed meanwhile. */
+void fake_go_on(struct fake_gpu *gpu)
+{
+	struct nouveau_fence_chan *fctx = gpu->chan->fence;
+
+	fake_execute(gpu, gpu->push, gpu->chan->chan.push.bgn);
+	fake_push_begin(gpu, gpu->push);
+	gpu->fence_mode = FAKE_FENCE_GOOD;
+	WRITE_ONCE(gpu->done, fctx->sequence);
 }
 
 int fake_chan_init(struct fake_gpu *gpu)

@@ -462,6 +462,19 @@ void svm_expect_filled(struct svm_test *t, unsigned long addr,
 	KUNIT_EXPECT_EQ_MSG(t->test, bad, 0UL, "pages with wrong contents");
 }
 
+/* How many pages of the range the GPU cannot read, or reads wrong */
+unsigned long svm_gpu_bad(struct svm_test *t, unsigned long addr,
+			  unsigned long size)
+{
+	unsigned long end = addr + size, bad = 0;
+	u32 value;
+
+	for (; addr < end; addr += PAGE_SIZE)
+		bad += fake_read(t->gpu, SVM_INST, addr, &value) ||
+		       value != svm_pattern(addr);
+	return bad;
+}
+
 /* A system call of a process: get_task_mm() finds no mm of a kthread. */
 int svm_bind_args(struct svm_test *t, struct svm_file *file,
 		  struct drm_nouveau_svm_bind *args)

@@ -92,6 +92,8 @@ int svm_cpu_write(unsigned long addr, u32 value);
 void svm_fill(struct svm_test *t, unsigned long addr, unsigned long size);
 void svm_expect_filled(struct svm_test *t, unsigned long addr,
 		       unsigned long size);
+unsigned long svm_gpu_bad(struct svm_test *t, unsigned long addr,
+			  unsigned long size);
 u32 svm_pattern(unsigned long addr);
 int svm_bind_args(struct svm_test *t, struct svm_file *file,
 		  struct drm_nouveau_svm_bind *args);
