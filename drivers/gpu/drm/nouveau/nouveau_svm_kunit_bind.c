@@ -3,7 +3,6 @@
  * BIND of all kinds of memory, beside faults, and after the device is gone; and
  * invalidations.
  */
-#ifndef NOUVEAU_SVM_STOCK
 #include "nouveau_svm_kunit.h"
 #include "nouveau_svm.h"
 #include "nouveau_svm_priv.h"
@@ -427,4 +426,3 @@ static struct kunit_suite nouveau_svm_bind_suite = {
 };
 
 kunit_test_suite(nouveau_svm_bind_suite);
-#endif

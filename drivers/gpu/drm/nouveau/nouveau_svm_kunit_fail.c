@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /* What fails below device memory: DMA mappings, pinning, the copy engine */
-#ifndef NOUVEAU_SVM_STOCK
 #include "nouveau_svm_kunit.h"
 #include "nouveau_dmem.h"
 #include "nouveau_dmem_chunk.h"
@@ -453,4 +452,3 @@ static struct kunit_suite nouveau_svm_fail_suite = {
 };
 
 kunit_test_suite(nouveau_svm_fail_suite);
-#endif

@@ -469,52 +469,6 @@ static void no_vram_is_allocated_in_suspend(struct kunit *test)
 	svm_expect_filled(t, t->area, t->size);
 }
 
-/* Buffer objects that another task wants, too, while one is pinned */
-static int svm_second_result;
-
-static int svm_bo_new_twice(struct nouveau_drm *drm, u64 size,
-			    struct nouveau_bo **bo)
-{
-	svm_second_result = nouveau_dmem_reserve(drm, 1);
-	return fake_bo_new(drm, size, bo);
-}
-
-static void one_task_at_a_time_pins_vram(struct kunit *test)
-{
-	struct svm_test *t = svm_of(test);
-	struct nouveau_dmem_bo_ops ops = *t->drm->dmem->bo;
-
-	ops.new = svm_bo_new_twice;
-	t->drm->dmem->bo = &ops;
-	svm_second_result = 0;
-	KUNIT_EXPECT_EQ(test, 0, nouveau_dmem_reserve(t->drm, 1));
-	KUNIT_EXPECT_EQ(test, -EBUSY, svm_second_result);
-	KUNIT_EXPECT_TRUE(test, list_is_singular(&t->drm->dmem->chunks));
-	svm_use_fake_bos(t);
-}
-
-static int svm_bo_new_in_suspend(struct nouveau_drm *drm, u64 size,
-				 struct nouveau_bo **bo)
-{
-	nouveau_dmem_suspend(drm);
-	return fake_bo_new(drm, size, bo);
-}
-
-static void vram_that_comes_too_late_is_given_back(struct kunit *test)
-{
-	struct svm_test *t = svm_of(test);
-	struct nouveau_dmem_bo_ops ops = *t->drm->dmem->bo;
-
-	ops.new = svm_bo_new_in_suspend;
-	t->drm->dmem->bo = &ops;
-	KUNIT_EXPECT_EQ(test, -ENODEV, nouveau_dmem_reserve(t->drm, 1));
-	KUNIT_EXPECT_TRUE(test, list_empty(&t->drm->dmem->chunks));
-	KUNIT_EXPECT_TRUE(test, list_empty(&t->gpu->bos));
-	svm_use_fake_bos(t);
-	nouveau_dmem_resume(t->drm);
-	KUNIT_EXPECT_EQ(test, 0, nouveau_dmem_reserve(t->drm, 1));
-}
-
 static int svm_bo_new_fails(struct nouveau_drm *drm, u64 size,
 			    struct nouveau_bo **bo)
 {
@@ -597,8 +551,6 @@ static struct kunit_case nouveau_svm_inject_cases[] = {
 	KUNIT_CASE(suspend_during_a_fault_maps_nothing),
 	KUNIT_CASE(file_is_closed_during_a_fault),
 	KUNIT_CASE(no_vram_is_allocated_in_suspend),
-	KUNIT_CASE(one_task_at_a_time_pins_vram),
-	KUNIT_CASE(vram_that_comes_too_late_is_given_back),
 	KUNIT_CASE(memory_stays_if_no_vram_can_be_pinned),
 	KUNIT_CASE(bind_leaves_the_unmanaged_range_alone),
 	KUNIT_CASE(blocks_of_unmapped_memory_are_freed),

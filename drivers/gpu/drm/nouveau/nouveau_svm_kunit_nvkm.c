@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /* What fails below faults: nvkm's page tables, and exclusive access to pages */
-#ifndef NOUVEAU_SVM_STOCK
 #include "nouveau_svm_kunit.h"
 
 #include <linux/mm.h>
@@ -276,4 +275,3 @@ static struct kunit_suite nouveau_svm_nvkm_suite = {
 };
 
 kunit_test_suite(nouveau_svm_nvkm_suite);
-#endif

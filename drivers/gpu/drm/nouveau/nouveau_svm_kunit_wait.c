@@ -3,7 +3,6 @@
  * Faults that user space handles, as with userfaultfd: that may take for ever.
  * Here it ends when the test says so.
  */
-#ifndef NOUVEAU_SVM_STOCK
 #include "nouveau_svm_kunit.h"
 #include "nouveau_svm.h"
 #include "nouveau_svm_priv.h"
@@ -297,4 +296,3 @@ static struct kunit_suite nouveau_svm_wait_suite = {
 };
 
 kunit_test_suite(nouveau_svm_wait_suite);
-#endif
