@@ -165,8 +165,11 @@ static void page_that_only_the_gpu_wrote_is_dirty(struct kunit *test)
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, folio);
 	before = folio_test_dirty(folio);
 	value = fake_write(t->gpu, SVM_INST, t->area, 77);
+	/* What the CPU's entry knows goes to the folio, which the file keeps. */
+	get_file(file);
 	vm_munmap(t->area, PAGE_SIZE);
 	after = folio_test_dirty(folio);
+	fput(file);
 	folio_put(folio);
 	KUNIT_EXPECT_EQ(test, 0, value);
 	KUNIT_EXPECT_FALSE(test, before);
