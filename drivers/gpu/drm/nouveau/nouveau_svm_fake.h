@@ -221,7 +221,7 @@ int fake_atomic(struct fake_gpu *gpu, u64 inst, u64 addr, u32 add, u32 *old);
 int fake_touch(struct fake_gpu *gpu, struct fake_access *access);
 void fake_report(struct fake_gpu *gpu, struct fake_access *access, bool raise);
 void fake_cancel(struct fake_gpu *gpu, u64 inst, u8 gpc, u8 client);
-void fake_wait_taken(struct fake_gpu *gpu);
+bool fake_wait_taken(struct fake_gpu *gpu);
 void fake_replay(struct fake_gpu *gpu);
 void fake_allow(struct fake_gpu *gpu, bool allow);
 

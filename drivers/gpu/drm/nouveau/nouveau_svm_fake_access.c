@@ -282,12 +282,18 @@ void fake_allow(struct fake_gpu *gpu, bool allow)
 		fake_raise(gpu);
 }
 
-/* Wait until the driver has taken all entries out of the buffer. */
-void fake_wait_taken(struct fake_gpu *gpu)
+/* Has the driver taken all entries out of the buffer? It has some time. */
+bool fake_wait_taken(struct fake_gpu *gpu)
 {
+	unsigned long end = jiffies + hang_seconds * HZ;
+
 	while (READ_ONCE(gpu->regs[FAKE_GET / 4]) !=
-	       READ_ONCE(gpu->regs[FAKE_PUT / 4]))
+	       READ_ONCE(gpu->regs[FAKE_PUT / 4])) {
+		if (time_after(jiffies, end))
+			return false;
 		msleep(20);
+	}
+	return true;
 }
 
 void fake_replay(struct fake_gpu *gpu)

@@ -187,16 +187,21 @@ static int svm_thread_main(void *data)
 	return 0;
 }
 
+/* No assertion, as other threads may use the test already. */
 void svm_thread_start(struct svm_test *t, struct svm_thread *thread,
 		      void (*run)(struct svm_thread *thread))
 {
+	struct task_struct *task;
+
 	thread->t = t;
 	thread->run = run;
 	init_completion(&thread->ended);
-	thread->task = kthread_create(svm_thread_main, thread, "svm-test");
-	KUNIT_ASSERT_NOT_ERR_OR_NULL(t->test, thread->task);
-	get_task_struct(thread->task);
-	wake_up_process(thread->task);
+	task = kthread_create(svm_thread_main, thread, "svm-test");
+	KUNIT_EXPECT_NOT_ERR_OR_NULL(t->test, task);
+	if (IS_ERR_OR_NULL(task))
+		return;
+	thread->task = get_task_struct(task);
+	wake_up_process(task);
 }
 
 /*
@@ -205,8 +210,19 @@ void svm_thread_start(struct svm_test *t, struct svm_thread *thread,
  */
 void svm_thread_join(struct svm_thread *thread)
 {
+	if (!thread->task)
+		return;
 	wait_for_completion(&thread->ended);
 	kthread_stop_put(thread->task);
+}
+
+/* Wait for what a driver that works does; without it, the test has failed. */
+bool svm_comes(struct svm_test *t, struct completion *what)
+{
+	bool comes = wait_for_completion_timeout(what, SVM_LIMIT);
+
+	KUNIT_EXPECT_TRUE_MSG(t->test, comes, "nothing came");
+	return comes;
 }
 
 /* Open a file and enable SVM in it, with a channel. */

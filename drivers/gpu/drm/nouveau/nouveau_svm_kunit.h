@@ -12,6 +12,8 @@
 #define SVM_UNMANAGED		0x100000000UL
 #define SVM_UNMANAGED_SIZE	(64UL << 20)
 #define SVM_INST		0x1234000UL
+/* A driver that works needs much less for one step. */
+#define SVM_LIMIT		(60 * HZ)
 
 struct drm_nouveau_svm_bind;
 
@@ -73,6 +75,8 @@ struct svm_thread {
 void svm_thread_start(struct svm_test *t, struct svm_thread *thread,
 		      void (*run)(struct svm_thread *thread));
 void svm_thread_join(struct svm_thread *thread);
+
+bool svm_comes(struct svm_test *t, struct completion *what);
 
 int svm_suite_init(struct kunit *test);
 void svm_suite_exit(struct kunit *test);

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
- * BIND of all kinds of memory, beside faults, and after the device is gone; and
- * invalidations.
+ * BIND of all kinds of memory, beside faults, and after the device is gone
  */
 #include "nouveau_svm_kunit.h"
 #include "nouveau_svm.h"
@@ -288,121 +287,6 @@ static void device_is_unplugged_in_the_middle_of_a_bind(struct kunit *test)
 	svm_expect_filled(t, t->area, t->size);
 }
 
-/*
- * Invalidations that a module cannot cause: those of the OOM reaper, which must
- * not sleep, and those of fork() and mprotect(). Here is what they call.
- */
-static bool bind_invalidate(struct svm_test *t, enum mmu_notifier_event event,
-			    unsigned int flags, unsigned long npages)
-{
-	struct nouveau_svmm *svmm = t->file.cli->svm.svmm;
-	struct nouveau_svm_block *block;
-	struct mmu_notifier_range range;
-
-	block = xa_load(&svmm->blocks, PHYS_PFN(t->area));
-	KUNIT_ASSERT_NOT_NULL(t->test, block);
-	mmu_notifier_range_init(&range, event, 0, t->mm, t->area,
-				t->area + npages * PAGE_SIZE);
-	range.flags = flags;
-	/* The sequence stays as it is: nothing waits for an end. */
-	return block->notifier.ops->invalidate(&block->notifier, &range,
-					       block->notifier.invalidate_seq);
-}
-
-static bool bind_invalidate_atomic(struct svm_test *t)
-{
-	return bind_invalidate(t, MMU_NOTIFY_CLEAR, 0, 1);
-}
-
-static void invalidation_that_must_not_sleep_is_refused(struct kunit *test)
-{
-	struct svm_test *t = svm_of(test);
-	struct nouveau_svmm *svmm = t->file.cli->svm.svmm;
-	unsigned int from;
-	u32 value;
-
-	svm_map(t, SVM_LARGE, RW, false);
-	svm_fill(t, t->area, PAGE_SIZE);
-	KUNIT_ASSERT_EQ(test, 0, fake_read(t->gpu, SVM_INST, t->area, &value));
-	from = t->gpu->nr_log;
-	KUNIT_EXPECT_FALSE(test, bind_invalidate_atomic(t));
-	KUNIT_EXPECT_EQ(test, from, t->gpu->nr_log);
-	KUNIT_EXPECT_NE(test, 0, svm_phys(t, t->area));
-	svm_compare(t);
-	/* As refused, the entry is still known: it goes when it must. */
-	KUNIT_EXPECT_TRUE(test, bind_invalidate(t, MMU_NOTIFY_CLEAR,
-						MMU_NOTIFIER_RANGE_BLOCKABLE,
-						1));
-	KUNIT_EXPECT_EQ(test, 0, svm_phys(t, t->area));
-	/* Nothing is mapped: no sleep is needed if the lock is free. */
-	vm_munmap(t->area, t->size);
-	KUNIT_EXPECT_EQ(test, 0, fake_live_entries(t->vmm));
-	KUNIT_EXPECT_TRUE(test, bind_invalidate_atomic(t));
-	mutex_lock(&svmm->mutex);
-	KUNIT_EXPECT_FALSE(test, bind_invalidate_atomic(t));
-	mutex_unlock(&svmm->mutex);
-}
-
-static void bind_map_one_writable(struct svm_test *t)
-{
-	u32 value;
-	int i;
-
-	for (i = 0; i < 3; i++)
-		KUNIT_ASSERT_EQ(t->test, 0,
-				fake_read(t->gpu, SVM_INST, t->area +
-					  i * NR * PAGE_SIZE, &value));
-	KUNIT_ASSERT_EQ(t->test, 0, fake_write(t->gpu, SVM_INST, t->area +
-					       NR * PAGE_SIZE + 64, 1));
-}
-
-/* After fork(), or where writes are to be noticed */
-static void only_writable_entries_go_with_write_access(struct kunit *test)
-{
-	static const enum mmu_notifier_event events[] = {
-		MMU_NOTIFY_PROTECTION_PAGE, MMU_NOTIFY_SOFT_DIRTY,
-	};
-	struct svm_test *t = svm_of(test);
-	unsigned int i;
-
-	svm_map(t, SVM_LARGE, RW, false);
-	svm_fill(t, t->area, t->size);
-	for (i = 0; i < ARRAY_SIZE(events); i++) {
-		bind_map_one_writable(t);
-		bind_invalidate(t, events[i], MMU_NOTIFIER_RANGE_BLOCKABLE,
-				512);
-		KUNIT_EXPECT_NE(test, 0, svm_phys(t, t->area));
-		KUNIT_EXPECT_EQ(test, 0, svm_phys(t, t->area +
-						  NR * PAGE_SIZE));
-		KUNIT_EXPECT_NE(test, 0, svm_phys(t, t->area +
-						  2 * NR * PAGE_SIZE));
-		svm_compare(t);
-	}
-	bind_map_one_writable(t);
-	bind_invalidate(t, MMU_NOTIFY_PROTECTION_VMA,
-			MMU_NOTIFIER_RANGE_BLOCKABLE, 512);
-	KUNIT_EXPECT_EQ(test, 0, fake_live_entries(t->vmm));
-	KUNIT_EXPECT_EQ(test, 0, svm_gpu_bad(t, t->area, 4 * NR * PAGE_SIZE));
-}
-
-/* An entry of 2 MiB goes as a whole, also in VRAM. */
-static void huge_entry_goes_with_write_access_to_a_part(struct kunit *test)
-{
-	struct svm_test *t = svm_of(test);
-
-	svm_map(t, SVM_LARGE, RW, true);
-	svm_fill(t, t->area, t->size);
-	KUNIT_ASSERT_EQ(test, 0, svm_bind(t, t->area, t->size));
-	KUNIT_ASSERT_EQ(test, 0, svm_gpu_bad(t, t->area, PAGE_SIZE));
-	KUNIT_ASSERT_EQ(test, 1, fake_live_large(t->vmm));
-	bind_invalidate(t, MMU_NOTIFY_PROTECTION_PAGE,
-			MMU_NOTIFIER_RANGE_BLOCKABLE, 1);
-	KUNIT_EXPECT_EQ(test, 0, fake_live_entries(t->vmm));
-	KUNIT_EXPECT_EQ(test, 0, svm_gpu_bad(t, t->area, 4 * NR * PAGE_SIZE));
-	KUNIT_EXPECT_EQ(test, 512, svm_in_vram(t, t->area, t->size));
-	svm_compare(t);
-}
-
 static struct kunit_case nouveau_svm_bind_cases[] = {
 	KUNIT_CASE_SLOW(bind_of_small_pages_beside_faults),
 	KUNIT_CASE_SLOW(bind_of_huge_pages_beside_faults),
@@ -412,9 +296,6 @@ static struct kunit_case nouveau_svm_bind_cases[] = {
 	KUNIT_CASE(unplugged_device_is_not_used),
 	KUNIT_CASE(file_is_closed_after_the_device_was_unplugged),
 	KUNIT_CASE(device_is_unplugged_in_the_middle_of_a_bind),
-	KUNIT_CASE(invalidation_that_must_not_sleep_is_refused),
-	KUNIT_CASE(only_writable_entries_go_with_write_access),
-	KUNIT_CASE(huge_entry_goes_with_write_access_to_a_part),
 	{}
 };
 

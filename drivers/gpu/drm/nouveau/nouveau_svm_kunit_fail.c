@@ -38,10 +38,16 @@ static void fail_expect_zeroes(struct svm_test *t)
 
 /* DMA mappings */
 
-#ifdef CONFIG_SWIOTLB
+static void fail_need_dma(struct kunit *test)
+{
+	if (!IS_ENABLED(CONFIG_SWIOTLB))
+		kunit_skip(test, "needs CONFIG_SWIOTLB");
+}
+
 /* A pool of bounce buffers without a buffer, which the device must use */
 static void fail_dma(struct svm_test *t, bool fail)
 {
+#ifdef CONFIG_SWIOTLB
 	static struct io_tlb_mem none = { .force_bounce = true };
 	static struct io_tlb_mem *old;
 	struct device *dev = t->drm->dev->dev;
@@ -52,19 +58,15 @@ static void fail_dma(struct svm_test *t, bool fail)
 	} else {
 		dev->dma_io_tlb_mem = old;
 	}
-}
-#else
-static void fail_dma(struct svm_test *t, bool fail)
-{
-	kunit_skip(t->test, "needs CONFIG_SWIOTLB");
-}
 #endif
+}
 
 static void pages_stay_if_they_cannot_be_mapped_for_dma(struct kunit *test)
 {
 	struct svm_test *t = svm_of(test);
 	bool huge;
 
+	fail_need_dma(test);
 	for (huge = true; ; huge = false) {
 		fail_map(t, huge);
 		fail_dma(t, true);
@@ -87,6 +89,7 @@ static void data_stays_in_vram_if_there_is_no_dma_mapping(struct kunit *test)
 	bool huge;
 	u32 value;
 
+	fail_need_dma(test);
 	for (huge = true; ; huge = false) {
 		fail_map(t, huge);
 		fail_move(t);
@@ -119,6 +122,7 @@ static void copies_that_were_begun_are_waited_for(struct kunit *test)
 	struct nvif_push *push = &t->gpu->chan->chan.push;
 	unsigned int from;
 
+	fail_need_dma(test);
 	fail_map(t, false);
 	fail_push_wait = push->wait;
 	fail_push_test = t;
@@ -197,7 +201,18 @@ static void vram_that_is_lost_is_not_accessed(struct kunit *test)
 	}
 }
 
-/* Both are in one batch and block; only the lost page has to fail. */
+/* Good pages in lost memory: one that was dropped and written to again */
+static void fail_expect_good(struct svm_test *t, unsigned long addr)
+{
+	u32 value;
+
+	svm_zap(t, addr, PAGE_SIZE);
+	svm_fill(t, addr, PAGE_SIZE);
+	KUNIT_EXPECT_EQ(t->test, 0, fake_read(t->gpu, SVM_INST, addr, &value));
+	KUNIT_EXPECT_EQ(t->test, svm_pattern(addr), value);
+}
+
+/* Only what wants a lost page fails, not what is looked at with it. */
 static void page_beside_lost_vram_is_served(struct kunit *test)
 {
 	struct svm_test *t = svm_of(test);
@@ -205,15 +220,22 @@ static void page_beside_lost_vram_is_served(struct kunit *test)
 		{ .inst = SVM_INST, .kind = FAKE_READ },
 		{ .inst = SVM_INST, .kind = FAKE_READ },
 	};
+	unsigned long lost;
 
 	fail_lose(t, false);
-	svm_fill(t, t->area + t->size, PAGE_SIZE);
-	access[0].addr = t->area;
-	access[1].addr = t->area + t->size;
+	lost = t->area;
+	svm_fill(t, lost + t->size, PAGE_SIZE);
+	access[0].addr = lost;
+	access[1].addr = lost + t->size;
 	fake_run(t->gpu, access, ARRAY_SIZE(access));
 	KUNIT_EXPECT_EQ(test, -EFAULT, access[0].result);
 	KUNIT_EXPECT_EQ(test, 0, access[1].result);
 	KUNIT_EXPECT_EQ(test, svm_pattern(access[1].addr), access[1].value);
+	fail_expect_good(t, lost + 5 * PAGE_SIZE);
+	/* With free VRAM, a fault moves what belongs there. */
+	fail_map(t, false);
+	fail_move(t);
+	fail_expect_good(t, lost + 7 * PAGE_SIZE);
 }
 
 static void fail_expect_counted(struct svm_test *t, unsigned long used)

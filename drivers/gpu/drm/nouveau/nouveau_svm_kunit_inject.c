@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
  * Each allocation and each call to the GPU fails once; the device lacks what
- * the driver needs; and it is lost, suspended or closed while it works.
+ * the driver needs, or is lost; and what else seldom happens.
  */
 #include "nouveau_svm_kunit.h"
 #include "nouveau_dmem_chunk.h"
@@ -35,13 +35,15 @@ static unsigned int svm_fail_allocation(unsigned int nth)
 
 static void svm_need_failures(struct kunit *test)
 {
+	bool failed;
 	void *memory;
 
 	svm_fail_allocation(1);
 	memory = kmalloc(16, GFP_KERNEL);
 	svm_fail_allocation(0);
+	failed = !memory;
 	kfree(memory);
-	if (memory)
+	if (!failed)
 		kunit_skip(test, "needs CONFIG_FAILSLAB, ignore-gfp-wait N");
 }
 
@@ -138,6 +140,7 @@ static bool svm_call_has_failed(struct svm_test *t)
 	return !atomic_xchg(&t->gpu->calls_left, 0);
 }
 
+/* But PFNCLR, which nvkm does without fail: nothing is unmapped here. */
 static void each_call_to_the_gpu_fails_once(struct kunit *test)
 {
 	svm_fail_each(svm_of(test), svm_arm_call, svm_call_has_failed);
@@ -300,17 +303,19 @@ static void fault_that_comes_during_another_is_repeated(struct kunit *test)
 {
 	struct svm_test *t = svm_of(test);
 	struct fake_access access = { .inst = SVM_INST, .kind = FAKE_READ };
+	bool taken;
 
 	svm_map(t, SVM_LARGE, RW, false);
 	svm_fill(t, t->area, t->size);
 	mmap_write_lock(t->mm);
 	access.addr = t->area + t->size;
 	fake_report(t->gpu, &access, true);
-	fake_wait_taken(t->gpu);
+	taken = fake_wait_taken(t->gpu);
 	access.addr = t->area;
 	fake_report(t->gpu, &access, true);
-	fake_wait_taken(t->gpu);
+	taken &= fake_wait_taken(t->gpu);
 	mmap_write_unlock(t->mm);
+	KUNIT_EXPECT_TRUE(test, taken);
 	flush_delayed_work(&t->drm->svm->buffer.work);
 	flush_workqueue(t->drm->svm->queue);
 	KUNIT_EXPECT_EQ(test, 1, fake_log_count(t->gpu, 0, FAKE_CANCEL));
@@ -362,92 +367,6 @@ static void faults_are_served_after_calls_to_the_gpu_failed(struct kunit *test)
 	svm_compare(t);
 }
 
-/* The copy of a page to VRAM waits in the middle of a fault. */
-struct svm_held_copy {
-	struct completion reached;
-	struct completion go_on;
-	bool done;
-};
-
-static void svm_copy_waits(struct fake_gpu *gpu, bool to_vram)
-{
-	struct svm_held_copy *hold = gpu->private;
-
-	if (hold->done || !to_vram)
-		return;
-	hold->done = true;
-	complete(&hold->reached);
-	wait_for_completion(&hold->go_on);
-}
-
-/* Returns in the middle of a fault that moves pages to VRAM again. */
-static void svm_begin_fault(struct svm_test *t, struct svm_held_copy *hold)
-{
-	struct fake_access access = { .inst = SVM_INST, .kind = FAKE_READ };
-
-	svm_map(t, SVM_LARGE, RW, false);
-	svm_fill(t, t->area, t->size);
-	KUNIT_ASSERT_EQ(t->test, 0, svm_bind(t, t->area, t->size));
-	KUNIT_ASSERT_EQ(t->test, SVM_LARGE >> PAGE_SHIFT,
-			svm_in_vram(t, t->area, t->size));
-	svm_expect_filled(t, t->area, t->size);
-	KUNIT_ASSERT_EQ(t->test, 0, svm_in_vram(t, t->area, t->size));
-	t->gpu->nr_log = 0;
-	init_completion(&hold->reached);
-	init_completion(&hold->go_on);
-	t->gpu->private = hold;
-	t->gpu->before_copy = svm_copy_waits;
-	access.addr = t->area;
-	fake_report(t->gpu, &access, true);
-	wait_for_completion(&hold->reached);
-}
-
-static void svm_end_fault(struct svm_test *t, struct svm_held_copy *hold)
-{
-	complete(&hold->go_on);
-	flush_workqueue(t->drm->svm->queue);
-	t->gpu->before_copy = NULL;
-}
-
-static void suspend_during_a_fault_maps_nothing(struct kunit *test)
-{
-	struct svm_test *t = svm_of(test);
-	struct svm_held_copy hold = {};
-	u32 value;
-
-	svm_begin_fault(t, &hold);
-	nouveau_svm_suspend(t->drm);
-	svm_end_fault(t, &hold);
-	KUNIT_EXPECT_EQ(test, 0, fake_live_entries(t->vmm));
-	KUNIT_EXPECT_EQ(test, 0, fake_log_count(t->gpu, 0, FAKE_REPLAY));
-	KUNIT_EXPECT_EQ(test, 0, fake_log_count(t->gpu, 0, FAKE_CANCEL));
-	nouveau_dmem_suspend(t->drm);
-	KUNIT_EXPECT_EQ(test, 0, svm_in_vram(t, t->area, t->size));
-	svm_resume(t);
-	KUNIT_EXPECT_EQ(test, 1, fake_log_count(t->gpu, 0, FAKE_REPLAY));
-	KUNIT_EXPECT_EQ(test, 0, fake_read(t->gpu, SVM_INST, t->area, &value));
-	KUNIT_EXPECT_EQ(test, svm_pattern(t->area), value);
-	svm_compare(t);
-}
-
-/*
- * What closing has not found in VRAM yet goes back when the fault ends. The
- * instance is not the file's any more: it may have a new channel.
- */
-static void file_is_closed_during_a_fault(struct kunit *test)
-{
-	struct svm_test *t = svm_of(test);
-	struct svm_held_copy hold = {};
-
-	svm_begin_fault(t, &hold);
-	svm_close(t, &t->file);
-	svm_end_fault(t, &hold);
-	KUNIT_EXPECT_EQ(test, 0, fake_log_count(t->gpu, 0, FAKE_PFNMAP));
-	KUNIT_EXPECT_EQ(test, 0, fake_log_count(t->gpu, 0, FAKE_CANCEL));
-	KUNIT_EXPECT_EQ(test, 0, svm_in_vram(t, t->area, t->size));
-	svm_expect_filled(t, t->area, t->size);
-}
-
 static void no_vram_is_allocated_in_suspend(struct kunit *test)
 {
 	struct svm_test *t = svm_of(test);
@@ -467,30 +386,6 @@ static void no_vram_is_allocated_in_suspend(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, SVM_LARGE >> PAGE_SHIFT,
 			svm_in_vram(t, t->area, t->size));
 	svm_expect_filled(t, t->area, t->size);
-}
-
-static int svm_bo_new_fails(struct nouveau_drm *drm, u64 size,
-			    struct nouveau_bo **bo)
-{
-	return -ENOSPC;
-}
-
-static void memory_stays_if_no_vram_can_be_pinned(struct kunit *test)
-{
-	struct svm_test *t = svm_of(test);
-	struct nouveau_dmem_bo_ops ops = *t->drm->dmem->bo;
-	u32 value;
-
-	ops.new = svm_bo_new_fails;
-	t->drm->dmem->bo = &ops;
-	svm_map(t, SVM_LARGE, RW, false);
-	svm_fill(t, t->area, t->size);
-	KUNIT_EXPECT_EQ(test, 0, svm_bind(t, t->area, t->size));
-	KUNIT_EXPECT_EQ(test, 0, svm_in_vram(t, t->area, t->size));
-	KUNIT_EXPECT_EQ(test, 0, fake_read(t->gpu, SVM_INST, t->area, &value));
-	KUNIT_EXPECT_EQ(test, svm_pattern(t->area), value);
-	svm_expect_filled(t, t->area, t->size);
-	svm_use_fake_bos(t);
 }
 
 static void bind_leaves_the_unmanaged_range_alone(struct kunit *test)
@@ -548,10 +443,7 @@ static struct kunit_case nouveau_svm_inject_cases[] = {
 	KUNIT_CASE(registers_of_a_lost_gpu_name_no_faults),
 	KUNIT_CASE(fault_that_comes_during_another_is_repeated),
 	KUNIT_CASE(faults_are_served_after_calls_to_the_gpu_failed),
-	KUNIT_CASE(suspend_during_a_fault_maps_nothing),
-	KUNIT_CASE(file_is_closed_during_a_fault),
 	KUNIT_CASE(no_vram_is_allocated_in_suspend),
-	KUNIT_CASE(memory_stays_if_no_vram_can_be_pinned),
 	KUNIT_CASE(bind_leaves_the_unmanaged_range_alone),
 	KUNIT_CASE(blocks_of_unmapped_memory_are_freed),
 	{}

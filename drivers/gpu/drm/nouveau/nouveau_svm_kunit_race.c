@@ -98,7 +98,7 @@ static void svm_replace_page(struct svm_thread *thread)
 	struct svm_hold *hold =
 		container_of(thread, struct svm_replace, thread)->hold;
 
-	wait_for_completion(&hold->reached);
+	svm_comes(thread->t, &hold->reached);
 	svm_zap(thread->t, thread->addr, PAGE_SIZE);
 	thread->result = svm_cpu_write(thread->addr, 2);
 	complete_all(&hold->released);
@@ -244,13 +244,14 @@ static struct nouveau_svm_block *svm_block(struct svm_test *t)
 
 /* Call the driver alone, with an event that no function for modules causes. */
 static bool svm_notify(struct svm_test *t, enum mmu_notifier_event event,
-		       unsigned int flags, unsigned long seq)
+		       unsigned int flags, unsigned long size,
+		       unsigned long seq)
 {
 	struct nouveau_svm_block *block = svm_block(t);
 	struct mmu_notifier_range range;
 
 	mmu_notifier_range_init(&range, event, flags, t->mm, t->area,
-				t->area + t->size);
+				t->area + size);
 	return block->notifier.ops->invalidate(&block->notifier, &range, seq);
 }
 
@@ -284,7 +285,7 @@ static void gpu_reads_on_if_only_write_access_is_lost(struct kunit *test)
 	for (i = 0; i < ARRAY_SIZE(reasons); i++) {
 		svm_map_one_of_each(t);
 		svm_notify(t, reasons[i].event, reasons[i].flags |
-			   MMU_NOTIFIER_RANGE_BLOCKABLE,
+			   MMU_NOTIFIER_RANGE_BLOCKABLE, t->size,
 			   svm_block(t)->notifier.invalidate_seq);
 		KUNIT_EXPECT_EQ_MSG(test, 0, svm_phys(t, t->area),
 				    "event %u", reasons[i].event);
@@ -295,28 +296,80 @@ static void gpu_reads_on_if_only_write_access_is_lost(struct kunit *test)
 	}
 }
 
+/* An entry of 2 MiB goes as a whole, also in VRAM. */
+static void huge_entry_goes_with_write_access_to_a_part(struct kunit *test)
+{
+	struct svm_test *t = svm_of(test);
+
+	svm_map(t, SVM_LARGE, RW, true);
+	svm_fill(t, t->area, t->size);
+	KUNIT_ASSERT_EQ(test, 0, svm_bind(t, t->area, t->size));
+	KUNIT_ASSERT_EQ(test, 0, svm_gpu_bad(t, t->area, PAGE_SIZE));
+	KUNIT_ASSERT_EQ(test, 1, fake_live_large(t->vmm));
+	svm_notify(t, MMU_NOTIFY_PROTECTION_PAGE, MMU_NOTIFIER_RANGE_BLOCKABLE,
+		   PAGE_SIZE, svm_block(t)->notifier.invalidate_seq);
+	KUNIT_EXPECT_EQ(test, 0, fake_live_entries(t->vmm));
+	KUNIT_EXPECT_EQ(test, 0, svm_gpu_bad(t, t->area, 4 * APART));
+	KUNIT_EXPECT_EQ(test, 512, svm_in_vram(t, t->area, t->size));
+	svm_compare(t);
+}
+
+struct svm_holder {
+	struct svm_thread thread;
+	struct completion locked;
+	struct completion tried;
+};
+
+/* Not for ever: the callback might wait for it. */
+static void svm_hold_mutex(struct svm_thread *thread)
+{
+	struct svm_holder *holder = container_of(thread, struct svm_holder,
+						 thread);
+	struct nouveau_svmm *svmm = thread->t->file.cli->svm.svmm;
+
+	mutex_lock(&svmm->mutex);
+	complete(&holder->locked);
+	wait_for_completion_timeout(&holder->tried, 10 * HZ);
+	mutex_unlock(&svmm->mutex);
+}
+
 /* The callback, when it must not sleep, as for the OOM reaper */
 static void callback_that_must_not_sleep_clears_nothing(struct kunit *test)
 {
 	struct svm_test *t = svm_of(test);
+	struct svm_holder holder = {};
 	struct mmu_interval_notifier *notifier;
 	unsigned long seq;
+	bool done;
 	u32 value;
 
 	svm_map(t, SVM_LARGE, RW, false);
 	KUNIT_ASSERT_EQ(test, 0, fake_read(t->gpu, SVM_INST, t->area, &value));
 	notifier = &svm_block(t)->notifier;
 	seq = notifier->invalidate_seq;
-	KUNIT_EXPECT_FALSE(test, svm_notify(t, MMU_NOTIFY_CLEAR, 0, seq + 2));
+	KUNIT_EXPECT_FALSE(test, svm_notify(t, MMU_NOTIFY_CLEAR, 0, t->size,
+					    seq + 2));
 	KUNIT_EXPECT_EQ(test, seq, notifier->invalidate_seq);
 	KUNIT_EXPECT_NE(test, 0, svm_phys(t, t->area));
 
 	/* The GPU has nothing: but what a walk is reading becomes stale. */
 	svm_zap(t, t->area, t->size);
 	seq = notifier->invalidate_seq;
-	KUNIT_EXPECT_TRUE(test, svm_notify(t, MMU_NOTIFY_CLEAR, 0, seq + 2));
+	KUNIT_EXPECT_TRUE(test, svm_notify(t, MMU_NOTIFY_CLEAR, 0, t->size,
+					   seq + 2));
 	KUNIT_EXPECT_EQ(test, seq + 2, notifier->invalidate_seq);
 	WRITE_ONCE(notifier->invalidate_seq, seq);
+
+	/* Not even that can be done while another task has the mutex. */
+	init_completion(&holder.locked);
+	init_completion(&holder.tried);
+	svm_thread_start(t, &holder.thread, svm_hold_mutex);
+	svm_comes(t, &holder.locked);
+	done = svm_notify(t, MMU_NOTIFY_CLEAR, 0, t->size, seq + 2);
+	complete(&holder.tried);
+	svm_thread_join(&holder.thread);
+	KUNIT_EXPECT_FALSE(test, done);
+	KUNIT_EXPECT_EQ(test, seq, notifier->invalidate_seq);
 }
 
 static void svm_zap_slowly(struct svm_thread *thread)
@@ -342,7 +395,7 @@ static void svm_wait_asleep(const struct svm_thread *threads, unsigned int nr)
 		msleep(20);
 		quiet++;
 		for (i = 0; i < nr; i++) {
-			if (task_is_running(threads[i].task))
+			if (threads[i].task && task_is_running(threads[i].task))
 				quiet = 0;
 		}
 	}
@@ -370,7 +423,7 @@ static void block_grows_to_both_sides_at_once(struct kunit *test)
 	init_completion(&end);
 	t->watch.until = &end;
 	svm_thread_start(t, &zap, svm_zap_slowly);
-	wait_for_completion(&t->watch.began);
+	svm_comes(t, &t->watch.began);
 	svm_thread_start(t, &bind[0], svm_bind_page);
 	svm_thread_start(t, &bind[1], svm_bind_page);
 	svm_wait_asleep(bind, 2);
@@ -417,7 +470,7 @@ static void late_error_cancels_no_access_of_another_channel(struct kunit *test)
 	reinit_completion(&hold->released);
 	t->gpu->nr_log = 0;
 	fake_report(t->gpu, &access, true);
-	wait_for_completion(&hold->reached);
+	svm_comes(t, &hold->reached);
 	nouveau_svmm_part(svmm, SVM_INST);
 	ret = nouveau_svmm_join(other.cli->svm.svmm, SVM_INST);
 	complete_all(&hold->released);
@@ -532,6 +585,7 @@ static struct kunit_case nouveau_svm_race_cases[] = {
 	KUNIT_CASE(gpu_cannot_write_a_page_that_is_cleaned),
 #ifndef NOUVEAU_SVM_STOCK
 	KUNIT_CASE(gpu_reads_on_if_only_write_access_is_lost),
+	KUNIT_CASE(huge_entry_goes_with_write_access_to_a_part),
 	KUNIT_CASE(callback_that_must_not_sleep_clears_nothing),
 	KUNIT_CASE(block_grows_to_both_sides_at_once),
 	KUNIT_CASE(late_error_cancels_no_access_of_another_channel),

@@ -134,7 +134,7 @@ static void stall_begin(struct svm_test *t, struct stall *stall,
 	};
 	beside->nr = max(beside->nr, 1);
 	svm_thread_start(t, &beside->thread, stall_run);
-	wait_for_completion(&stall->began);
+	svm_comes(t, &stall->began);
 }
 
 /* Faults of two files come at once, and one of them waits. */
@@ -254,6 +254,8 @@ static void device_is_removed_while_user_space_handles(struct kunit *test)
 	struct svm_test *t = svm_of(test);
 	struct stall *stall = stall_new(t);
 	struct stall_beside gpu = {}, other = {};
+	/* The address space keeps it. */
+	struct nouveau_svm *svm = t->drm->svm;
 	unsigned int from;
 	bool vram;
 
@@ -263,7 +265,7 @@ static void device_is_removed_while_user_space_handles(struct kunit *test)
 	stall_begin(t, stall, &gpu, SVM_INST);
 	stall_kill_channel(t, &gpu);
 	svm_thread_start(t, &other.thread, stall_remove);
-	stall_comes(&t->drm->svm->stopped);
+	stall_comes(&svm->stopped);
 	/* What the fault may use is not freed meanwhile. */
 	msleep(100);
 	vram = READ_ONCE(t->drm->dmem);
