@@ -77,11 +77,14 @@
 
 #include <linux/export.h>
 #include <linux/interval_tree_generic.h>
+#include <linux/ktime.h>
 #include <linux/mm.h>
 #include <linux/mmu_notifier.h>
 #include <linux/overflow.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
+
+#include <trace/events/mmu_notifier.h>
 
 #include "mmu_interval_state.h"
 #include "mmu_notifier_internal.h"
@@ -268,10 +271,35 @@ mmu_interval_start_passes(struct mmu_interval_visit *visit,
 	return true;
 }
 
+/* @sub may be resized during its callback. */
+static noinline bool
+mmu_interval_traced_pass(struct mmu_interval_visit *visit,
+			 struct mmu_interval_notifier *sub)
+{
+	const struct mmu_interval_notifier_ops *ops = sub->ops;
+	unsigned long start = READ_ONCE(sub->interval_tree.start);
+	unsigned long last = READ_ONCE(sub->interval_tree.last);
+	const void *function = ops->invalidate;
+	u64 begin = ktime_get_ns();
+	bool done;
+
+	if (ops->invalidate_start) {
+		function = ops->invalidate_start;
+		done = mmu_interval_start_passes(visit, sub);
+	} else {
+		done = ops->invalidate(sub, visit->range, visit->seq);
+	}
+	trace_mmu_invalidate_call(visit->range, start, last, function,
+				  visit->seq, !done, ktime_get_ns() - begin);
+	return done;
+}
+
 /* Call the first or only pass. Returns false if it would have to sleep. */
 static bool mmu_interval_first_pass(struct mmu_interval_visit *visit,
 				    struct mmu_interval_notifier *sub)
 {
+	if (trace_mmu_invalidate_call_enabled())
+		return mmu_interval_traced_pass(visit, sub);
 	if (likely(!sub->ops->invalidate_start))
 		return sub->ops->invalidate(sub, visit->range, visit->seq);
 	return mmu_interval_start_passes(visit, sub);
@@ -328,6 +356,27 @@ static void mmu_interval_pick(struct mmu_interval_visit *visit)
 	visit->next = node;
 }
 
+/* The subscription stays until its second pass is counted. */
+static void mmu_interval_finish(struct mmu_interval_visit *visit,
+				struct mmu_interval_notifier *sub,
+				struct mmu_interval_notifier_finish *finish)
+{
+	const struct mmu_interval_notifier_ops *ops = sub->ops;
+	u64 begin;
+
+	if (!trace_mmu_invalidate_call_enabled()) {
+		ops->invalidate_finish(finish);
+		return;
+	}
+	begin = ktime_get_ns();
+	ops->invalidate_finish(finish);
+	trace_mmu_invalidate_call(visit->range,
+				  READ_ONCE(sub->interval_tree.start),
+				  READ_ONCE(sub->interval_tree.last),
+				  ops->invalidate_finish, visit->seq, false,
+				  ktime_get_ns() - begin);
+}
+
 /*
  * Run second passes in the order of the first passes, to wait for the oldest
  * work first.
@@ -344,7 +393,7 @@ mmu_interval_second_passes(struct mmu_intervals *intervals,
 		struct mmu_interval_notifier *sub = finish->notifier;
 		bool removed;
 
-		sub->ops->invalidate_finish(finish);
+		mmu_interval_finish(visit, sub, finish);
 		scoped_guard(spinlock, &intervals->lock) {
 			atomic_dec(&sub->state.second_passes);
 			removed = sub->state.removed;
@@ -461,6 +510,7 @@ int mmu_intervals_start(struct mmu_intervals *intervals,
 	struct interval_tree_node *node;
 	unsigned int slot;
 
+	trace_mmu_invalidate_start(range);
 	spin_lock(&intervals->lock);
 	slot = mmu_inflight_start(&intervals->inflight, range->start,
 				  range->end - 1);
@@ -484,6 +534,7 @@ void mmu_intervals_end(struct mmu_intervals *intervals,
 {
 	bool wake;
 
+	trace_mmu_invalidate_end(range);
 	spin_lock(&intervals->lock);
 	mmu_inflight_end(&intervals->inflight,
 			 mmu_notifier_range_put_slot(range));
@@ -642,13 +693,68 @@ static noinline int mmu_interval_begin_slow(struct mmu_interval_notifier *sub,
 	return 0;
 }
 
+/* Trace what @sub will wait for. False if it will not wait. */
+static bool mmu_interval_trace_wait(const struct mmu_interval_notifier *sub)
+{
+	struct mmu_intervals *intervals = mmu_intervals_of(sub);
+	const struct interval_tree_node *node = &sub->interval_tree;
+	const struct mmu_inflight *inflight = &intervals->inflight;
+	const struct mmu_inflight_slot *oldest = NULL;
+	unsigned long slots, left;
+
+	guard(spinlock)(&intervals->lock);
+	slots = mmu_inflight_overlaps(inflight, node->start, node->last);
+	for (left = slots; left; left &= left - 1) {
+		const struct mmu_inflight_slot *slot;
+
+		slot = &inflight->slots[__ffs(left)];
+		if (!oldest || (long)(slot->number - oldest->number) < 0)
+			oldest = slot;
+	}
+	if (!oldest && !inflight->untracked)
+		return false;
+	trace_mmu_interval_wait_begin(sub, hweight_long(slots),
+				      inflight->untracked,
+				      oldest ? oldest->first : 0,
+				      oldest ? oldest->last + 1 : 0);
+	return true;
+}
+
+static noinline int
+mmu_interval_begin_traced(struct mmu_interval_notifier *sub, unsigned long *seq,
+			  long *left)
+{
+	bool waits = mmu_interval_trace_wait(sub);
+	u64 begin = ktime_get_ns();
+	int ret = mmu_interval_begin_slow(sub, seq, left);
+
+	if (waits)
+		trace_mmu_interval_wait_end(sub, ret, ktime_get_ns() - begin);
+	return ret;
+}
+
+static bool mmu_interval_wait_is_traced(void)
+{
+	return trace_mmu_interval_wait_begin_enabled() ||
+	       trace_mmu_interval_wait_end_enabled();
+}
+
+static __always_inline int
+mmu_interval_begin_wait(struct mmu_interval_notifier *sub, unsigned long *seq,
+			long *left)
+{
+	if (mmu_interval_wait_is_traced())
+		return mmu_interval_begin_traced(sub, seq, left);
+	return mmu_interval_begin_slow(sub, seq, left);
+}
+
 /* Without a limit. Not inline, so that the fast path has no stack frame. */
 static noinline unsigned long
 mmu_interval_begin_untimed(struct mmu_interval_notifier *sub)
 {
 	unsigned long seq;
 
-	mmu_interval_begin_slow(sub, &seq, NULL);
+	mmu_interval_begin_wait(sub, &seq, NULL);
 	return seq;
 }
 
@@ -699,7 +805,7 @@ int mmu_interval_read_begin_timeout(struct mmu_interval_notifier *interval_sub,
 	mmu_notifier_might_wait();
 	if (mmu_interval_begin_fast(interval_sub, seq))
 		return 0;
-	return mmu_interval_begin_slow(interval_sub, seq, &left);
+	return mmu_interval_begin_wait(interval_sub, seq, &left);
 }
 EXPORT_SYMBOL_GPL(mmu_interval_read_begin_timeout);
 

@@ -80,6 +80,7 @@
 
 #include <linux/context_tracking_state.h>
 #include <linux/export.h>
+#include <linux/ktime.h>
 #include <linux/mm.h>
 #include <linux/mmu_notifier.h>
 #include <linux/rculist.h>
@@ -90,6 +91,9 @@
 #include <linux/srcu.h>
 
 #include "mmu_notifier_internal.h"
+
+#define CREATE_TRACE_POINTS
+#include <trace/events/mmu_notifier.h>
 
 DEFINE_SRCU(mmu_notifier_calls);
 
@@ -273,6 +277,33 @@ EXPORT_SYMBOL_GPL(mmu_notifier_range_update_to_read_only);
 
 /* Dispatch */
 
+static noinline int
+mmu_notifier_traced_start(struct mmu_notifier *subscription,
+			  const struct mmu_notifier_range *range)
+{
+	const struct mmu_notifier_ops *ops = subscription->ops;
+	u64 begin = ktime_get_ns();
+	int ret = ops->invalidate_range_start(subscription, range);
+
+	trace_mmu_invalidate_call(range, 0, ULONG_MAX,
+				  ops->invalidate_range_start, 0, ret,
+				  ktime_get_ns() - begin);
+	return ret;
+}
+
+static noinline void
+mmu_notifier_traced_end(struct mmu_notifier *subscription,
+			const struct mmu_notifier_range *range)
+{
+	const struct mmu_notifier_ops *ops = subscription->ops;
+	u64 begin = ktime_get_ns();
+
+	ops->invalidate_range_end(subscription, range);
+	trace_mmu_invalidate_call(range, 0, ULONG_MAX,
+				  ops->invalidate_range_end, 0, false,
+				  ktime_get_ns() - begin);
+}
+
 static int mmu_notifier_call_start(struct mmu_notifier *subscription,
 				   const struct mmu_notifier_range *range)
 {
@@ -281,7 +312,11 @@ static int mmu_notifier_call_start(struct mmu_notifier *subscription,
 
 	if (!blockable)
 		non_block_start();
-	ret = subscription->ops->invalidate_range_start(subscription, range);
+	if (trace_mmu_invalidate_call_enabled())
+		ret = mmu_notifier_traced_start(subscription, range);
+	else
+		ret = subscription->ops->invalidate_range_start(subscription,
+								range);
 	if (!blockable)
 		non_block_end();
 	/*
@@ -300,7 +335,10 @@ static void mmu_notifier_call_end(struct mmu_notifier *subscription,
 
 	if (!blockable)
 		non_block_start();
-	subscription->ops->invalidate_range_end(subscription, range);
+	if (trace_mmu_invalidate_call_enabled())
+		mmu_notifier_traced_end(subscription, range);
+	else
+		subscription->ops->invalidate_range_end(subscription, range);
 	if (!blockable)
 		non_block_end();
 }
@@ -326,6 +364,7 @@ static void
 mmu_notifier_counted_end(struct mmu_notifier_subscriptions *subscriptions,
 			 struct mmu_notifier_range *range)
 {
+	trace_mmu_invalidate_end(range);
 	mmu_notifier_range_put_slot(range);
 	mmu_notifier_count_end(mmu_notifier_count(range->mm, MMU_COUNT_LISTED));
 	/*
@@ -374,6 +413,15 @@ mmu_notifier_list_start(struct mmu_notifier_subscriptions *subscriptions,
 	if (unlikely(refused) && !mmu_notifier_range_blockable(range))
 		return mmu_notifier_refused(range, registered);
 	return 0;
+}
+
+/* Call the only subscription there was at the start. */
+static noinline int
+mmu_notifier_start_traced(struct mmu_notifier_subscriptions *subscriptions,
+			  struct mmu_notifier_range *range)
+{
+	trace_mmu_invalidate_start(range);
+	return mmu_notifier_list_start(subscriptions, range, 1);
 }
 
 /* The number of the last subscription that the invalidation calls */
@@ -433,6 +481,8 @@ __mmu_notifier_invalidate_range_start(struct mmu_notifier_range *range,
 		mmu_notifier_range_set_slot(range, MMU_SLOT_COUNTED);
 		if (unlikely(hlist_empty(&subscriptions->list)))
 			return 0;
+		if (trace_mmu_invalidate_start_enabled())
+			return mmu_notifier_start_traced(subscriptions, range);
 		/* Further subscribers wait for this invalidation. */
 		return mmu_notifier_list_start(subscriptions, range, 1);
 	}
