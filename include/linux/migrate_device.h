@@ -52,7 +52,7 @@ struct vm_fault;
  * @MIGRATE_NO_DESTINATION: the driver supplied no destination, or one that
  *	could not replace the page
  *
- * The tracepoint hmm_migrate_refuse has names for these.
+ * The tracepoint migrate_refuse has names for these.
  */
 enum migrate_refusal {
 	MIGRATE_NOT_REFUSED,

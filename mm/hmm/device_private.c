@@ -23,6 +23,7 @@
  * and uffd bits of swap entries, which write protection keeps. UFFDIO_MOVE sets
  * both anew, for the destination.
  */
+#include <linux/ktime.h>
 #include <linux/memremap.h>
 #include <linux/migrate.h>
 #include <linux/mm.h>
@@ -32,6 +33,8 @@
 
 #include "../internal.h"
 
+#include <trace/events/migrate_device.h>
+
 /* Faults */
 
 /* Drivers must declare that they do not need mmap_lock. */
@@ -39,6 +42,29 @@ static bool device_private_may_fault(const struct vm_fault *vmf)
 {
 	return !(vmf->flags & FAULT_FLAG_VMA_LOCK) ||
 	       page_pgmap(vmf->page)->flags & PGMAP_FAULT_VMA_LOCK;
+}
+
+/* The driver may drop the lock that keeps the VMA, and free the page. */
+static noinline vm_fault_t device_private_traced_call(struct vm_fault *vmf)
+{
+	unsigned int order = folio_order(page_folio(vmf->page));
+	struct mm_struct *mm = vmf->vma->vm_mm;
+	unsigned long addr = vmf->address;
+	u64 begin = ktime_get_ns();
+	vm_fault_t ret;
+
+	ret = page_pgmap(vmf->page)->ops->migrate_to_ram(vmf);
+	trace_device_private_fault(mm, addr, page_to_pfn(vmf->page), order,
+				   (__force unsigned int)ret,
+				   ktime_get_ns() - begin);
+	return ret;
+}
+
+static vm_fault_t device_private_call(struct vm_fault *vmf)
+{
+	if (trace_device_private_fault_enabled())
+		return device_private_traced_call(vmf);
+	return page_pgmap(vmf->page)->ops->migrate_to_ram(vmf);
 }
 
 /*
@@ -63,7 +89,7 @@ static vm_fault_t device_private_migrate(struct vm_fault *vmf, softleaf_t entry,
 	}
 	get_page(page);
 	spin_unlock(ptl);
-	ret = page_pgmap(page)->ops->migrate_to_ram(vmf);
+	ret = device_private_call(vmf);
 	/* The page may be in another folio by now, after a split. */
 	unlock_page(page);
 	put_page(page);

@@ -13,6 +13,7 @@
  *
  *	migrate_split.c		split folios that do not migrate as a whole
  *	migrate_populate.c	fill holes
+ *	migrate_trace.c		the tracepoints
  *	migrate_fill.c		between the stages, for drivers that leave it to
  *				the core: allocate destinations, see what to copy
  *
@@ -43,6 +44,7 @@
 
 #include "../internal.h"
 #include "migrate_entry.h"
+#include "migrate_trace.h"
 
 struct hmm_walk;
 
@@ -145,6 +147,8 @@ static inline void migrate_cancel(struct migrate_vma *migrate, unsigned long i,
 static inline void migrate_cancel_hole(struct migrate_vma *migrate,
 				       unsigned long i)
 {
+	migrate_trace_refuse(migrate, i, MIGRATE_INSTALL,
+			     MIGRATE_NO_DESTINATION);
 	migrate_set(migrate, i, MIGRATE_INSTALL,
 		    migrate_unmoved(migrate, MIGRATE_NO_DESTINATION));
 }

@@ -33,8 +33,7 @@
 #include "migrate_pte.h"
 #include "softleaf.h"
 
-#define CREATE_TRACE_POINTS
-#include <trace/events/hmm.h>
+#include <trace/events/migrate_device.h>
 
 /**
  * struct migrate_walk - one walk that collects
@@ -81,7 +80,7 @@ static void migrate_collect_refuse(struct migrate_walk *w, unsigned long addr,
 {
 	unsigned long i = migrate_index(w->migrate, addr);
 
-	trace_hmm_migrate_refuse(addr, why);
+	trace_migrate_refuse(addr, 0, nr, MIGRATE_COLLECT, why);
 	if (migrate_collect_answers(w))
 		while (nr--)
 			w->migrate->src[i++] = migrate_refused(why);
@@ -924,6 +923,7 @@ void migrate_collect(struct migrate_vma *migrate)
 	mmu_notifier_invalidate_range_start(&range);
 	migrate_collect_range(&w, migrate->start, migrate->end);
 	mmu_notifier_invalidate_range_end(&range);
+	trace_migrate_collect(migrate, migrate->cpages);
 }
 
 #ifdef CONFIG_HMM_MIRROR
@@ -947,7 +947,10 @@ unsigned long migrate_collect_answering(struct migrate_vma *migrate,
 		.vma = migrate->vma,
 		.answers = answers,
 	};
+	unsigned long end;
 
-	return migrate_collect_range(&w, migrate->start, migrate->end);
+	end = migrate_collect_range(&w, migrate->start, migrate->end);
+	trace_migrate_collect(migrate, migrate->cpages);
+	return end;
 }
 #endif

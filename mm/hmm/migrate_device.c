@@ -13,6 +13,8 @@
 #include "../internal.h"
 #include "migrate.h"
 
+#include <trace/events/migrate_device.h>
+
 static struct migrate_vma migrate_device_init(unsigned long *src,
 					      unsigned long *dst,
 					      unsigned long npages)
@@ -22,6 +24,13 @@ static struct migrate_vma migrate_device_init(unsigned long *src,
 		.dst = dst,
 		.npages = npages,
 	};
+}
+
+/* By page frame, locking folios is what collect does otherwise. */
+static void migrate_device_refuse(unsigned long pfn, unsigned long npages,
+				  enum migrate_refusal why)
+{
+	trace_migrate_refuse(0, pfn, npages, MIGRATE_COLLECT, why);
 }
 
 /* The folio of a page in use, referenced, or NULL */
@@ -96,9 +105,12 @@ unsigned long migrate_device_pfn_lock(unsigned long pfn)
 	 * the holder of the lock had a reference. In that case, keep ours and
 	 * lock the folio; migrate_device_unmap() will free it.
 	 */
-	while (!folio_trylock(folio))
-		if (atomic_add_unless(&folio->_refcount, -1, 1))
-			return 0;
+	while (!folio_trylock(folio)) {
+		if (!atomic_add_unless(&folio->_refcount, -1, 1))
+			continue;
+		migrate_device_refuse(pfn, 1, MIGRATE_LOCKED);
+		return 0;
+	}
 	return migrate_device_entry(folio);
 }
 EXPORT_SYMBOL(migrate_device_pfn_lock);
@@ -197,11 +209,15 @@ static unsigned long migrate_device_count_listed(const struct folio *folio,
  */
 static unsigned long migrate_device_skip(const struct folio *folio,
 					 unsigned long *pfns,
-					 unsigned long left)
+					 unsigned long left,
+					 enum migrate_refusal why)
 {
-	unsigned long nr =
-		folio ? migrate_device_count_listed(folio, pfns, left) : 1;
+	unsigned long nr = 1;
 
+	if (folio) {
+		nr = migrate_device_count_listed(folio, pfns, left);
+		migrate_device_refuse(pfns[0], nr, why);
+	}
 	memset(pfns, 0, nr * sizeof(*pfns));
 	return nr;
 }
@@ -229,7 +245,7 @@ static unsigned long migrate_device_list_part(struct folio *folio,
 	unsigned long nr;
 
 	if (split_folio(folio)) {
-		nr = migrate_device_skip(folio, pfns, left);
+		nr = migrate_device_skip(folio, pfns, left, MIGRATE_UNSPLIT);
 		migrate_device_put_folio(folio);
 		return nr;
 	}
@@ -239,6 +255,7 @@ static unsigned long migrate_device_list_part(struct folio *folio,
 		return migrate_device_list_whole(folio, pfns);
 	if (folio)
 		migrate_device_put_folio(folio);
+	migrate_device_refuse(pfns[0], 1, MIGRATE_LOCKED);
 	pfns[0] = 0;
 	return 1;
 }
@@ -257,7 +274,7 @@ static unsigned long migrate_device_list_folio(unsigned long *pfns,
 		return migrate_device_is_all_listed(folio, pfns, left) ?
 			migrate_device_list_whole(folio, pfns) :
 			migrate_device_list_part(folio, pfns, left);
-	nr = migrate_device_skip(folio, pfns, left);
+	nr = migrate_device_skip(folio, pfns, left, MIGRATE_LOCKED);
 	if (folio)
 		folio_put(folio);
 	return nr;

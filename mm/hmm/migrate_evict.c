@@ -31,6 +31,8 @@
 
 #include "migrate.h"
 
+#include <trace/events/migrate_device.h>
+
 #define MIGRATE_EVICT_BATCH		HPAGE_PMD_NR
 #define MIGRATE_EVICT_IDLE_PASSES	10	/* the last pause is 2^9 ms */
 
@@ -173,7 +175,8 @@ int migrate_device_evict(struct migrate_evict *evict)
 {
 	unsigned long deadline = jiffies + evict->timeout;
 	unsigned long *src, before;
-	unsigned int idle = 0;
+	unsigned int idle = 0, passes = 0;
+	int ret = 0;
 
 	evict->moved = 0;
 	src = kvmalloc_array(2 * MIGRATE_EVICT_BATCH, sizeof(*src), GFP_KERNEL);
@@ -181,6 +184,7 @@ int migrate_device_evict(struct migrate_evict *evict)
 		return -ENOMEM;
 	for (;;) {
 		before = evict->moved;
+		passes++;
 		if (!migrate_evict_pass(evict, deadline, src) ||
 		    migrate_evict_is_over(evict, deadline))
 			break;
@@ -194,8 +198,9 @@ int migrate_device_evict(struct migrate_evict *evict)
 	}
 	kvfree(src);
 	migrate_evict_report(evict);
-	if (!evict->remaining)
-		return 0;
-	return fatal_signal_pending(current) ? -EINTR : -EBUSY;
+	if (evict->remaining)
+		ret = fatal_signal_pending(current) ? -EINTR : -EBUSY;
+	trace_migrate_evict(evict, passes, ret);
+	return ret;
 }
 EXPORT_SYMBOL_GPL(migrate_device_evict);

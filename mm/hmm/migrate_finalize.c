@@ -347,4 +347,5 @@ void migrate_finalize(struct migrate_vma *migrate)
 					  migrate_folio_of(migrate->dst[i]));
 	}
 	folios_put(&batch);
+	migrate_trace_finalize(migrate);
 }

@@ -146,6 +146,27 @@ static bool migrate_install_move(const struct migrate_vma *migrate,
 	return true;
 }
 
+/* Why a folio that could be migrated after unmap cannot be now */
+static enum migrate_refusal
+migrate_install_refusal(const struct migrate_vma *migrate, unsigned long i)
+{
+	struct folio *folio = migrate_folio_of(migrate->src[i]);
+
+	if (folio_ref_count(folio) != folio_expected_ref_count(folio) + 1)
+		return MIGRATE_PINNED;
+	return MIGRATE_NO_DESTINATION;
+}
+
+/* Not inline: the loop over all entries keeps its registers. */
+static noinline void migrate_install_cancel(struct migrate_vma *migrate,
+					    unsigned long i)
+{
+	if (tracepoint_enabled(migrate_refuse))
+		__migrate_trace_refuse(migrate, i, MIGRATE_INSTALL,
+				       migrate_install_refusal(migrate, i));
+	migrate_cancel(migrate, i, MIGRATE_INSTALL);
+}
+
 static void migrate_install_folio(struct migrate_vma *migrate, unsigned long i)
 {
 	unsigned long from = migrate->src[i];
@@ -157,7 +178,7 @@ static void migrate_install_folio(struct migrate_vma *migrate, unsigned long i)
 		to = NULL;
 	if (!to || !migrate_install_move(migrate, to,
 					 migrate_folio_of(migrate->src[i])))
-		migrate_cancel(migrate, i, MIGRATE_INSTALL);
+		migrate_install_cancel(migrate, i);
 }
 
 /* Holes */
@@ -317,4 +338,5 @@ void migrate_install(struct migrate_vma *migrate)
 	}
 	if (hole < migrate->npages)
 		migrate_install_holes(migrate, hole);
+	migrate_trace_install(migrate);
 }

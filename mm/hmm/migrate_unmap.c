@@ -19,6 +19,8 @@
 #include "../internal.h"
 #include "migrate.h"
 
+#include <trace/events/migrate_device.h>
+
 #define for_each_migrate_entry(i, migrate)				\
 	for ((i) = 0; (i) < (migrate)->npages;			\
 	     (i) += migrate_entry_pages((migrate)->src[i]))
@@ -160,11 +162,16 @@ static bool migrate_unmap_accepts_large(const struct migrate_vma *migrate,
 static bool migrate_unmap_prepare(struct migrate_vma *migrate, unsigned long i,
 				  bool *drained)
 {
-	if (!migrate_unmap_can_migrate(migrate, i, drained))
+	if (!migrate_unmap_can_migrate(migrate, i, drained)) {
+		migrate_trace_refuse(migrate, i, MIGRATE_UNMAP, MIGRATE_PINNED);
 		return false;
-	return !migrate_is_large(migrate->src[i]) ||
-	       migrate_unmap_accepts_large(migrate, i) ||
-	       !migrate_split_folio(migrate, i, 0, MIGRATE_UNMAP);
+	}
+	if (!migrate_is_large(migrate->src[i]) ||
+	    migrate_unmap_accepts_large(migrate, i) ||
+	    !migrate_split_folio(migrate, i, 0, MIGRATE_UNMAP))
+		return true;
+	migrate_trace_refuse(migrate, i, MIGRATE_UNMAP, MIGRATE_UNSPLIT);
+	return false;
 }
 
 /* Put the folio of a RESTORED entry back on the LRU, and map it again. */
@@ -202,6 +209,7 @@ static unsigned long migrate_unmap_finish(struct migrate_vma *migrate,
 						       MIGRATE_MARK_SOLE);
 		moving += !!(migrate->src[i] & MIGRATE_PFN_MIGRATE);
 	}
+	trace_migrate_unmap(migrate, moving);
 	return moving;
 }
 
