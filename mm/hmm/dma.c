@@ -24,6 +24,8 @@
 #include "dma_slots.h"
 #include "pfn.h"
 
+#include <trace/events/hmm.h>
+
 /* An entry covers all slots of its map, byte by byte. */
 struct maple_tree hmm_dma_slots = MTREE_INIT(hmm_dma_slots, MT_FLAGS_USE_RCU);
 
@@ -532,6 +534,59 @@ static int hmm_dma_map_runs(struct device *dev, struct hmm_dma_map *map,
 	return dma_iova_sync(dev, &map->state, from * size, (to - from) * size);
 }
 
+/* Map all runs, or none. */
+static int hmm_dma_map_all(struct device *dev, struct hmm_dma_map *map,
+			   size_t idx, size_t nr, unsigned int flags,
+			   struct pci_p2pdma_map_state *p2pdma_state)
+{
+	size_t end = idx + nr;
+	dma_addr_t addr;
+	int ret;
+
+	/* The most frequent case by far: nothing to join, nothing to undo */
+	if (nr == 1 && dma_use_iova(&map->state)) {
+		unsigned long pfn = READ_ONCE(map->pfn_list[idx]);
+
+		if (!hmm_dma_is_unmapped(pfn))
+			return 0;
+		return hmm_dma_map_entry(dev, map, idx, pfn, p2pdma_state,
+					 &addr);
+	}
+
+	ret = hmm_dma_map_runs(dev, map, idx, end, flags, p2pdma_state);
+	if (ret)
+		hmm_dma_undo(dev, map, idx, end);
+	else
+		hmm_dma_commit(map, idx, end);
+	return ret;
+}
+
+static noinline int
+hmm_dma_map_traced(struct device *dev, struct hmm_dma_map *map, size_t idx,
+		   size_t nr, unsigned int flags,
+		   struct pci_p2pdma_map_state *p2pdma_state)
+{
+	size_t i, unmapped = 0, segments = 0;
+	phys_addr_t next = 0;
+	int ret;
+
+	for (i = 0; i < nr; i++) {
+		unsigned long slot = READ_ONCE(map->pfn_list[idx + i]);
+		phys_addr_t phys = hmm_pfn_to_phys(slot);
+
+		if (!hmm_dma_is_unmapped(slot)) {
+			next = 0;
+			continue;
+		}
+		unmapped++;
+		segments += phys != next;
+		next = phys + map->dma_entry_size;
+	}
+	ret = hmm_dma_map_all(dev, map, idx, nr, flags, p2pdma_state);
+	trace_hmm_dma_map(dev, idx, nr, unmapped, segments, ret);
+	return ret;
+}
+
 /**
  * hmm_dma_map_range() - map the pages of a range of slots for DMA
  * @dev: the device of the map
@@ -560,26 +615,10 @@ int hmm_dma_map_range(struct device *dev, struct hmm_dma_map *map, size_t idx,
 		      size_t nr, unsigned int flags,
 		      struct pci_p2pdma_map_state *p2pdma_state)
 {
-	size_t end = idx + nr;
-	dma_addr_t addr;
-	int ret;
-
-	/* The most frequent case by far: nothing to join, nothing to undo */
-	if (nr == 1 && dma_use_iova(&map->state)) {
-		unsigned long pfn = READ_ONCE(map->pfn_list[idx]);
-
-		if (!hmm_dma_is_unmapped(pfn))
-			return 0;
-		return hmm_dma_map_entry(dev, map, idx, pfn, p2pdma_state,
-					 &addr);
-	}
-
-	ret = hmm_dma_map_runs(dev, map, idx, end, flags, p2pdma_state);
-	if (ret)
-		hmm_dma_undo(dev, map, idx, end);
-	else
-		hmm_dma_commit(map, idx, end);
-	return ret;
+	if (trace_hmm_dma_map_enabled())
+		return hmm_dma_map_traced(dev, map, idx, nr, flags,
+					  p2pdma_state);
+	return hmm_dma_map_all(dev, map, idx, nr, flags, p2pdma_state);
 }
 EXPORT_SYMBOL_GPL(hmm_dma_map_range);
 
@@ -636,6 +675,7 @@ size_t hmm_dma_unmap_range(struct device *dev, struct hmm_dma_map *map,
 	hmm_dma_unlink_begin(&unlinked);
 	total = hmm_dma_unlink_mapped(dev, map, idx, end, &unlinked);
 	hmm_dma_unlink_sync(dev, map, &unlinked);
+	trace_hmm_dma_unmap(dev, idx, nr, total);
 
 	for (; idx < end; idx++) {
 		unsigned long slot = xchg(&map->pfn_list[idx], 0);

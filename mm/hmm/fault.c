@@ -22,6 +22,9 @@
 #include "access.h"
 #include "fault.h"
 
+#define CREATE_TRACE_POINTS
+#include <trace/events/hmm.h>
+
 /* Anonymous memory comes in single pages or in folios of four and more. */
 #define HMM_SMALLEST_FOLIO	(4 * PAGE_SIZE)
 
@@ -144,17 +147,15 @@ static unsigned int hmm_fault_flags(const struct hmm_faulter *faulter,
 	return flags;
 }
 
-static enum hmm_outcome hmm_fault_one(struct hmm_faulter *faulter,
-				      const struct hmm_span *span,
-				      unsigned long addr)
+/* What handle_mm_fault() has returned */
+static enum hmm_outcome hmm_fault_outcome(struct hmm_faulter *faulter,
+					  unsigned long addr, vm_fault_t ret)
 {
-	unsigned int flags = hmm_fault_flags(faulter, span, addr);
-	vm_fault_t ret = handle_mm_fault(span->vma, addr, flags, NULL);
-
 	if (ret & (VM_FAULT_RETRY | VM_FAULT_COMPLETED)) {
 		/* It must not drop the lock unless it is allowed to. */
 		if (WARN_ON_ONCE(!faulter->may_unlock))
 			return HMM_COLLIDED;
+		faulter->unlocks++;
 		/*
 		 * Under the VMA lock, some handlers return VM_FAULT_RETRY
 		 * before they have tried anything.
@@ -168,6 +169,19 @@ static enum hmm_outcome hmm_fault_one(struct hmm_faulter *faulter,
 	if (ret & VM_FAULT_ERROR)
 		return HMM_NO_ACCESS;
 	return HMM_FAULTED;
+}
+
+static enum hmm_outcome hmm_fault_one(struct hmm_faulter *faulter,
+				      const struct hmm_span *span,
+				      unsigned long addr)
+{
+	unsigned int flags = hmm_fault_flags(faulter, span, addr);
+	vm_fault_t ret = handle_mm_fault(span->vma, addr, flags, NULL);
+	enum hmm_outcome outcome = hmm_fault_outcome(faulter, addr, ret);
+
+	faulter->faults++;
+	trace_hmm_fault(addr, span->write, (__force unsigned int)ret, outcome);
+	return outcome;
 }
 
 /**

@@ -11,12 +11,16 @@
  * struct hmm_faulter - how the faults of one call are made
  * @may_unlock: the fault handler may drop the lock
  * @vma_locked: the lock is that of the VMA, not mmap_lock
+ * @faults: number of faults so far, for the tracepoints
+ * @unlocks: how many of them dropped the lock
  * @tried: the address of the last fault for which the handler dropped the lock
  *	and requested a retry, or %HMM_NOT_TRIED
  */
 struct hmm_faulter {
 	bool may_unlock;
 	bool vma_locked;
+	unsigned int faults;
+	unsigned int unlocks;
 	unsigned long tried;
 };
 

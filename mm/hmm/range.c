@@ -55,6 +55,8 @@
 #include "request.h"
 #include "walk.h"
 
+#include <trace/events/hmm.h>
+
 /*
  * Refuse only what cannot be handled. The caller must ensure that the range is
  * within the notifier's interval: the sequence covers nothing else.
@@ -140,6 +142,17 @@ static enum hmm_outcome hmm_range_advance(struct hmm_walk *w,
 	return outcome;
 }
 
+static noinline int hmm_range_traced_end(const struct hmm_range *range,
+					 const struct hmm_faulter *faulter,
+					 enum hmm_outcome outcome)
+{
+	int ret = hmm_outcome_errno(outcome);
+
+	trace_hmm_range_end(range, ret, outcome == HMM_COLLIDED,
+			    faulter->faults, faulter->unlocks);
+	return ret;
+}
+
 /* Not inline: the copy would need stack space for aligned ranges, too. */
 static noinline int hmm_range_fault_unaligned(const struct hmm_range *range)
 {
@@ -196,11 +209,16 @@ int hmm_range_fault(struct hmm_range *range)
 		return hmm_range_fault_unaligned(range);
 	mmap_assert_locked(range->notifier->mm);
 
+	trace_hmm_range_begin(range, false);
 	hmm_walk_init(&w, range);
 	outcome = hmm_range_advance(&w, &faulter);
-	if (unlikely(outcome == HMM_COLLIDED))
+	if (unlikely(outcome == HMM_COLLIDED)) {
+		trace_hmm_collide(range, w.next);
 		mmu_interval_note_stale(range->notifier, range->notifier_seq,
 					(void *)_RET_IP_);
+	}
+	if (trace_hmm_range_end_enabled())
+		return hmm_range_traced_end(range, &faulter, outcome);
 	return hmm_outcome_errno(outcome);
 }
 EXPORT_SYMBOL(hmm_range_fault);
@@ -239,6 +257,7 @@ int hmm_range_pack_requests(const struct hmm_range *range,
  *	in slots are ignored
  * @timeout: jiffies to retry after invalidations; 0 for no limit
  * @deadline: when that time is over
+ * @collisions: attempts that were lost to an invalidation
  * @needs_mmap_lock: the next step failed under the VMA's lock
  */
 struct hmm_range_try {
@@ -247,6 +266,7 @@ struct hmm_range_try {
 	unsigned char *packed;
 	unsigned long timeout;
 	unsigned long deadline;
+	unsigned int collisions;
 	bool needs_mmap_lock;
 };
 
@@ -360,6 +380,10 @@ static int hmm_range_try_run(struct hmm_range_try *a, struct hmm_range *range)
 		ret = hmm_range_try_advance(a, range->notifier->mm, &outcome);
 		if (ret)
 			return ret;
+		if (outcome == HMM_COLLIDED) {
+			a->collisions++;
+			trace_hmm_collide(range, a->walk.next);
+		}
 	}
 }
 
@@ -413,7 +437,10 @@ int hmm_range_fault_unlocked_timeout(struct hmm_range *range,
 	ret = hmm_range_try_init(&attempts, range, timeout);
 	if (ret)
 		return ret;
+	trace_hmm_range_begin(range, true);
 	ret = hmm_range_try_run(&attempts, range);
+	trace_hmm_range_end(range, ret, attempts.collisions,
+			    attempts.faulter.faults, attempts.faulter.unlocks);
 	kvfree(attempts.packed);
 	return ret;
 }

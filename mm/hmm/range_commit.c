@@ -23,6 +23,8 @@
 #include "request.h"
 #include "walk.h"
 
+#include <trace/events/hmm.h>
+
 static bool hmm_commit_is_valid(const struct hmm_commit *commit)
 {
 	const struct hmm_range *range = commit->range;
@@ -56,10 +58,12 @@ static int hmm_commit_program(struct hmm_commit *commit)
 
 	if (ret)
 		return ret;
-	if (mmu_interval_read_retry(range->notifier, range->notifier_seq))
+	if (mmu_interval_read_retry(range->notifier, range->notifier_seq)) {
+		trace_hmm_collide(range, range->end);
 		ret = -EAGAIN;
-	else
+	} else {
 		ret = commit->program(commit);
+	}
 	hmm_commit_unlock(commit);
 	return ret;
 }
@@ -100,6 +104,7 @@ int hmm_range_commit(struct hmm_commit *commit)
 {
 	unsigned long deadline = jiffies + commit->timeout;
 	struct hmm_range *range = commit->range;
+	unsigned int attempts = 0;
 	unsigned char *packed;
 	int ret;
 
@@ -109,6 +114,7 @@ int hmm_range_commit(struct hmm_commit *commit)
 	if (ret)
 		return ret;
 	for (;;) {
+		attempts++;
 		ret = hmm_commit_try(commit, deadline);
 		if (ret != -EAGAIN)
 			break;
@@ -125,6 +131,7 @@ int hmm_range_commit(struct hmm_commit *commit)
 			hmm_requests_unpack(range->hmm_pfns, packed, 0,
 					    hmm_range_nr_slots(range));
 	}
+	trace_hmm_commit(range, ret, attempts);
 	kvfree(packed);
 	return ret;
 }
