@@ -83,6 +83,10 @@
 #include "request.h"
 #include "walk.h"
 
+#include <trace/events/hmm.h>
+#define CREATE_TRACE_POINTS
+#include <trace/events/hmm_migrate.h>
+
 /* How many races a part may lose before it excludes its competitors */
 #define HMM_MIGRATE_TRIES	4
 
@@ -121,6 +125,7 @@ enum hmm_migrate_lock {
  * @latest: the latest sequence before the part began
  * @timeout: in jiffies; %MAX_SCHEDULE_TIMEOUT for no limit
  * @deadline: when that time is over
+ * @rounds: number of attempts so far, for the tracepoints
  * @lost: races that this part has lost, or may have
  * @collected: this attempt has begun to migrate
  * @stay: pages of this part that have not moved yet are to stay
@@ -147,6 +152,7 @@ struct hmm_migrator {
 	unsigned long latest;
 	unsigned long timeout;
 	unsigned long deadline;
+	unsigned int rounds;
 	unsigned int lost;
 	bool collected;
 	bool stay;
@@ -947,6 +953,7 @@ static int hmm_migrate_run(struct hmm_migrator *m)
 		unsigned long before = m->hmm->moved;
 		int ret = hmm_migrate_attempt(m);
 
+		m->rounds++;
 		if (ret < 0)
 			return ret;
 		if (!ret) {
@@ -955,8 +962,10 @@ static int hmm_migrate_run(struct hmm_migrator *m)
 		}
 		if (ret != HMM_MIGRATE_AGAIN)
 			m->lost++;
-		if (ret == HMM_MIGRATE_LOST)
+		if (ret == HMM_MIGRATE_LOST) {
+			trace_hmm_collide(&m->part, m->walk.next);
 			hmm_migrate_lose(m, m->hmm->moved != before);
+		}
 		if (!hmm_migrate_left(m) &&
 		    (ret == HMM_MIGRATE_LOST || m->lost > 1))
 			return -EBUSY;
@@ -1066,7 +1075,9 @@ int hmm_range_migrate(struct hmm_migrate *hmm,
 	ret = hmm_range_pack_requests(&hmm->range, &m.packed);
 	if (ret)
 		return ret;
+	trace_hmm_migrate_begin(hmm);
 	ret = hmm_migrate_run(&m);
+	trace_hmm_migrate_end(hmm, m.rounds, m.faulter.faults, ret);
 	if (m.reserved && ops->unreserve)
 		ops->unreserve(hmm);
 	kvfree(m.packed);
