@@ -46,6 +46,8 @@
 #include "exclusive_pte.h"
 #include "softleaf.h"
 
+#include <trace/events/device_exclusive.h>
+
 /* How often to retry when the first page changes after it was faulted in */
 #define EXCLUSIVE_ATTEMPTS	16
 
@@ -520,8 +522,6 @@ static void exclusive_make_all(struct exclusive_call *c)
 	}
 }
 
-/* Interface */
-
 /* Make all pages exclusive that can be, if the first one can. */
 static long exclusive_try(struct exclusive_call *c)
 {
@@ -542,6 +542,25 @@ static long exclusive_try(struct exclusive_call *c)
 	exclusive_unlock_first(c);
 	return 0;
 }
+
+/* Try again while the first page changes; returns the number of pages. */
+static long exclusive_make(struct exclusive_call *c)
+{
+	unsigned int attempts;
+	long ret;
+
+	for (attempts = 0; attempts < EXCLUSIVE_ATTEMPTS; attempts++) {
+		if (fatal_signal_pending(current))
+			return -EINTR;
+		ret = exclusive_try(c);
+		if (ret || c->nr)
+			return ret ?: c->nr;
+		cond_resched();
+	}
+	return -EBUSY;
+}
+
+/* Interface */
 
 /**
  * device_exclusive_make_range() - give a device exclusive access to pages
@@ -590,7 +609,6 @@ long device_exclusive_make_range(struct mm_struct *mm, unsigned long start,
 		.pages = pages,
 		.owner = owner,
 	};
-	unsigned int attempts;
 	long ret;
 
 	mmap_assert_locked(mm);
@@ -599,15 +617,9 @@ long device_exclusive_make_range(struct mm_struct *mm, unsigned long start,
 
 	c.vma = vma_lookup(mm, start);
 	memset(pages, 0, ((end - start) >> PAGE_SHIFT) * sizeof(*pages));
-	for (attempts = 0; attempts < EXCLUSIVE_ATTEMPTS; attempts++) {
-		if (fatal_signal_pending(current))
-			return -EINTR;
-		ret = exclusive_try(&c);
-		if (ret || c.nr)
-			return ret ?: c.nr;
-		cond_resched();
-	}
-	return -EBUSY;
+	ret = exclusive_make(&c);
+	trace_device_exclusive_make(c.mm, c.start, c.end, c.owner, ret);
+	return ret;
 }
 EXPORT_SYMBOL_GPL(device_exclusive_make_range);
 

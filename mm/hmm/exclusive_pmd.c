@@ -22,6 +22,8 @@
 #include "exclusive_pte.h"
 #include "softleaf.h"
 
+#include <trace/events/device_exclusive.h>
+
 /* Entries */
 
 /* The PMD that maps the huge page again, in place of the exclusive PMD @old */
@@ -100,6 +102,9 @@ static void exclusive_pmd_restore(struct vm_area_struct *vma, pmd_t *pmdp,
 		set_pmd_at(vma->vm_mm, addr, pmdp,
 			   exclusive_pmd_end(vma, pmd));
 		update_mmu_cache_pmd(vma, addr, pmdp);
+		trace_device_exclusive_restore(vma->vm_mm, addr,
+					       addr + HPAGE_PMD_SIZE,
+					       folio_pfn(folio));
 	}
 	spin_unlock(ptl);
 	mmu_notifier_invalidate_range_end(&range);

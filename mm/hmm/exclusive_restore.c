@@ -18,6 +18,9 @@
 #include "../internal.h"
 #include "exclusive_pte.h"
 
+#define CREATE_TRACE_POINTS
+#include <trace/events/device_exclusive.h>
+
 /**
  * struct exclusive_span - consecutive exclusive entries of one folio
  * @start: first address
@@ -45,6 +48,8 @@ static unsigned int exclusive_restore_run(struct vm_area_struct *vma,
 	set_ptes(vma->vm_mm, addr, ptep,
 		 exclusive_pte_end(vma, page, old), nr);
 	update_mmu_cache_range(NULL, vma, addr, ptep, nr);
+	trace_device_exclusive_restore(vma->vm_mm, addr, addr + nr * PAGE_SIZE,
+				       page_to_pfn(page));
 	return nr;
 }
 
@@ -139,6 +144,8 @@ static void exclusive_restore_one(const struct vm_fault *vmf, pte_t *ptep)
 	set_pte_at(vma->vm_mm, addr, ptep,
 		   exclusive_pte_end(vma, vmf->page, vmf->orig_pte));
 	update_mmu_cache_range(NULL, vma, addr, ptep, 1);
+	trace_device_exclusive_restore(vma->vm_mm, addr, addr + PAGE_SIZE,
+				       page_to_pfn(vmf->page));
 }
 
 /*
