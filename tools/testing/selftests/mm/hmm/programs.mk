@@ -18,8 +18,8 @@ HMM_TESTS := range range-drivers range-lock range-oracle range-regression \
 	coherent coherent-large \
 	exclusive exclusive-atomic exclusive-mm exclusive-pmd exclusive-race \
 	madvise fork mremap mlock hugetlb memcg userfaultfd soft-dirty \
-	dirty-tracking aging kernel-access matrix random-mm random-mm-race dma-odp \
-	small-driver
+	dirty-tracking aging kernel-access trace matrix random-mm random-mm-race \
+	dma-odp small-driver
 
 HMM_DIR := $(patsubst %/,%,$(dir $(lastword $(MAKEFILE_LIST))))
 HMM_COMMON := $(addprefix $(HMM_DIR)/lib/,common.c device.c access.c group.c \
