@@ -44,7 +44,7 @@ help:
 #= IMPL      ours (default), or base: the stock kernel's own HMM
 #= CONFIG    run (default), debug (KASAN, lockdep and more), kasan, kcsan, bench,
 #=           wide (as much mm as a distribution has), users (make users has it), nouveau (a part of users) or
-#=           coverage (make coverage has it) or trace (trace events): see configs/; wide+debug is both
+#=           coverage (make coverage has it); trace (trace events) or pm, on top of those: see configs/; wide+debug is both
 #= KSRC      your own clean kernel tree, instead of Debian's source package
 #= KARGS     more kernel parameters
 #= QARGS     more QEMU options
