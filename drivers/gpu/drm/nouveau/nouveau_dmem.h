@@ -22,6 +22,8 @@ int nouveau_dmem_reserve(struct nouveau_drm *drm, unsigned long npages);
 struct folio *nouveau_dmem_alloc(void *arg, unsigned int order);
 int nouveau_dmem_copy(void *arg, const unsigned long *src, unsigned long *dst,
 		      unsigned long npages);
+int nouveau_dmem_copy_rest(void *arg, const unsigned long *src,
+			   unsigned long *dst, unsigned long npages);
 u64 nouveau_dmem_page_addr(const struct page *page);
 bool nouveau_dmem_page_is_lost(const struct page *page);
 

@@ -6,13 +6,42 @@
 #include "nouveau_dmem_chunk.h"
 #include "nouveau_drv.h"
 
+/**
+ * nouveau_dmem_copy_rest() - copy what is not lost, a migrate_copy_fn
+ * @arg: the &struct nouveau_drm
+ * @src: sources in VRAM
+ * @dst: destinations
+ * @npages: number of entries of both
+ *
+ * Pages of VRAM that is lost stay where they are, and are no error.
+ *
+ * Context: Process context, may sleep.
+ *
+ * Return: as nouveau_dmem_copy().
+ */
+int nouveau_dmem_copy_rest(void *arg, const unsigned long *src,
+			   unsigned long *dst, unsigned long npages)
+{
+	struct migrate_run run;
+
+	/* All pages of a source are in one chunk: all or none are discarded. */
+	for_each_migrate_run(run, src, dst, npages) {
+		if (nouveau_dmem_page_is_lost(run.from))
+			migrate_discard(dst + run.index, run.nr);
+	}
+	return nouveau_dmem_copy(arg, src, dst, npages);
+}
+
 /*
  * GPU page tables need no care here: collecting the pages has called the
- * interval notifiers, which have unmapped them.
+ * interval notifiers, which have unmapped them. Pages of other folios that are
+ * mapped in the same range move, too, and some of them may be lost.
  */
 static vm_fault_t nouveau_dmem_migrate_to_ram(struct vm_fault *vmf)
 {
-	return migrate_device_fault(vmf, nouveau_dmem_copy,
+	if (nouveau_dmem_page_is_lost(vmf->page))
+		return VM_FAULT_SIGBUS;
+	return migrate_device_fault(vmf, nouveau_dmem_copy_rest,
 				    nouveau_dmem_chunk_of(vmf->page)->drm);
 }
 

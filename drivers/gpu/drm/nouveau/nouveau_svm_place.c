@@ -230,7 +230,7 @@ static void nouveau_svm_evict_block(struct nouveau_svm_block *block)
 		.start = block->span.start,
 		.end = block->span.end,
 		.pgmap_owner = nouveau_dmem_owner(drm),
-		.copy = nouveau_dmem_copy,
+		.copy = nouveau_dmem_copy_rest,
 		.arg = drm,
 	};
 	int idx;

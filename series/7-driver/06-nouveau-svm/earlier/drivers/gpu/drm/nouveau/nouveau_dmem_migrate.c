@@ -151,6 +151,20 @@ static bool nouveau_dmem_fill(struct nouveau_drm *drm,
 	return all;
 }
 
+/* Copy what is not lost. Pages that are lost stay where they are. */
+static int nouveau_dmem_copy_rest(void *arg, const unsigned long *src,
+				  unsigned long *dst, unsigned long npages)
+{
+	struct nouveau_dmem_run run = {};
+
+	/* All pages of a source are in one chunk: all or none are discarded. */
+	while (nouveau_dmem_run_next(&run, src, dst, npages)) {
+		if (nouveau_dmem_page_is_lost(run.from))
+			nouveau_dmem_discard(dst + run.next - run.nr, run.nr);
+	}
+	return nouveau_dmem_copy(arg, src, dst, npages);
+}
+
 /* Between setup and pages. After an error there are no destinations. */
 static int nouveau_dmem_supply(struct nouveau_drm *drm,
 			       struct migrate_vma *migrate,
@@ -183,12 +197,16 @@ static int nouveau_dmem_supply(struct nouveau_drm *drm,
  */
 int nouveau_dmem_migrate(struct nouveau_drm *drm, struct migrate_vma *migrate)
 {
+	nouveau_dmem_copy_fn copy = nouveau_dmem_copy;
 	int ret = migrate_vma_setup(migrate);
 
 	if (ret)
 		return ret;
+	/* But a CPU fault on a page that is lost has to fail. */
+	if (!nouveau_dmem_is_to_vram(migrate) && !migrate->fault_page)
+		copy = nouveau_dmem_copy_rest;
 	if (migrate->cpages)
-		ret = nouveau_dmem_supply(drm, migrate, nouveau_dmem_copy);
+		ret = nouveau_dmem_supply(drm, migrate, copy);
 	migrate_vma_pages(migrate);
 	migrate_vma_finalize(migrate);
 	return ret;

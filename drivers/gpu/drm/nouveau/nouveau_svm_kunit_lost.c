@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+/* VRAM that could not be pinned again, and what is beside it */
+#include "nouveau_svm_kunit.h"
+#include "nouveau_dmem.h"
+#include "nouveau_dmem_chunk.h"
+
+#include <linux/mm.h>
+#include <linux/mman.h>
+
+#define RW	(PROT_READ | PROT_WRITE)
+#define NR	16
+#define SIZE	(NR * PAGE_SIZE)
+
+static struct nouveau_dmem_bo_ops lost_bo_ops;
+static const struct nouveau_dmem_bo_ops *lost_bo_real;
+static const struct nouveau_bo *lost_bo;
+
+/* Fails for one buffer object, or for all. */
+static int lost_bo_pin(struct nouveau_bo *bo)
+{
+	if (!lost_bo || bo == lost_bo)
+		return -ENOSPC;
+	return lost_bo_real->pin(bo);
+}
+
+/* Pages that cannot be copied when the device is suspended stay in VRAM. */
+static void lost_suspend(struct svm_test *t)
+{
+	t->gpu->copies_left = 0;
+	svm_suspend(t);
+	fake_resurrect(t->gpu);
+}
+
+/* Resume, and fail to pin @bo, or all if that is NULL. */
+static void lost_resume(struct svm_test *t, const struct nouveau_bo *bo)
+{
+	struct nouveau_dmem *dmem = t->drm->dmem;
+
+	lost_bo = bo;
+	lost_bo_real = dmem->bo;
+	lost_bo_ops = *lost_bo_real;
+	lost_bo_ops.pin = lost_bo_pin;
+	dmem->bo = &lost_bo_ops;
+	svm_resume(t);
+	dmem->bo = lost_bo_real;
+}
+
+static void lost_move(struct svm_test *t, unsigned long addr,
+		      unsigned long size)
+{
+	svm_fill(t, addr, size);
+	KUNIT_ASSERT_EQ(t->test, 0, svm_bind(t, addr, size));
+	KUNIT_ASSERT_EQ(t->test, size >> PAGE_SHIFT,
+			svm_in_vram(t, addr, size));
+}
+
+/* Small pages at the start of the area are lost. */
+static void lost_begin(struct svm_test *t)
+{
+	svm_map(t, SVM_LARGE, RW, false);
+	lost_move(t, t->area, SIZE);
+	lost_suspend(t);
+	lost_resume(t, NULL);
+}
+
+/* A chunk beside the first; pages are allocated there from now on. */
+static struct nouveau_dmem_chunk *lost_second_chunk(struct svm_test *t)
+{
+	struct nouveau_dmem *dmem = t->drm->dmem;
+
+	KUNIT_ASSERT_EQ(t->test, 0,
+			nouveau_dmem_reserve(t->drm, NOUVEAU_DMEM_CHUNK_PAGES));
+	spin_lock(&dmem->lock);
+	list_rotate_left(&dmem->chunks);
+	spin_unlock(&dmem->lock);
+	KUNIT_ASSERT_FALSE(t->test, list_is_singular(&dmem->chunks));
+	return list_first_entry(&dmem->chunks, struct nouveau_dmem_chunk, head);
+}
+
+/* They are in the same 2 MiB, and so in one migration. */
+static void pages_beside_lost_vram_leave_a_closed_file(struct kunit *test)
+{
+	struct svm_test *t = svm_of(test);
+
+	lost_begin(t);
+	lost_move(t, t->area + SIZE, SIZE);
+	svm_close(t, &t->file);
+	KUNIT_EXPECT_EQ(test, NR, svm_in_vram(t, t->area, SIZE));
+	KUNIT_EXPECT_EQ(test, 0, svm_in_vram(t, t->area + SIZE, SIZE));
+	svm_expect_filled(t, t->area + SIZE, SIZE);
+}
+
+/* The range of a CPU fault is all of the folio, one page of which is gone. */
+static void cpu_reads_a_folio_with_lost_vram_inside(struct kunit *test)
+{
+	struct svm_test *t = svm_of(test);
+	struct nouveau_dmem_chunk *chunk;
+	unsigned long hole;
+	u32 value;
+
+	svm_map(t, SVM_LARGE, RW, true);
+	lost_move(t, t->area, t->size);
+	hole = t->area + SIZE;
+	svm_zap(t, hole, PAGE_SIZE);
+	chunk = lost_second_chunk(t);
+	lost_move(t, hole, PAGE_SIZE);
+	KUNIT_ASSERT_EQ(test, t->size >> PAGE_SHIFT,
+			svm_in_vram(t, t->area, t->size));
+	lost_suspend(t);
+	lost_resume(t, chunk->bo);
+	svm_expect_filled(t, t->area, SIZE);
+	KUNIT_EXPECT_EQ(test, -EFAULT, svm_cpu_read(hole, &value));
+	svm_expect_filled(t, hole + PAGE_SIZE, t->size - SIZE - PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, 1, svm_in_vram(t, t->area, t->size));
+}
+
+static struct kunit_case nouveau_svm_lost_cases[] = {
+	KUNIT_CASE_SLOW(pages_beside_lost_vram_leave_a_closed_file),
+	KUNIT_CASE_SLOW(cpu_reads_a_folio_with_lost_vram_inside),
+	{}
+};
+
+static struct kunit_suite nouveau_svm_lost_suite = {
+	.name = "nouveau_svm_lost",
+	.init = svm_suite_init,
+	.exit = svm_suite_exit,
+	.test_cases = nouveau_svm_lost_cases,
+};
+
+kunit_test_suite(nouveau_svm_lost_suite);
