@@ -30,12 +30,12 @@ u64 nouveau_dmem_page_addr(const struct page *page)
 }
 
 /*
- * Is the page in VRAM that could not be pinned again? Others may use it now.
- * This changes only while the device is suspended.
+ * Is the page in VRAM that is not pinned? Others may use it now. This changes
+ * only while no copy begins and nothing may be mapped.
  */
 bool nouveau_dmem_page_is_lost(const struct page *page)
 {
-	return nouveau_dmem_chunk_of(page)->offline;
+	return !READ_ONCE(nouveau_dmem_chunk_of(page)->pinned);
 }
 
 static bool nouveau_dmem_find(struct nouveau_dmem_chunk *chunk,
@@ -43,7 +43,7 @@ static bool nouveau_dmem_find(struct nouveau_dmem_chunk *chunk,
 {
 	unsigned long from = chunk->hint;
 
-	if (chunk->offline || chunk->free < npages)
+	if (!chunk->pinned || chunk->free < npages)
 		return false;
 	for (;;) {
 		*first = bitmap_find_next_zero_area(chunk->used,
@@ -87,7 +87,7 @@ void nouveau_dmem_folio_free(struct folio *folio)
 	spin_lock(&dmem->lock);
 	bitmap_clear(chunk->used, first, npages);
 	chunk->free += npages;
-	if (!chunk->offline)
+	if (chunk->pinned)
 		dmem->free += npages;
 	dmem->used -= npages;
 	last = !dmem->used;
@@ -215,6 +215,31 @@ static void nouveau_dmem_set_asleep(struct nouveau_dmem *dmem, bool asleep)
 	mutex_unlock(mutex);
 }
 
+static void nouveau_dmem_chunk_unpin(struct nouveau_dmem *dmem,
+				     struct nouveau_dmem_chunk *chunk)
+{
+	scoped_guard(spinlock, &dmem->lock) {
+		WRITE_ONCE(chunk->pinned, false);
+		dmem->free -= chunk->free;
+	}
+	dmem->bo->unpin(chunk->bo);
+}
+
+/* TTM has kept the contents, be it for longer than one suspension. */
+static void nouveau_dmem_chunk_pin(struct nouveau_dmem *dmem,
+				   struct nouveau_dmem_chunk *chunk)
+{
+	int ret = dmem->bo->pin(chunk->bo);
+
+	if (ret) {
+		NV_ERROR(dmem->drm, "dmem: cannot pin VRAM again: %d\n", ret);
+		return;
+	}
+	guard(spinlock)(&dmem->lock);
+	WRITE_ONCE(chunk->pinned, true);
+	dmem->free += chunk->free;
+}
+
 /*
  * User space is frozen, unless the system goes down, or no page is in use.
  * Pages go to system memory as far as they can; buffer objects with the rest are
@@ -233,22 +258,16 @@ void nouveau_dmem_suspend(struct nouveau_drm *drm)
 	/* Twice, if the rest of the driver could not be suspended */
 	if (dmem->asleep)
 		return;
-	list_for_each_entry(chunk, &dmem->chunks, head)
-		nouveau_dmem_chunk_evict(chunk, NOUVEAU_DMEM_SUSPEND_TIMEOUT);
+	list_for_each_entry(chunk, &dmem->chunks, head) {
+		if (chunk->pinned)
+			nouveau_dmem_chunk_evict(chunk,
+						 NOUVEAU_DMEM_SUSPEND_TIMEOUT);
+	}
 	nouveau_dmem_set_asleep(dmem, true);
 	list_for_each_entry(chunk, &dmem->chunks, head) {
-		if (!chunk->offline)
-			dmem->bo->unpin(chunk->bo);
+		if (chunk->pinned)
+			nouveau_dmem_chunk_unpin(dmem, chunk);
 	}
-}
-
-static void nouveau_dmem_chunk_lost(struct nouveau_dmem *dmem,
-				    struct nouveau_dmem_chunk *chunk, int error)
-{
-	NV_ERROR(dmem->drm, "dmem: cannot pin VRAM again: %d\n", error);
-	guard(spinlock)(&dmem->lock);
-	chunk->offline = true;
-	dmem->free -= chunk->free;
 }
 
 void nouveau_dmem_resume(struct nouveau_drm *drm)
@@ -260,10 +279,8 @@ void nouveau_dmem_resume(struct nouveau_drm *drm)
 		return;
 	guard(mutex)(&dmem->mutex);
 	list_for_each_entry(chunk, &dmem->chunks, head) {
-		int ret = chunk->offline ? 0 : dmem->bo->pin(chunk->bo);
-
-		if (ret)
-			nouveau_dmem_chunk_lost(dmem, chunk, ret);
+		if (!chunk->pinned)
+			nouveau_dmem_chunk_pin(dmem, chunk);
 	}
 	nouveau_dmem_set_asleep(dmem, false);
 	nouveau_dmem_close(dmem, false);

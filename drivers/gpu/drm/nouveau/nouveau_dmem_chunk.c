@@ -89,6 +89,7 @@ struct nouveau_dmem_chunk *nouveau_dmem_chunk_new(struct nouveau_dmem *dmem)
 	INIT_LIST_HEAD(&chunk->head);
 	chunk->drm = dmem->drm;
 	chunk->free = NOUVEAU_DMEM_CHUNK_PAGES;
+	chunk->pinned = true;
 	ret = nouveau_dmem_chunk_fill(dmem, chunk);
 	if (!ret)
 		return chunk;
@@ -103,7 +104,7 @@ void nouveau_dmem_chunk_del(struct nouveau_dmem *dmem,
 	list_del(&chunk->head);
 	nouveau_dmem_chunk_unmap(chunk);
 	/* Deleting unpins. */
-	if (!chunk->offline || !dmem->bo->pin(chunk->bo))
+	if (chunk->pinned || !dmem->bo->pin(chunk->bo))
 		dmem->bo->del(&chunk->bo);
 	kvfree(chunk);
 }

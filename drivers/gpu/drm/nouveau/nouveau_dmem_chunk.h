@@ -25,12 +25,14 @@ struct nouveau_fence;
  * struct nouveau_dmem_chunk - a part of VRAM
  * @head: in &nouveau_dmem.chunks
  * @drm: the device
- * @bo: the buffer object, pinned unless the device is suspended
+ * @bo: the buffer object
  * @pagemap: its struct pages
  * @free: number of pages that are not in use
  * @hint: where to look for free pages first
- * @offline: the buffer object could not be pinned again: nothing is allocated
- *	from it, and its contents are out of reach
+ * @pinned: @bo is pinned. It is not while the device is suspended; if it cannot
+ *	be pinned when the device resumes, the next resume tries again. Until
+ *	then, nothing is allocated from the chunk, and its pages are lost.
+ *	Changes under &nouveau_dmem.mutex and &nouveau_dmem.lock.
  * @used: which pages are in use
  */
 struct nouveau_dmem_chunk {
@@ -40,7 +42,7 @@ struct nouveau_dmem_chunk {
 	struct dev_pagemap pagemap;
 	unsigned long free;
 	unsigned long hint;
-	bool offline;
+	bool pinned;
 	DECLARE_BITMAP(used, NOUVEAU_DMEM_CHUNK_PAGES);
 };
 
@@ -66,10 +68,10 @@ struct nouveau_dmem_bo_ops {
  * @bo: how chunks get buffer objects
  * @chan: the channel of the copy engine, which TTM also uses; under its
  *	client's mutex
- * @mutex: serialises suspending, resuming, and adding chunks
+ * @mutex: serialises suspending and resuming; adding a chunk does not take it
  * @lock: protects all that follows
  * @chunks: what has been pinned so far; only grows
- * @free: number of free pages in chunks that are not offline
+ * @free: number of free pages in chunks that are pinned
  * @used: number of pages in use
  * @closed: no more pages are handed out
  * @growing: a chunk is being pinned, which may take long

@@ -64,6 +64,7 @@ enum fake_violation {
 	FAKE_FOREIGN,		/* an access to a page the process has not */
 	FAKE_WILD_VRAM,		/* outside of all buffer objects */
 	FAKE_WILD_HOST,		/* a copy of an address that is no page */
+	FAKE_BAD_PIN,		/* pinned twice, or unpinned while it is not */
 	FAKE_VIOLATIONS
 };
 

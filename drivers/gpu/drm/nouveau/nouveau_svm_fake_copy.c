@@ -95,6 +95,8 @@ int fake_bo_pin(struct nouveau_bo *nvbo)
 	struct fake_bo *bo = container_of(nvbo, struct fake_bo, base);
 	struct fake_gpu *gpu = bo->gpu;
 
+	if (bo->pinned)
+		fake_violation(gpu, FAKE_BAD_PIN, "pinned twice");
 	bo->base.offset = gpu->vram_next;
 	gpu->vram_next += ALIGN(bo->size, MiB(2)) + MiB(4);
 	fake_move_pages(&bo->kept, 0, &gpu->vram, bo->base.offset, bo->size);
@@ -108,6 +110,8 @@ void fake_bo_unpin(struct nouveau_bo *nvbo)
 {
 	struct fake_bo *bo = container_of(nvbo, struct fake_bo, base);
 
+	if (!bo->pinned)
+		fake_violation(bo->gpu, FAKE_BAD_PIN, "unpinned twice");
 	spin_lock(&bo->gpu->vram_lock);
 	bo->pinned = false;
 	spin_unlock(&bo->gpu->vram_lock);
@@ -140,9 +144,8 @@ int fake_bo_new(struct nouveau_drm *drm, u64 size, struct nouveau_bo **pbo)
 	return 0;
 }
 
-void fake_bo_del(struct nouveau_bo **pbo)
+static void fake_bo_free(struct fake_bo *bo)
 {
-	struct fake_bo *bo = container_of(*pbo, struct fake_bo, base);
 	struct fake_gpu *gpu = bo->gpu;
 
 	spin_lock(&gpu->vram_lock);
@@ -153,6 +156,15 @@ void fake_bo_del(struct nouveau_bo **pbo)
 	gpu->vram_left += bo->size;
 	xa_destroy(&bo->kept);
 	kfree(bo);
+}
+
+void fake_bo_del(struct nouveau_bo **pbo)
+{
+	struct fake_bo *bo = container_of(*pbo, struct fake_bo, base);
+
+	if (!bo->pinned)
+		fake_violation(bo->gpu, FAKE_BAD_PIN, "deleted unpinned");
+	fake_bo_free(bo);
 	*pbo = NULL;
 }
 
@@ -516,10 +528,7 @@ void fake_vram_fini(struct fake_gpu *gpu)
 {
 	struct fake_bo *bo, *next;
 
-	list_for_each_entry_safe(bo, next, &gpu->bos, head) {
-		struct nouveau_bo *nvbo = &bo->base;
-
-		fake_bo_del(&nvbo);
-	}
+	list_for_each_entry_safe(bo, next, &gpu->bos, head)
+		fake_bo_free(bo);
 	xa_destroy(&gpu->vram);
 }

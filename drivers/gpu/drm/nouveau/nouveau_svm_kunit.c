@@ -329,6 +329,7 @@ static const char * const svm_violations[FAKE_VIOLATIONS] = {
 	[FAKE_FOREIGN] = "the GPU accessed what the process has not",
 	[FAKE_WILD_VRAM] = "access to VRAM outside of buffer objects",
 	[FAKE_WILD_HOST] = "bad copy",
+	[FAKE_BAD_PIN] = "pins and unpins do not match",
 };
 
 /*

@@ -246,7 +246,7 @@ static void fail_expect_counted(struct svm_test *t, unsigned long used)
 
 	spin_lock(&dmem->lock);
 	list_for_each_entry(chunk, &dmem->chunks, head) {
-		if (!chunk->offline)
+		if (chunk->pinned)
 			free += chunk->free;
 	}
 	spin_unlock(&dmem->lock);

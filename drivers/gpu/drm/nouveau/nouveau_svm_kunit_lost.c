@@ -114,9 +114,106 @@ static void cpu_reads_a_folio_with_lost_vram_inside(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 1, svm_in_vram(t, t->area, t->size));
 }
 
+/* Its buffer objects are not pinned then. */
+static void device_is_removed_while_it_is_suspended(struct kunit *test)
+{
+	struct svm_test *t = svm_of(test);
+
+	svm_map(t, SVM_LARGE, RW, false);
+	lost_move(t, t->area, SIZE);
+	svm_suspend(t);
+	svm_device_fini(t);
+	KUNIT_EXPECT_TRUE(test, list_empty(&t->gpu->bos));
+	KUNIT_EXPECT_EQ(test, 0, t->gpu->violations[FAKE_BAD_PIN]);
+	svm_expect_filled(t, t->area, SIZE);
+}
+
+static unsigned long lost_count_free(struct nouveau_dmem *dmem)
+{
+	struct nouveau_dmem_chunk *chunk;
+	unsigned long free = 0;
+
+	guard(spinlock)(&dmem->lock);
+	list_for_each_entry(chunk, &dmem->chunks, head)
+		free += chunk->free;
+	return free;
+}
+
+/* TTM has kept the contents. */
+static void lost_vram_comes_back_if_it_can_be_pinned(struct kunit *test)
+{
+	struct svm_test *t = svm_of(test);
+	struct nouveau_dmem *dmem = t->drm->dmem;
+	u32 value;
+
+	lost_begin(t);
+	KUNIT_EXPECT_EQ(test, -EFAULT, svm_cpu_read(t->area, &value));
+	KUNIT_EXPECT_EQ(test, 0, dmem->free);
+	svm_suspend(t);
+	svm_resume(t);
+	KUNIT_EXPECT_EQ(test, NOUVEAU_DMEM_CHUNK_PAGES - NR, dmem->free);
+	KUNIT_EXPECT_EQ(test, 0, svm_gpu_bad(t, t->area, SIZE));
+	KUNIT_EXPECT_EQ(test, NR, svm_in_vram(t, t->area, SIZE));
+	svm_compare(t);
+	svm_expect_filled(t, t->area, SIZE);
+	/* What is free in it is used again. */
+	lost_move(t, t->area, SIZE);
+	KUNIT_EXPECT_TRUE(test, list_is_singular(&t->gpu->bos));
+	svm_expect_filled(t, t->area, SIZE);
+	KUNIT_EXPECT_EQ(test, dmem->free, lost_count_free(dmem));
+}
+
+static void lost_vram_that_is_freed_counts_once(struct kunit *test)
+{
+	struct svm_test *t = svm_of(test);
+	struct nouveau_dmem *dmem = t->drm->dmem;
+
+	lost_begin(t);
+	svm_zap(t, t->area, SIZE / 2);
+	lost_suspend(t);
+	svm_zap(t, t->area + SIZE / 2, SIZE / 4);
+	lost_resume(t, NULL);
+	KUNIT_EXPECT_EQ(test, 0, dmem->free);
+	svm_suspend(t);
+	svm_resume(t);
+	KUNIT_EXPECT_EQ(test, NOUVEAU_DMEM_CHUNK_PAGES - NR / 4, dmem->free);
+	KUNIT_EXPECT_EQ(test, dmem->free, lost_count_free(dmem));
+	svm_expect_filled(t, t->area + 3 * SIZE / 4, SIZE / 4);
+}
+
+static int (*lost_push_wait)(struct nvif_push *push, u32 size);
+static unsigned int lost_pushed;
+
+static int lost_count_push(struct nvif_push *push, u32 size)
+{
+	lost_pushed++;
+	return lost_push_wait(push, size);
+}
+
+/* Each of its passes, with pauses between them, would be in vain. */
+static void lost_vram_is_not_evicted(struct kunit *test)
+{
+	struct svm_test *t = svm_of(test);
+	struct nvif_push *push = &t->gpu->chan->chan.push;
+
+	lost_begin(t);
+	lost_pushed = 0;
+	lost_push_wait = push->wait;
+	push->wait = lost_count_push;
+	svm_suspend(t);
+	push->wait = lost_push_wait;
+	KUNIT_EXPECT_EQ(test, 0, lost_pushed);
+	svm_resume(t);
+	svm_expect_filled(t, t->area, SIZE);
+}
+
 static struct kunit_case nouveau_svm_lost_cases[] = {
 	KUNIT_CASE_SLOW(pages_beside_lost_vram_leave_a_closed_file),
 	KUNIT_CASE_SLOW(cpu_reads_a_folio_with_lost_vram_inside),
+	KUNIT_CASE(device_is_removed_while_it_is_suspended),
+	KUNIT_CASE_SLOW(lost_vram_comes_back_if_it_can_be_pinned),
+	KUNIT_CASE_SLOW(lost_vram_that_is_freed_counts_once),
+	KUNIT_CASE_SLOW(lost_vram_is_not_evicted),
 	{}
 };
 

@@ -150,7 +150,7 @@ static void nouveau_dmem_dma_unmap(struct nouveau_dmem_batch *batch,
 			       flight->size, flight->dir);
 }
 
-/* Where the pages of a run are; device memory of an offline chunk is nowhere. */
+/* Where the pages of a run are */
 static int nouveau_dmem_place(struct nouveau_dmem_batch *batch,
 			      struct page *page, unsigned long npages,
 			      enum dma_data_direction dir,
