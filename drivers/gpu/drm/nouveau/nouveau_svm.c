@@ -266,8 +266,10 @@ static void nouveau_svm_set_stopped(struct nouveau_svm *svm, bool stopped)
 	list_for_each_entry(svmm, &svm->svmms, head) {
 		guard(mutex)(&svmm->mutex);
 		svmm->suspended = stopped;
-		if (stopped)
-			nouveau_svm_blocks_clear(svmm);
+		if (!stopped)
+			continue;
+		nouveau_svm_blocks_clear(svmm);
+		svmm->was_stopped = svmm->busy;
 	}
 }
 

@@ -109,7 +109,11 @@ static bool nouveau_svm_serve_all(struct nouveau_svmm *svmm,
 	return replay;
 }
 
-/* Tell the GPU what has become of its faults, and take new ones. */
+/*
+ * Tell the GPU what has become of its faults, and take new ones. If it was
+ * stopped meanwhile, that may be why one has failed, as no page of VRAM can be
+ * copied then. Resuming repeats all accesses, so none is cancelled.
+ */
 static void nouveau_svm_answer(struct nouveau_svmm *svmm,
 			       const unsigned long *cancel, bool replay)
 {
@@ -118,7 +122,7 @@ static void nouveau_svm_answer(struct nouveau_svmm *svmm,
 
 	guard(mutex)(&svm->mutex);
 	if (!svm->stopped) {
-		for_each_set_bit(i, cancel, svmm->nr) {
+		for_each_set_bit(i, cancel, svmm->was_stopped ? 0 : svmm->nr) {
 			/* The instance may be another's by now. */
 			if (nouveau_svm_find(svm, svmm->faults[i].inst) == svmm)
 				nouveau_svm_gpu_cancel(svm, &svmm->faults[i]);
@@ -128,6 +132,7 @@ static void nouveau_svm_answer(struct nouveau_svmm *svmm,
 	}
 	svmm->nr = 0;
 	svmm->missed = false;
+	svmm->was_stopped = false;
 	svmm->busy = false;
 }
 

@@ -4,6 +4,9 @@
 #include "nouveau_dmem.h"
 #include "nouveau_dmem_chunk.h"
 
+#include <linux/anon_inodes.h>
+#include <linux/file.h>
+#include <linux/fs.h>
 #include <linux/mm.h>
 #include <linux/mman.h>
 
@@ -207,6 +210,81 @@ static void lost_vram_is_not_evicted(struct kunit *test)
 	svm_expect_filled(t, t->area, SIZE);
 }
 
+/* Memory whose first fault ends when the test says so, and fails then */
+static struct completion lost_fault_began;
+static struct completion lost_fault_ends;
+static struct page *lost_fault_page;
+
+static vm_fault_t lost_fault(struct vm_fault *vmf)
+{
+	if (completion_done(&lost_fault_ends)) {
+		get_page(lost_fault_page);
+		vmf->page = lost_fault_page;
+		return 0;
+	}
+	complete(&lost_fault_began);
+	wait_for_completion(&lost_fault_ends);
+	return VM_FAULT_SIGBUS;
+}
+
+static void lost_put_page(void *page)
+{
+	put_page(page);
+}
+
+static const struct vm_operations_struct lost_vm_ops = {
+	.fault = lost_fault,
+};
+
+static int lost_mmap(struct file *file, struct vm_area_struct *vma)
+{
+	vma->vm_ops = &lost_vm_ops;
+	return 0;
+}
+
+static const struct file_operations lost_fops = {
+	.owner = THIS_MODULE,
+	.mmap = lost_mmap,
+};
+
+static void lost_gpu_read(struct svm_thread *thread)
+{
+	u32 value;
+
+	thread->result = fake_read(thread->t->gpu, SVM_INST, thread->addr,
+				   &value);
+}
+
+/*
+ * As for a page in VRAM, which cannot be copied while the device is suspended.
+ * The service of the fault ends when it has resumed.
+ */
+static void fault_that_fails_in_suspend_is_repeated(struct kunit *test)
+{
+	struct svm_test *t = svm_of(test);
+	struct svm_thread thread = {};
+	struct file *file;
+
+	init_completion(&lost_fault_began);
+	init_completion(&lost_fault_ends);
+	lost_fault_page = alloc_page(GFP_KERNEL | __GFP_ZERO);
+	KUNIT_ASSERT_NOT_NULL(test, lost_fault_page);
+	kunit_add_action(test, lost_put_page, lost_fault_page);
+	file = anon_inode_getfile("[svm-lost]", &lost_fops, NULL, O_RDWR);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, file);
+	thread.addr = vm_mmap(file, 0, PAGE_SIZE, PROT_READ, MAP_SHARED, 0);
+	fput(file);
+	KUNIT_ASSERT_FALSE(test, IS_ERR_VALUE(thread.addr));
+	svm_thread_start(t, &thread, lost_gpu_read);
+	wait_for_completion(&lost_fault_began);
+	svm_suspend(t);
+	svm_resume(t);
+	complete_all(&lost_fault_ends);
+	svm_thread_join(&thread);
+	KUNIT_EXPECT_EQ(test, 0, thread.result);
+	svm_compare(t);
+}
+
 static struct kunit_case nouveau_svm_lost_cases[] = {
 	KUNIT_CASE_SLOW(pages_beside_lost_vram_leave_a_closed_file),
 	KUNIT_CASE_SLOW(cpu_reads_a_folio_with_lost_vram_inside),
@@ -214,6 +292,7 @@ static struct kunit_case nouveau_svm_lost_cases[] = {
 	KUNIT_CASE_SLOW(lost_vram_comes_back_if_it_can_be_pinned),
 	KUNIT_CASE_SLOW(lost_vram_that_is_freed_counts_once),
 	KUNIT_CASE_SLOW(lost_vram_is_not_evicted),
+	KUNIT_CASE(fault_that_fails_in_suspend_is_repeated),
 	{}
 };
 

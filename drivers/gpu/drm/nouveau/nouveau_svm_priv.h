@@ -96,9 +96,10 @@ struct nouveau_svm {
  * @unmapped: blocks in which nothing is mapped any more
  * @resizing: serialises the resizing of intervals
  * @work: serves @faults
- * @nr: number of faults; with the next three, under &nouveau_svm.mutex
+ * @nr: number of faults; with the next four, under &nouveau_svm.mutex
  * @busy: @work is queued or runs, and @nr and @faults belong to it
  * @missed: faults came while others were being served
+ * @was_stopped: the GPU was stopped while faults were being served
  * @faults: sorted
  * @op: for @work
  */
@@ -122,6 +123,7 @@ struct nouveau_svmm {
 	unsigned int nr;
 	bool busy;
 	bool missed;
+	bool was_stopped;
 	struct nouveau_svm_fault faults[NOUVEAU_SVM_BATCH];
 	struct nouveau_svm_op *op;
 };

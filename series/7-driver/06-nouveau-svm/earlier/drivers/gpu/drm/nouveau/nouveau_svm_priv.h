@@ -94,9 +94,10 @@ struct nouveau_svm {
  * @blocks: all blocks, by their first page
  * @unmapped: blocks in which nothing is mapped any more
  * @work: serves @faults
- * @nr: number of faults; with the next three, under &nouveau_svm.mutex
+ * @nr: number of faults; with the next four, under &nouveau_svm.mutex
  * @busy: @work is queued or runs, and @nr and @faults belong to it
  * @missed: faults came while others were being served
+ * @was_stopped: the GPU was stopped while faults were being served
  * @faults: sorted
  * @op: for @work
  */
@@ -118,6 +119,7 @@ struct nouveau_svmm {
 	unsigned int nr;
 	bool busy;
 	bool missed;
+	bool was_stopped;
 	struct nouveau_svm_fault faults[NOUVEAU_SVM_BATCH];
 	struct nouveau_svm_op *op;
 };
