@@ -164,12 +164,16 @@ static void bind_of_several_mappings(struct kunit *test)
 
 static void bind_signal(int signal, bool pending)
 {
-	spin_lock_irq(&current->sighand->siglock);
+	/* A task keeps its own. */
+	struct sighand_struct *sighand =
+		rcu_dereference_protected(current->sighand, true);
+
+	spin_lock_irq(&sighand->siglock);
 	if (pending)
 		sigaddset(&current->pending.signal, signal);
 	else
 		sigdelset(&current->pending.signal, signal);
-	spin_unlock_irq(&current->sighand->siglock);
+	spin_unlock_irq(&sighand->siglock);
 	if (pending)
 		set_tsk_thread_flag(current, TIF_SIGPENDING);
 	else
