@@ -44,17 +44,18 @@ static bool device_private_may_fault(const struct vm_fault *vmf)
 	       page_pgmap(vmf->page)->flags & PGMAP_FAULT_VMA_LOCK;
 }
 
-/* The driver may drop the lock that keeps the VMA, and free the page. */
+/* What the driver may free or change is read before. */
 static noinline vm_fault_t device_private_traced_call(struct vm_fault *vmf)
 {
 	unsigned int order = folio_order(page_folio(vmf->page));
+	unsigned long pfn = page_to_pfn(vmf->page);
 	struct mm_struct *mm = vmf->vma->vm_mm;
 	unsigned long addr = vmf->address;
 	u64 begin = ktime_get_ns();
 	vm_fault_t ret;
 
 	ret = page_pgmap(vmf->page)->ops->migrate_to_ram(vmf);
-	trace_device_private_fault(mm, addr, page_to_pfn(vmf->page), order,
+	trace_device_private_fault(mm, addr, pfn, order,
 				   (__force unsigned int)ret,
 				   ktime_get_ns() - begin);
 	return ret;
