@@ -367,15 +367,33 @@ static void faults_are_served_after_calls_to_the_gpu_failed(struct kunit *test)
 	svm_compare(t);
 }
 
+/* While pages leave VRAM, none may come. */
+static void svm_try_to_allocate(struct fake_gpu *gpu, bool to_vram)
+{
+	struct folio *folio = nouveau_dmem_alloc(gpu->drm, 0);
+	unsigned int *allocated = gpu->private;
+
+	if (!folio)
+		return;
+	++*allocated;
+	folio_unlock(folio);
+	folio_put(folio);
+}
+
 static void no_vram_is_allocated_in_suspend(struct kunit *test)
 {
 	struct svm_test *t = svm_of(test);
+	unsigned int allocated = 0;
 
 	svm_map(t, SVM_LARGE, RW, false);
 	svm_fill(t, t->area, t->size);
 	KUNIT_ASSERT_EQ(test, 0, svm_bind(t, t->area, t->size));
 	KUNIT_EXPECT_TRUE(test, nouveau_dmem_has(t->drm, 1));
+	t->gpu->private = &allocated;
+	t->gpu->before_copy = svm_try_to_allocate;
 	svm_suspend(t);
+	t->gpu->before_copy = NULL;
+	KUNIT_EXPECT_EQ(test, 0, allocated);
 	/* Twice, if the rest of the driver could not be suspended */
 	nouveau_dmem_suspend(t->drm);
 	KUNIT_EXPECT_NULL(test, nouveau_dmem_alloc(t->drm, 0));
